@@ -1,0 +1,14 @@
+"""Galcarto maps interstellar dust in three dimensions from star counts alone."""
+
+from typing import Any
+
+__all__ = ["open_cube"]
+
+
+def __getattr__(name: str) -> Any:
+    # imported on demand: the pipeline's stages need not wait for xarray
+    if name == "open_cube":
+        from galcarto.maps.reader import open_cube
+
+        return open_cube
+    raise AttributeError(f"module 'galcarto' has no attribute {name!r}")

@@ -1,0 +1,58 @@
+"""Command line: ``python -m galcarto STAGE --option ...``, the command behind every rule."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+STAGES = sorted(p.stem for p in (Path(__file__).parent / "stages").glob("*.py") if p.stem != "__init__")
+
+
+def _parser(stage: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="galcarto",
+        description="Map the Milky Way's dust in three dimensions from star counts alone.",
+        epilog="Each stage is one rule of the workflow; 'galcarto STAGE --help' gives its options and an example. "
+        "The workflow passes settings as JSON; 'galcarto settings config/config.yaml dust survey' prints them.",
+    )
+    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    for name in STAGES:
+        # only the chosen stage is imported: the others' libraries take seconds to load
+        if name != stage:
+            stages.add_parser(name, add_help=False)
+            continue
+        module = importlib.import_module(f"galcarto.stages.{name}")
+        summary, _, body = module.__doc__.partition("\n\n")
+        sub = stages.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=body,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one stage; a fault of the input ends in one clear message and exit code 1."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    stage = next((word for word in arguments if not word.startswith("-")), None)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    args = _parser(stage).parse_args(arguments)
+    try:
+        args.run(args)
+    except (ValueError, OSError, LookupError) as error:
+        # the traceback is for developers: it goes to the log only when asked for
+        logging.getLogger("galcarto").debug("traceback", exc_info=True)
+        message = error.args[0] if isinstance(error, LookupError) and error.args else error
+        print(f"galcarto {stage}: {message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

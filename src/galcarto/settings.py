@@ -1,0 +1,368 @@
+"""The settings of a region: what config/*.yaml may say, with units and defaults.
+
+The JSON schema that Snakemake validates against (config/schema.json) is generated from these
+models by ``galcarto schema``.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+
+from galcarto.sky import Tiles, sightline_name
+from galcarto.units import Degree, Kiloparsec, Magnitude
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message begins with the key's path."""
+
+
+class Section(BaseModel):
+    """A block of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _increasing(value: tuple[float, float]) -> tuple[float, float]:
+    if not value[0] < value[1]:
+        raise ValueError(f"found {value[0]:g} to {value[1]:g}; expected the lower end first")
+    return value
+
+
+class CatalogueFile(Section):
+    """A star catalogue on disk."""
+
+    path: str
+    columns: dict[str, str] = Field(
+        description="our name to the file's: longitude, latitude, each band, and optionally BAND_error"
+    )
+    frame: str = "galactic"
+    footprint_cell: Degree = Field("6 arcmin", validate_default=True)
+
+
+class SyntheticSky(Section):
+    """The dust of the embedded synthetic sky, whose truth is known."""
+
+    local_density: float = Field(0.7, gt=0, description="mean A_V per kpc at the Sun, mag/kpc")
+    scale_length: Kiloparsec = Field("3.5 kpc", validate_default=True)
+    scale_height: Kiloparsec = Field("0.125 kpc", validate_default=True)
+    arm_contrast: float = Field(2.0, ge=0)
+    turbulence: float = Field(0.7, ge=0, description="standard deviation of ln(density)")
+    turbulence_slope: float = Field(11 / 3, gt=0)
+    outer_scale: Kiloparsec = Field("0.5 kpc", validate_default=True)
+    inner_scale: Kiloparsec = Field("0.03 kpc", validate_default=True)
+    clouds: int = Field(12, ge=0)
+    pixels_per_tile: int = Field(3, ge=1, description="dust pixels along a tile's side")
+    planck_nside: int = Field(256, ge=64)
+    planck_beam: Degree = Field("5 arcmin", validate_default=True)
+    planck_noise: Magnitude = Field("0.05 mag", validate_default=True)
+
+
+class Sky(Section):
+    """The window to map and where its stars come from."""
+
+    source: Literal["synthetic", "files"]
+    l: tuple[Degree, Degree]  # noqa: E741
+    b: tuple[Degree, Degree]
+    tile: Degree
+    strip_columns: int = Field(6, ge=1)
+    min_area_fraction: float = Field(0.3, gt=0, le=1)
+    synthetic: SyntheticSky = SyntheticSky()
+    files: list[CatalogueFile] = []
+
+    _ordered = field_validator("l", "b")(_increasing)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Sky":
+        if self.source == "files" and not self.files:
+            raise ValueError("found source 'files' and no entry in sky.files; expected at least one catalogue")
+        if not -90 <= self.b[0] < self.b[1] <= 90 or self.l[1] - self.l[0] > 360:
+            raise ValueError("expected b within -90 to 90 deg and l spanning at most 360 deg")
+        self.tiles()
+        return self
+
+    def tiles(self) -> Tiles:
+        """The grid of tiles."""
+        return Tiles.cover(self.l, self.b, self.tile)
+
+    def strips(self) -> list[str]:
+        """Names of the strips of longitude columns that are processed as one job."""
+        return [f"{i:04d}" for i in range(-(-self.tiles().shape[0] // self.strip_columns))]
+
+    def strip(self, name: str) -> Tiles:
+        """The tiles of one strip."""
+        start = int(name) * self.strip_columns
+        return self.tiles().columns(start, min(start + self.strip_columns, self.tiles().shape[0]))
+
+
+class Distance(Section):
+    """The distance bins: equal steps from the Sun."""
+
+    step: Kiloparsec
+    max: Kiloparsec
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Distance":
+        count = self.max / self.step
+        if count < 2 or abs(count - round(count)) > 1e-6:
+            raise ValueError(f"found {count:.3f} bins of {self.step:g} kpc; expected a whole number, two or more")
+        return self
+
+    def edges(self) -> np.ndarray:
+        """Bin edges from 0 to max, shape (distance + 1,), kpc."""
+        return np.linspace(0.0, self.max, round(self.max / self.step) + 1)
+
+
+class Galaxy(Section):
+    """The mock Galaxy."""
+
+    model: Literal["robin2003"] = "robin2003"
+    stars: int = Field(150_000, ge=1000, description="bare stars drawn per sightline")
+
+
+class Dust(Section):
+    """The extinction law."""
+
+    law: Literal["G23", "F99", "CCM89"] = "G23"
+    r_v: float = Field(3.1, gt=2, lt=6)
+
+
+class Survey(Section):
+    """What the survey sees."""
+
+    name: Literal["2mass"] = "2mass"
+    limits: dict[str, Magnitude] = Field(description="faint limit per band; other bands are not asked for")
+    bright: Magnitude = Field("4 mag", validate_default=True)
+
+
+class Axis(Section):
+    """One axis of the colour-magnitude diagram: a band, or a colour of two."""
+
+    bands: Annotated[list[str], Field(min_length=1, max_length=2)]
+    range: tuple[Magnitude, Magnitude]
+
+    _ordered = field_validator("range")(_increasing)
+
+
+class Cmd(Section):
+    """The colour-magnitude diagram."""
+
+    magnitude: Axis
+    colour: Axis
+    pixels: int = Field(64, ge=8)
+
+    @model_validator(mode="after")
+    def _kinds(self) -> "Cmd":
+        if len(self.magnitude.bands) != 1 or len(self.colour.bands) != 2:
+            raise ValueError("expected one band in cmd.magnitude.bands and two in cmd.colour.bands")
+        return self
+
+    def bands(self) -> list[str]:
+        """Bands that the diagram needs, each once."""
+        return list(dict.fromkeys([*self.colour.bands, *self.magnitude.bands]))
+
+
+class Examples(Section):
+    """Examples per sightline in each split."""
+
+    train: int = Field(gt=0)
+    valid: int = Field(gt=0)
+    test: int = Field(gt=0)
+
+
+class Profiles(Section):
+    """The prior over extinction profiles (a choice of ours; see config/README.md)."""
+
+    slope: float = Field(2.0, gt=0)
+    contrast: tuple[float, float] = (0.2, 1.5)
+    envelope: tuple[Kiloparsec, Kiloparsec] = Field(("1 kpc", "20 kpc"), validate_default=True)
+    max_extinction: tuple[Magnitude, Magnitude] = Field(("0.05 mag", "30 mag"), validate_default=True)
+    examples: Examples
+
+    _ordered = field_validator("contrast", "envelope", "max_extinction")(_increasing)
+
+
+class Position(Section):
+    """A direction on the sky."""
+
+    l: Degree  # noqa: E741
+    b: Degree
+
+    def name(self) -> str:
+        """The sightline's name in files."""
+        return sightline_name(self.l, self.b)
+
+
+class Sightlines(Section):
+    """Directions whose mock stars train and test the network."""
+
+    train: list[Position] = Field(min_length=1)
+    test: list[Position] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _unseen(self) -> "Sightlines":
+        names = [p.name() for p in (*self.train, *self.test)]
+        if len(set(names)) < len(names):
+            raise ValueError("found a sightline twice; expected test sightlines that are not trained on")
+        return self
+
+    def names(self, split: str) -> list[str]:
+        """Sightlines of a split: ``valid`` shares those of ``train``."""
+        return [p.name() for p in (self.test if split == "test" else self.train)]
+
+
+class Network(Section):
+    """The network's shape."""
+
+    name: Literal["compact", "cornu2022"] = "compact"
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+class Training(Section):
+    """How the network learns."""
+
+    epochs: int = Field(gt=0)
+    batch: int = Field(256, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    patience: int = Field(10, gt=0, description="epochs without a better validation loss before stopping")
+    buffer: int = Field(16, gt=0, description="stored blocks mixed in one shuffle buffer")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, gt=0)
+    gpus: int = Field(0, ge=0, description="GPUs that the training and inference jobs ask the cluster for")
+    threads: int = Field(2, gt=0)
+
+
+class Inference(Section):
+    """How posteriors are drawn."""
+
+    samples: int = Field(100, ge=16)
+    min_stars: float = Field(20.0, gt=0, description="detectable stars beyond distance_max")
+
+
+class PlanckMap(Section):
+    """A HEALPix map of dust to compare with in the plane of the sky."""
+
+    name: str
+    path: str
+    quantity: Literal["tau353", "ebv"]
+    ordering: Literal["ring", "nested"]
+    frame: str
+    column: str | None = Field(None, description="table column; none for an image HDU")
+    hdu: int = 1
+    ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
+
+
+class Compare(Section):
+    """Reference maps."""
+
+    planck: list[PlanckMap] = []
+
+
+class FaceOn(Section):
+    """The face-on view."""
+
+    pixel: Kiloparsec = Field("0.05 kpc", validate_default=True)
+
+
+class Settings(Section):
+    """Every setting of a region."""
+
+    region: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    seed: int = Field(ge=0)
+    sky: Sky
+    distance: Distance
+    galaxy: Galaxy = Galaxy()
+    dust: Dust = Dust()
+    survey: Survey
+    cmd: Cmd
+    profiles: Profiles
+    sightlines: Sightlines
+    network: Network = Network()
+    training: Training
+    inference: Inference = Inference()
+    compare: Compare = Compare()
+    faceon: FaceOn = FaceOn()
+
+    @model_validator(mode="after")
+    def _bands(self) -> "Settings":
+        missing = [band for band in self.cmd.bands() if band not in self.survey.limits]
+        if missing:
+            raise ValueError(
+                f"survey.limits: found limits for {', '.join(self.survey.limits)}; "
+                f"expected also {', '.join(missing)}, which cmd uses"
+            )
+        return self
+
+    def section_json(self, *names: str) -> str:
+        """Some sections as compact JSON: what a rule passes to its stage."""
+        dumped = self.model_dump(mode="json", include=set(names))
+        return json.dumps({name: dumped[name] for name in names}, separators=(",", ":"))
+
+
+def _message(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"])
+        text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            text = "unknown key; expected one of those in config/README.md"
+        elif item["type"] == "missing":
+            text = "missing; expected this key"
+        elif not item["msg"].startswith("Value error"):
+            text = f"found {item['input']!r}; {text}"
+        lines.append(f"{path}: {text}" if path else text)
+    return "\n".join(lines)
+
+
+def read_settings(config: Mapping[str, Any] | str | Path) -> Settings:
+    """Validate settings from a mapping or a YAML file.
+
+    Raises
+    ------
+    SettingsError
+        With one line for each fault, beginning with the key's path.
+    """
+    if not isinstance(config, Mapping):
+        config = yaml.safe_load(Path(config).read_text())
+    try:
+        return Settings.model_validate(config)
+    except ValidationError as error:
+        raise SettingsError(_message(error)) from None
+
+
+def read_sections(text: str, *names: str) -> list[Any]:
+    """The sections that a rule passed to its stage, in the order of `names`.
+
+    Parameters
+    ----------
+    text : str
+        JSON from `Settings.section_json`.
+    names : str
+        The sections the stage uses: exactly those must be there, so that a rule's
+        parameters hold what it uses, no less and no more.
+
+    Raises
+    ------
+    SettingsError
+        If a section is missing, not used by the stage, or invalid.
+    """
+    found = json.loads(text)
+    if set(found) != set(names):
+        raise SettingsError(f"--settings: found {', '.join(sorted(found))}; expected {', '.join(sorted(names))}")
+    model = {name: (Settings.model_fields[name].annotation, ...) for name in names}
+    try:
+        view = create_model("Sections", __base__=Section, **model).model_validate(found)  # type: ignore[call-overload]
+    except ValidationError as error:
+        raise SettingsError(_message(error)) from None
+    return [getattr(view, name) for name in names]
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a config file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}

@@ -1,0 +1,108 @@
+"""Tiles on the sky: equal steps in galactic longitude and latitude."""
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A grid of tiles equal in l and b.
+
+    Attributes
+    ----------
+    l_edges, b_edges : ndarray, deg
+        Edges of the tiles; l increases and may pass 360.
+    """
+
+    l_edges: np.ndarray
+    b_edges: np.ndarray
+
+    @classmethod
+    def cover(cls, l_range: tuple[float, float], b_range: tuple[float, float], size: float) -> "Tiles":
+        """Tiles of `size` degrees over a window.
+
+        Raises
+        ------
+        ValueError
+            If the window is not a whole number of tiles.
+        """
+        edges = []
+        for name, (low, high) in (("l", l_range), ("b", b_range)):
+            count = (high - low) / size
+            if abs(count - round(count)) > 1e-6 or round(count) < 1:
+                raise ValueError(
+                    f"sky.{name}: found {low} to {high} deg, which is {count:.3f} tiles of {size} deg; "
+                    "expected a whole number of tiles"
+                )
+            edges.append(low + size * np.arange(round(count) + 1))
+        return cls(*edges)
+
+    @property
+    def l(self) -> np.ndarray:  # noqa: E743 (the field's name)
+        """Longitudes of the tile centres, deg."""
+        return 0.5 * (self.l_edges[1:] + self.l_edges[:-1])
+
+    @property
+    def b(self) -> np.ndarray:
+        """Latitudes of the tile centres, deg."""
+        return 0.5 * (self.b_edges[1:] + self.b_edges[:-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of tiles along l and b."""
+        return len(self.l_edges) - 1, len(self.b_edges) - 1
+
+    def area(self) -> np.ndarray:
+        """Solid angle of each tile, shape (l, b), deg2."""
+        band = np.diff(np.sin(np.radians(self.b_edges)))
+        return np.degrees(np.diff(self.l_edges)[:, None] * band[None, :])
+
+    def columns(self, start: int, stop: int) -> "Tiles":
+        """The tiles of longitude columns `start` to `stop`."""
+        return Tiles(self.l_edges[start : stop + 1], self.b_edges)
+
+    def unwrap(self, l: np.ndarray) -> np.ndarray:  # noqa: E741
+        """Longitudes moved by whole turns into the 360 degrees that begin at the first edge."""
+        return self.l_edges[0] + np.mod(np.asarray(l) - self.l_edges[0], 360.0)
+
+    def index(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:  # noqa: E741
+        """Flat index (l-major) of the tile that holds each point; -1 outside the window."""
+        i = np.searchsorted(self.l_edges, self.unwrap(l), side="right") - 1
+        j = np.searchsorted(self.b_edges, b, side="right") - 1
+        inside = (i >= 0) & (i < self.shape[0]) & (j >= 0) & (j < self.shape[1])
+        return np.where(inside, i * self.shape[1] + j, -1)
+
+
+def sightline_name(l: float, b: float) -> str:  # noqa: E741
+    """The name of a sightline in file names, such as ``l285.000_b-0.500``."""
+    return f"l{l:07.3f}_b{b:+07.3f}"
+
+
+def sightline_position(name: str) -> tuple[float, float]:
+    """Galactic longitude and latitude of a sightline's name, deg."""
+    l_text, b_text = name.split("_")
+    return float(l_text[1:]), float(b_text[1:])
+
+
+def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in degrees in any astropy frame, as galactic (l, b) in degrees."""
+    if frame == "galactic":
+        return np.asarray(longitude, float) % 360.0, np.asarray(latitude, float)
+    galactic = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).galactic
+    return galactic.l.deg, galactic.b.deg
+
+
+def cartesian(l: np.ndarray, b: np.ndarray, distance: np.ndarray):  # noqa: E741
+    """Heliocentric galactic x (to the centre), y (to l = 90), z (to the pole), kpc.
+
+    Parameters broadcast against each other; angles in deg, distance in kpc.
+    """
+    l_rad, b_rad = np.radians(l), np.radians(b)
+    return (
+        distance * np.cos(b_rad) * np.cos(l_rad),
+        distance * np.cos(b_rad) * np.sin(l_rad),
+        distance * np.sin(b_rad),
+    )

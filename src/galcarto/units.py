@@ -1,0 +1,61 @@
+"""The units of Galcarto's arrays, and how settings are read into them.
+
+Inside the package numbers are plain floats in one unit per kind: distances in kpc, angles in
+degrees, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr, wavelengths in
+micrometres. Quantities appear only at the edges (settings, `open_cube`).
+"""
+
+from typing import Annotated, Any
+
+import astropy.units as u
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+DEG2_PER_SR = (180.0 / 3.141592653589793) ** 2
+
+
+def parse(value: Any, unit: str) -> float:
+    """Read a setting such as ``"100 pc"`` into a float in `unit`.
+
+    Parameters
+    ----------
+    value : str or float
+        Text with a number and a unit.
+    unit : str
+        The astropy unit to convert to.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `value` has no unit, an unknown unit, or one of another kind.
+    """
+    expected = f"expected a number with a unit, such as '1 {unit}'"
+    if not isinstance(value, str):
+        raise ValueError(f"found {value!r}; {expected}")
+    try:
+        quantity = u.Quantity(value)
+    except TypeError:
+        raise ValueError(f"found {value!r}; {expected}") from None
+    if quantity.unit == u.dimensionless_unscaled:
+        raise ValueError(f"found {value!r} without a unit; {expected}")
+    try:
+        return float(quantity.to_value(u.Unit(unit)))
+    except u.UnitConversionError:
+        raise ValueError(f"found {value!r}, which is not convertible to {unit}; {expected}") from None
+
+
+def _quantity(unit: str) -> Any:
+    return Annotated[
+        float,
+        BeforeValidator(lambda value: parse(value, unit)),
+        PlainSerializer(lambda value: f"{value!r} {unit}", return_type=str),
+        WithJsonSchema({"type": "string", "description": f"a number with a unit, e.g. '1 {unit}'"}),
+    ]
+
+
+Kiloparsec = _quantity("kpc")
+Degree = _quantity("deg")
+Magnitude = _quantity("mag")
