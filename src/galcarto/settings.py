@@ -11,7 +11,15 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from galcarto.sky import Tiles, sightline_name
 from galcarto.units import Degree, Kiloparsec, Magnitude
@@ -68,9 +76,7 @@ class Sky(Section):
     source: Literal["synthetic", "files"]
     l: tuple[Degree, Degree]  # noqa: E741
     b: tuple[Degree, Degree]
-    tile: Degree
     strip_columns: int = Field(6, ge=1)
-    min_area_fraction: float = Field(0.3, gt=0, le=1)
     synthetic: SyntheticSky = SyntheticSky()
     files: list[CatalogueFile] = []
 
@@ -82,21 +88,27 @@ class Sky(Section):
             raise ValueError("found source 'files' and no entry in sky.files; expected at least one catalogue")
         if not -90 <= self.b[0] < self.b[1] <= 90 or self.l[1] - self.l[0] > 360:
             raise ValueError("expected b within -90 to 90 deg and l spanning at most 360 deg")
-        self.tiles()
         return self
 
-    def tiles(self) -> Tiles:
-        """The grid of tiles."""
-        return Tiles.cover(self.l, self.b, self.tile)
+    def grid(self, tile: float) -> Tiles:
+        """The tiles of `tile` degrees that cover the window."""
+        return Tiles.cover(self.l, self.b, tile)
 
-    def strips(self) -> list[str]:
+    def strips(self, tile: float) -> list[str]:
         """Names of the strips of longitude columns that are processed as one job."""
-        return [f"{i:04d}" for i in range(-(-self.tiles().shape[0] // self.strip_columns))]
+        return [f"{i:04d}" for i in range(-(-self.grid(tile).shape[0] // self.strip_columns))]
 
-    def strip(self, name: str) -> Tiles:
+    def strip(self, tile: float, name: str) -> Tiles:
         """The tiles of one strip."""
         start = int(name) * self.strip_columns
-        return self.tiles().columns(start, min(start + self.strip_columns, self.tiles().shape[0]))
+        return self.grid(tile).columns(start, start + self.strip_columns)
+
+
+class Tile(Section):
+    """One sightline's patch of sky."""
+
+    size: Degree
+    min_area_fraction: float = Field(0.3, gt=0, le=1, description="tiles with less of their area observed are left out")
 
 
 class Distance(Section):
@@ -276,6 +288,7 @@ class Settings(Section):
     region: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     seed: int = Field(ge=0)
     sky: Sky
+    tile: Tile
     distance: Distance
     galaxy: Galaxy = Galaxy()
     dust: Dust = Dust()
@@ -297,6 +310,7 @@ class Settings(Section):
                 f"survey.limits: found limits for {', '.join(self.survey.limits)}; "
                 f"expected also {', '.join(missing)}, which cmd uses"
             )
+        self.sky.grid(self.tile.size)
         return self
 
     def section_json(self, *names: str) -> str:

@@ -1,0 +1,1 @@
+"""Dust: the extinction law, random profiles, a synthetic sky. Knows no stars."""

@@ -146,9 +146,7 @@ class StarModel:
         volume = np.radians(1.0) ** 2 * (far**3 - near**3) / 3.0 * 1e9  # pc3 per deg2
         modulus = 5.0 * np.log10(near) + 10.0
         result = []
-        for component, nodes, populations in zip(
-            self.components, self._metallicities, self._populations, strict=True
-        ):
+        for component, nodes, populations in zip(self.components, self._metallicities, self._populations, strict=True):
             mass = component.density(x, y, z) * volume
             mean = component.overall_metallicity() + component.gradient * (radius - SUN_RADIUS)
             mean = np.clip(mean, nodes[0], nodes[-1])

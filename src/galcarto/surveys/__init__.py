@@ -1,0 +1,6 @@
+"""Surveys: bands, errors, limits, catalogues. Knows no dust."""
+
+from galcarto.surveys.survey import Survey
+from galcarto.surveys.twomass import TWOMASS
+
+SURVEYS: dict[str, Survey] = {"2mass": TWOMASS}

@@ -1,0 +1,167 @@
+"""A synthetic Galaxy of dust whose extinction is known at any point.
+
+An exponential disc, logarithmic-spiral arms, a lognormal turbulent field made of random plane waves, and a few
+discrete clouds. It is a test bed that looks like a galaxy, not a model of ours.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from galcarto.sky import cartesian
+
+CENTRE = 8.5  # kpc from the Sun to the Galactic centre
+SUN_HEIGHT = 0.015  # kpc
+# Four arms through the radii where they cross the Sun-centre line, with the pitch angle of a mean over
+# tracers (Vallée 2017, New Astronomy Reviews 79, 49: 13 deg).
+PITCH = np.radians(13.0)
+ARM_RADII = (3.4, 5.2, 7.0, 9.9)  # kpc
+ARM_WIDTH = 0.35  # kpc
+MODES = 384
+CLOUD_RADIUS = (0.01, 0.04)  # kpc
+CLOUD_EXTINCTION = (0.5, 4.0)  # mag through the centre
+CLOUD_DISTANCE = (0.3, 3.0)  # kpc
+
+
+@dataclass(frozen=True)
+class SyntheticDust:
+    """The dust of the synthetic sky.
+
+    Attributes
+    ----------
+    local_density : float, mag/kpc
+    scale_length, scale_height : float, kpc
+    arm_contrast : float
+        Density on an arm's ridge over that between arms, less one.
+    turbulence : float
+        Standard deviation of ln(density).
+    waves : ndarray, shape (mode, 3), rad/kpc
+    phases : ndarray, shape (mode,), rad
+    clouds : ndarray, shape (cloud, 5)
+        x, y, z, Gaussian radius (kpc), central density (mag/kpc).
+    """
+
+    local_density: float
+    scale_length: float
+    scale_height: float
+    arm_contrast: float
+    turbulence: float
+    waves: np.ndarray
+    phases: np.ndarray
+    clouds: np.ndarray
+
+    @classmethod
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        window: tuple[tuple[float, float], tuple[float, float]],
+        *,
+        local_density: float,
+        scale_length: float,
+        scale_height: float,
+        arm_contrast: float,
+        turbulence: float,
+        turbulence_slope: float,
+        outer_scale: float,
+        inner_scale: float,
+        clouds: int,
+    ) -> "SyntheticDust":
+        """Draw the turbulence and the clouds.
+
+        Parameters
+        ----------
+        rng : numpy Generator
+        window : ((float, float), (float, float)), deg
+            Ranges of l and b within which the clouds are put.
+        turbulence_slope : float
+            The three-dimensional power spectrum goes as k^-slope between the outer and inner scales.
+        outer_scale, inner_scale : float, kpc
+        clouds : int
+            Their number; the other parameters are those of the class.
+        """
+        # wave numbers from p(k) ~ k^(2 - slope), isotropic: equal amplitudes then give the spectrum
+        low, high = 2 * np.pi / outer_scale, 2 * np.pi / inner_scale
+        power = 3.0 - turbulence_slope
+        u = rng.random(MODES)
+        if abs(power) < 1e-9:
+            k = low * (high / low) ** u
+        else:
+            k = (low**power + u * (high**power - low**power)) ** (1 / power)
+        direction = rng.standard_normal((MODES, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        distance = rng.uniform(*CLOUD_DISTANCE, size=clouds)
+        position = np.stack(
+            cartesian(rng.uniform(*window[0], size=clouds), rng.uniform(*window[1], size=clouds), distance),
+            axis=1,
+        )
+        radius = np.exp(rng.uniform(*np.log(CLOUD_RADIUS), size=clouds))
+        depth = np.exp(rng.uniform(*np.log(CLOUD_EXTINCTION), size=clouds))
+        return cls(
+            local_density,
+            scale_length,
+            scale_height,
+            arm_contrast,
+            turbulence,
+            waves=k[:, None] * direction,
+            phases=rng.uniform(0, 2 * np.pi, MODES),
+            clouds=np.column_stack([position, radius, depth / (np.sqrt(2 * np.pi) * radius)]),
+        )
+
+    def density(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """dA_V/ds at heliocentric galactic positions in kpc, mag/kpc."""
+        shape = np.shape(x)
+        x, y, z = (np.ascontiguousarray(v, dtype=float).ravel() for v in (x, y, z))
+        radius = np.maximum(np.hypot(x - CENTRE, y), 1e-6)
+        height = z + SUN_HEIGHT
+        azimuth = np.arctan2(y, CENTRE - x)
+        arms = np.zeros_like(radius)
+        for crossing in ARM_RADII:
+            # distance to the nearest turn of the spiral, measured across it
+            turn = (np.log(radius / crossing) + azimuth * np.tan(PITCH)) / (2 * np.pi * np.tan(PITCH))
+            across = (turn - np.round(turn)) * 2 * np.pi * np.tan(PITCH) * radius * np.cos(PITCH)
+            arms += np.exp(-0.5 * (across / ARM_WIDTH) ** 2)
+        disc = np.exp(-(radius - CENTRE) / self.scale_length - np.abs(height) / self.scale_height)
+        lognormal = np.exp(self.turbulence * _waves(x, y, z, self.waves, self.phases) - 0.5 * self.turbulence**2)
+        value = self.local_density * disc * (1.0 + self.arm_contrast * arms) * lognormal
+        for cx, cy, cz, size, centre in self.clouds:
+            value += centre * np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / size**2)
+        return value.reshape(shape)
+
+    def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.01) -> np.ndarray:  # noqa: E741
+        """Cumulative A_V by the midpoint rule.
+
+        Parameters
+        ----------
+        l, b : ndarray, shape (sightline,), deg
+        edges : ndarray, shape (distance + 1,), kpc
+        step : float, kpc
+            Largest step of the integration.
+
+        Returns
+        -------
+        ndarray, shape (sightline, distance), mag
+            A_V from the first edge to the outer edge of each bin.
+        """
+        per_bin = np.maximum(np.ceil(np.diff(edges) / step).astype(int), 1)
+        width = np.repeat(np.diff(edges) / per_bin, per_bin)
+        offset = np.concatenate([np.arange(n) + 0.5 for n in per_bin])
+        middle = np.repeat(edges[:-1], per_bin) + offset * width
+        starts = np.concatenate([[0], np.cumsum(per_bin)[:-1]])
+        result = np.empty((len(l), len(per_bin)))
+        for i, (one_l, one_b) in enumerate(zip(l, b, strict=True)):
+            density = self.density(*cartesian(one_l, one_b, middle))
+            result[i] = np.cumsum(np.add.reduceat(density * width, starts))
+        return result
+
+
+@numba.njit(parallel=True, cache=True, fastmath=True)
+def _waves(x, y, z, waves, phases):
+    """A Gaussian random field of unit variance as a sum of plane waves."""
+    result = np.empty(x.size)
+    for i in numba.prange(x.size):
+        total = 0.0
+        for m in range(phases.size):
+            total += np.cos(waves[m, 0] * x[i] + waves[m, 1] * y[i] + waves[m, 2] * z[i] + phases[m])
+        result[i] = total * np.sqrt(2.0 / phases.size)
+    return result

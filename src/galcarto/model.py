@@ -1,0 +1,37 @@
+"""The forward model that the settings describe."""
+
+import numpy as np
+
+from galcarto import settings
+from galcarto.cmd.forward import ForwardModel
+from galcarto.dust.law import coefficients
+from galcarto.surveys import SURVEYS
+
+
+def forward_model(survey: settings.Survey, cmd: settings.Cmd, dust: settings.Dust, edges: np.ndarray) -> ForwardModel:
+    """Build the forward model.
+
+    Raises
+    ------
+    SettingsError
+        If a band of survey.limits is not one of the survey's.
+    """
+    instrument = SURVEYS[survey.name]
+    unknown = [band for band in survey.limits if band not in instrument.bands]
+    if unknown:
+        raise settings.SettingsError(
+            f"survey.limits: found {', '.join(unknown)}; expected bands of {instrument.title}: "
+            f"{', '.join(instrument.bands)}"
+        )
+    return ForwardModel(
+        survey=instrument,
+        limits=survey.limits,
+        bright=survey.bright,
+        coefficients=coefficients(dust.law, dust.r_v, {n: band.wavelength for n, band in instrument.bands.items()}),
+        magnitude_band=cmd.magnitude.bands[0],
+        colour_bands=(cmd.colour.bands[0], cmd.colour.bands[1]),
+        magnitude_range=cmd.magnitude.range,
+        colour_range=cmd.colour.range,
+        pixels=cmd.pixels,
+        edges=edges,
+    )

@@ -1,0 +1,64 @@
+"""Draw the random extinction profiles of one split.
+
+Example:
+  galcarto draw_profiles --settings "$(galcarto settings config/config.yaml profiles distance)" \\
+      --seed 1 --split valid --number 1000 --output valid.nc
+"""
+
+import argparse
+import json
+
+import netCDF4
+
+from galcarto import provenance
+from galcarto.dust import profiles as prior
+from galcarto.seeds import generator
+from galcarto.settings import read_sections
+
+BLOCK = 8192  # profiles drawn and written at once
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections profiles, distance")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
+    parser.add_argument("--number", type=int, required=True, help="profiles to draw")
+    parser.add_argument("--output", required=True, help="netCDF file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write extinction(profile, distance) in blocks."""
+    profiles, distance = read_sections(args.settings, "profiles", "distance")
+    edges = distance.edges()
+    rng = generator(args.seed, "draw_profiles", args.split)
+    with netCDF4.Dataset(args.output, "w") as file:
+        file.setncatts(provenance.attributes("draw_profiles", json.loads(args.settings), args.seed, []))
+        file.createDimension("profile", args.number)
+        file.createDimension("distance", len(edges) - 1)
+        file.createDimension("bounds", 2)
+        centre = file.createVariable("distance", "f8", ("distance",))
+        centre.units, centre.bounds, centre[:] = (
+            "kiloparsec",
+            "distance_bounds",
+            0.5 * (edges[1:] + edges[:-1]),
+        )
+        bounds = file.createVariable("distance_bounds", "f8", ("distance", "bounds"))
+        bounds[:, 0], bounds[:, 1] = edges[:-1], edges[1:]
+        chunks = (min(BLOCK, args.number), len(edges) - 1)
+        extinction = file.createVariable(
+            "extinction", "f4", ("profile", "distance"), compression="zlib", complevel=1, chunksizes=chunks
+        )
+        extinction.units = "mag"
+        extinction.long_name = "cumulative A_V from the Sun to the outer edge of the distance bin"
+        for start in range(0, args.number, BLOCK):
+            stop = min(start + BLOCK, args.number)
+            extinction[start:stop] = prior.draw(
+                rng,
+                stop - start,
+                edges,
+                slope=profiles.slope,
+                contrast=profiles.contrast,
+                envelope=profiles.envelope,
+                max_extinction=profiles.max_extinction,
+            )

@@ -1,0 +1,60 @@
+"""Render the colour-magnitude images of one split and sightline.
+
+Example:
+  galcarto render_cmds --settings "$(galcarto settings config/config.yaml survey cmd dust distance tile)" \\
+      --seed 1 --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from galcarto import provenance
+from galcarto.cmd.files import BLOCK, write_examples
+from galcarto.model import forward_model
+from galcarto.seeds import generator
+from galcarto.settings import read_sections
+
+CHUNK = 4 * BLOCK  # examples rendered at once
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections survey, cmd, dust, distance, tile")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
+    parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
+    parser.add_argument("--profiles", required=True, help="profiles of the split (netCDF)")
+    parser.add_argument("--first", type=int, required=True, help="first profile to use")
+    parser.add_argument("--number", type=int, required=True, help="profiles to use")
+    parser.add_argument("--output", required=True, help="netCDF file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write counts and profiles of the examples, the bare reference and the table of detectable stars."""
+    survey, cmd, dust, distance, tile = read_sections(args.settings, "survey", "cmd", "dust", "distance", "tile")
+    model = forward_model(survey, cmd, dust, distance.edges())
+    table = pq.read_table(args.stars)
+    metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    columns = {band: table[band].to_numpy() for band in model.bands}
+    stars = model.pack(table["distance"].to_numpy(), columns, float(metadata["area_deg2"]))
+    rng = generator(args.seed, "render_cmds", args.split, Path(args.stars).stem)
+    full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
+    reference, detectable = model.reference(stars, rng), model.detectable(stars)
+
+    def blocks():
+        with netCDF4.Dataset(args.profiles) as file:
+            for start in tqdm(range(0, args.number, CHUNK), desc="rendering", unit="chunk", mininterval=5):
+                first, last = args.first + start, args.first + min(start + CHUNK, args.number)
+                extinction = np.asarray(file["extinction"][first:last])
+                # tiles at the footprint's edge see part of the area: the network learns that too
+                area = full * rng.uniform(tile.min_area_fraction, 1.0, len(extinction))
+                yield model.render(stars, extinction, area, rng), extinction, area
+
+    attributes = provenance.attributes("render_cmds", json.loads(args.settings), args.seed, [args.stars, args.profiles])
+    write_examples(args.output, blocks(), reference, detectable, model, attributes)

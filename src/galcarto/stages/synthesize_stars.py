@@ -1,0 +1,48 @@
+"""Draw the bare stars of one sightline.
+
+Example:
+  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml galaxy survey)" \\
+      --seed 1 --l 284 --b 0.5 --output stars.parquet
+"""
+
+import argparse
+import json
+import logging
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from galcarto import provenance
+from galcarto.galaxy.besancon import MODELS
+from galcarto.galaxy.synthesis import StarModel
+from galcarto.seeds import generator
+from galcarto.settings import read_sections
+from galcarto.sky import sightline_name
+
+# Errors bring stars over the limit from this far below it, mag.
+MARGIN = 0.5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, survey")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
+    parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
+    parser.add_argument("--output", required=True, help="Parquet file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the star list; the metadata holds its area in deg2."""
+    galaxy, survey = read_sections(args.settings, "galaxy", "survey")
+    limits = {band: limit + MARGIN for band, limit in survey.limits.items()}
+    model = StarModel(MODELS[galaxy.model], [limits])
+    area = galaxy.stars / max(model.density(args.l, args.b), 1e-6)
+    rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
+    stars = model.draw(args.l, args.b, area, rng)
+    attributes = provenance.attributes("synthesize_stars", json.loads(args.settings), args.seed, [])
+    attributes |= {"area_deg2": area, "l_deg": args.l, "b_deg": args.b}
+    table = pa.Table.from_pandas(stars, preserve_index=False)
+    table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))
+    pq.write_table(table, args.output, compression="zstd")
+    logging.info("%d stars in %.3g deg2 at l = %g, b = %g deg", len(stars), area, args.l, args.b)
