@@ -8,6 +8,12 @@ from galcarto.dust.law import coefficients
 from galcarto.surveys import SURVEYS
 
 
+def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
+    """A_band / A_V of every band of the survey."""
+    bands = SURVEYS[survey.name].bands
+    return coefficients(dust.law, dust.r_v, {name: band.wavelength for name, band in bands.items()})
+
+
 def forward_model(survey: settings.Survey, cmd: settings.Cmd, dust: settings.Dust, edges: np.ndarray) -> ForwardModel:
     """Build the forward model.
 
@@ -27,7 +33,7 @@ def forward_model(survey: settings.Survey, cmd: settings.Cmd, dust: settings.Dus
         survey=instrument,
         limits=survey.limits,
         bright=survey.bright,
-        coefficients=coefficients(dust.law, dust.r_v, {n: band.wavelength for n, band in instrument.bands.items()}),
+        coefficients=band_coefficients(survey, dust),
         magnitude_band=cmd.magnitude.bands[0],
         colour_bands=(cmd.colour.bands[0], cmd.colour.bands[1]),
         magnitude_range=cmd.magnitude.range,

@@ -74,7 +74,7 @@ class Sky(Section):
     """The window to map and where its stars come from."""
 
     source: Literal["synthetic", "files"]
-    l: tuple[Degree, Degree]  # noqa: E741
+    l: tuple[Degree, Degree]
     b: tuple[Degree, Degree]
     strip_columns: int = Field(6, ge=1)
     synthetic: SyntheticSky = SyntheticSky()
@@ -201,7 +201,7 @@ class Profiles(Section):
 class Position(Section):
     """A direction on the sky."""
 
-    l: Degree  # noqa: E741
+    l: Degree
     b: Degree
 
     def name(self) -> str:

@@ -41,7 +41,7 @@ class Tiles:
         return cls(*edges)
 
     @property
-    def l(self) -> np.ndarray:  # noqa: E743 (the field's name)
+    def l(self) -> np.ndarray:
         """Longitudes of the tile centres, deg."""
         return 0.5 * (self.l_edges[1:] + self.l_edges[:-1])
 
@@ -64,11 +64,11 @@ class Tiles:
         """The tiles of longitude columns `start` to `stop`."""
         return Tiles(self.l_edges[start : stop + 1], self.b_edges)
 
-    def unwrap(self, l: np.ndarray) -> np.ndarray:  # noqa: E741
+    def unwrap(self, l: np.ndarray) -> np.ndarray:
         """Longitudes moved by whole turns into the 360 degrees that begin at the first edge."""
         return self.l_edges[0] + np.mod(np.asarray(l) - self.l_edges[0], 360.0)
 
-    def index(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:  # noqa: E741
+    def index(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Flat index (l-major) of the tile that holds each point; -1 outside the window."""
         i = np.searchsorted(self.l_edges, self.unwrap(l), side="right") - 1
         j = np.searchsorted(self.b_edges, b, side="right") - 1
@@ -76,7 +76,7 @@ class Tiles:
         return np.where(inside, i * self.shape[1] + j, -1)
 
 
-def sightline_name(l: float, b: float) -> str:  # noqa: E741
+def sightline_name(l: float, b: float) -> str:
     """The name of a sightline in file names, such as ``l285.000_b-0.500``."""
     return f"l{l:07.3f}_b{b:+07.3f}"
 
@@ -95,7 +95,7 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
     return galactic.l.deg, galactic.b.deg
 
 
-def cartesian(l: np.ndarray, b: np.ndarray, distance: np.ndarray):  # noqa: E741
+def cartesian(l: np.ndarray, b: np.ndarray, distance: np.ndarray):
     """Heliocentric galactic x (to the centre), y (to l = 90), z (to the pole), kpc.
 
     Parameters broadcast against each other; angles in deg, distance in kpc.

@@ -51,7 +51,7 @@ def _quantity(unit: str) -> Any:
     return Annotated[
         float,
         BeforeValidator(lambda value: parse(value, unit)),
-        PlainSerializer(lambda value: f"{value!r} {unit}", return_type=str),
+        PlainSerializer(lambda value: f"{value!r} {unit}", return_type=str, when_used="json"),
         WithJsonSchema({"type": "string", "description": f"a number with a unit, e.g. '1 {unit}'"}),
     ]
 

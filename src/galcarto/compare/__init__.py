@@ -1,0 +1,1 @@
+"""Maps against the truth and against other maps. Knows no training."""

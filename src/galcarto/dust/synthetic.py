@@ -128,7 +128,7 @@ class SyntheticDust:
             value += centre * np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / size**2)
         return value.reshape(shape)
 
-    def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.01) -> np.ndarray:  # noqa: E741
+    def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.01) -> np.ndarray:
         """Cumulative A_V by the midpoint rule.
 
         Parameters

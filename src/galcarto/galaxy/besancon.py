@@ -139,7 +139,7 @@ ROBIN2003 = (
 MODELS = {"robin2003": ROBIN2003}
 
 
-def galactocentric(l: float, b: float, distance: np.ndarray):  # noqa: E741
+def galactocentric(l: float, b: float, distance: np.ndarray):
     """Galactocentric (x, y, z) in kpc along a sightline; the Sun lies at x = -SUN_RADIUS."""
     x, y, z = cartesian(l, b, distance)
     return x - SUN_RADIUS, y, z + SUN_HEIGHT

@@ -137,7 +137,7 @@ class StarModel:
             axis=0,
         )
 
-    def expected(self, l: float, b: float) -> list[np.ndarray]:  # noqa: E741
+    def expected(self, l: float, b: float) -> list[np.ndarray]:
         """Expected stars per deg2, for each component an array of shape (metallicity, distance bin)."""
         near, far = self._edges[:-1], self._edges[1:]
         middle = np.sqrt(near * far)
@@ -156,11 +156,11 @@ class StarModel:
             result.append(mass * share * seen)
         return result
 
-    def density(self, l: float, b: float) -> float:  # noqa: E741
+    def density(self, l: float, b: float) -> float:
         """Expected number of drawn candidates per deg2, an upper bound of the observable stars."""
         return float(sum(component.sum() for component in self.expected(l, b)))
 
-    def draw(self, l: float, b: float, area: float, rng: np.random.Generator) -> pd.DataFrame:  # noqa: E741
+    def draw(self, l: float, b: float, area: float, rng: np.random.Generator) -> pd.DataFrame:
         """A random star list.
 
         Parameters

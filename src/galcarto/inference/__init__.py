@@ -1,0 +1,1 @@
+"""The inverse: from images to posteriors of a cumulative profile."""

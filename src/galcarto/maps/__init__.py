@@ -1,0 +1,1 @@
+"""From sightlines to published maps, and their reader. Knows no torch."""

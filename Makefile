@@ -1,0 +1,46 @@
+# One virtual environment, pinned by constraints.txt. 'make PYTHON=python3.12 test' picks another Python.
+
+# resolved before .venv/bin goes on PATH: a half-made .venv must not make itself
+PYTHON := $(shell command -v $${PYTHON:-python3})
+# the rules call 'python -m galcarto'
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.yaml, say where the report is
+	.venv/bin/snakemake --cores all
+	@echo "Report: $(CURDIR)/results/demo/report.html"
+
+test: .venv/.installed-test ## install with the test extras, run every test
+	.venv/bin/python -m pytest
+
+lint: .venv/.installed-test ## check style, types and the workflow; changes nothing
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile rules
+	.venv/bin/mypy
+	.venv/bin/snakemake --lint
+
+bench: .venv/.installed-demo ## time the heavy steps
+	.venv/bin/python benchmarks/run.py
+
+clean: ## remove the demo's results, built files and the tools' caches; other regions and .venv stay
+	rm -rf results/demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install -q -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install -q -c constraints.txt -e '.[test,slurm]'
+	@touch $@
+
+.venv/bin/pip:
+	@test -n "$(PYTHON)" || { echo "No python3 found: install Python 3.11 or newer." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Found Python {sys.version.split()[0]} ({sys.executable}), need 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,159 @@
+"""HEALPix maps of dust averaged over tiles, and straight-line comparisons with ours."""
+
+from pathlib import Path
+
+import astropy.units as u
+import healpy as hp
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from scipy import stats
+
+from galcarto.sky import Tiles
+
+# E(B-V) per unit optical depth at 353 GHz: Planck 2013 results XI (A&A 571, A11).
+EBV_PER_TAU353 = 1.49e4
+POINTS = 10  # along a tile's side; the average over a tile is over their square
+
+
+class MapError(ValueError):
+    """A reference map that cannot be used."""
+
+
+def read(path: str | Path, ordering: str, column: str | None, hdu: int) -> np.ndarray:
+    """A HEALPix map in RING order, UNSEEN where it has no value.
+
+    Parameters
+    ----------
+    path : path
+        A FITS table, full or partial, or an image with one pixel per HEALPix pixel.
+    ordering : {'ring', 'nested'}
+        Stated by the user; where the file states another one, it is refused rather than guessed.
+    column : str or None
+        Table column; None for an image.
+    hdu : int
+        Number of the HDU.
+
+    Raises
+    ------
+    MapError
+        If the file, the column or the ordering does not fit.
+    """
+    if not Path(path).is_file():
+        raise MapError(f"{path}: not found; expected a HEALPix map (compare.planck.path)")
+    with fits.open(path) as file:
+        if hdu >= len(file) or file[hdu].data is None:
+            raise MapError(f"{path}: found no data in HDU {hdu} of {len(file)}; set compare.planck.hdu")
+        header, data = file[hdu].header, file[hdu].data
+        if "ORDERING" in header and not header["ORDERING"].strip().lower().startswith(ordering[:4]):
+            raise MapError(f"{path}: the file says ORDERING = {header['ORDERING']}; the settings say {ordering}")
+        if column is None:
+            if getattr(data, "names", None):
+                raise MapError(f"{path}: HDU {hdu} is a table of {', '.join(data.names)}; set compare.planck.column")
+            values = np.asarray(data, float).ravel()
+        else:
+            if column not in (getattr(data, "names", None) or ()):
+                found = ", ".join(data.names) if getattr(data, "names", None) else "an image"
+                raise MapError(f"{path}: no column {column}; found {found} (compare.planck.column)")
+            values = np.asarray(data[column], float).ravel()
+            if header.get("INDXSCHM", "").strip() == "EXPLICIT":
+                sphere = np.full(hp.nside2npix(header["NSIDE"]), hp.UNSEEN)
+                sphere[np.asarray(data[data.names[0]], int).ravel()] = values
+                values = sphere
+    if not hp.isnpixok(len(values)):
+        raise MapError(f"{path}: found {len(values)} pixels; expected 12 nside^2")
+    values = np.where(np.isfinite(values), values, hp.UNSEEN)
+    return hp.reorder(values, n2r=True) if ordering == "nested" else values
+
+
+def tile_means(sphere: np.ndarray, tiles: Tiles, frame: str) -> np.ndarray:
+    """Mean of a RING map over each tile, from bilinear values on a fine grid of points.
+
+    Parameters
+    ----------
+    sphere : ndarray, shape (pixel,)
+    tiles : Tiles
+    frame : str
+        astropy frame of the map.
+
+    Returns
+    -------
+    ndarray, shape (l, b)
+        NaN where the map has no value in part of the tile.
+    """
+    offset = (np.arange(POINTS) + 0.5) / POINTS
+    axes = [(edges[:-1, None] + np.diff(edges)[:, None] * offset).ravel() for edges in (tiles.l_edges, tiles.b_edges)]
+    l, b = np.meshgrid(*axes, indexing="ij")
+    if frame == "galactic":
+        longitude, latitude = l % 360.0, b
+    else:
+        sphere_frame = SkyCoord(l * u.deg, b * u.deg, frame="galactic").transform_to(frame).spherical
+        longitude, latitude = sphere_frame.lon.deg, sphere_frame.lat.deg
+    pixels, weights = hp.get_interp_weights(
+        hp.npix2nside(len(sphere)), longitude.ravel(), latitude.ravel(), lonlat=True
+    )
+    known = sphere[pixels] != hp.UNSEEN
+    values = np.where(known.all(axis=0), (np.where(known, sphere[pixels], 0.0) * weights).sum(axis=0), np.nan)
+    n_l, n_b = tiles.shape
+    return values.reshape(n_l, POINTS, n_b, POINTS).mean(axis=(1, 3))
+
+
+def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
+    """A_V in mag from ``tau353`` (optical depth at 353 GHz) or ``ebv`` (mag)."""
+    return r_v * values * (EBV_PER_TAU353 if quantity == "tau353" else 1.0)
+
+
+def straight_line(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+    """Rank correlation and a robust line ``ours = slope * theirs + offset``.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray, shape (tile,), mag
+
+    Returns
+    -------
+    dict
+        ``spearman``; ``slope`` and ``offset_mag`` by Theil-Sen (Sen 1968); ``scatter_mag``, 1.4826 times
+        the median absolute residual; ``n``.
+
+    Raises
+    ------
+    MapError
+        With fewer than three tiles.
+    """
+    if len(ours) < 3:
+        raise MapError(f"found {len(ours)} tiles that both maps cover; expected at least 3")
+    line = stats.theilslopes(ours, theirs)
+    residual = ours - line.slope * theirs - line.intercept
+    return {
+        "spearman": float(stats.spearmanr(ours, theirs).statistic),
+        "slope": float(line.slope),
+        "offset_mag": float(line.intercept),
+        "scatter_mag": float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
+        "n": len(ours),
+    }
+
+
+def smooth_patch(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
+    """A patch of the sphere through a Gaussian beam, normalised over the pixels that are there.
+
+    Parameters
+    ----------
+    nside : int
+    pixels : ndarray, shape (pixel,)
+        RING indices.
+    values : ndarray, shape (pixel,)
+    fwhm : float, deg
+
+    Returns
+    -------
+    ndarray, shape (pixel,)
+    """
+    vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
+    sigma = np.radians(fwhm) / np.sqrt(8 * np.log(2))
+    result = np.empty(len(pixels))
+    for start in range(0, len(pixels), 1000):
+        angle2 = 2.0 - 2.0 * (vectors[start : start + 1000] @ vectors.T)
+        weight = np.exp(-0.5 * angle2 / sigma**2)
+        result[start : start + 1000] = weight @ values / weight.sum(axis=1)
+    return result

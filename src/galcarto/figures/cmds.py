@@ -1,0 +1,83 @@
+"""Colour-magnitude diagrams: what the network learns from and what it is shown."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from galcarto.figures.style import PAGE, STYLE
+
+COLUMNS = 4
+FAINTEST = 0.5  # stars per pixel at the dark end of the scale: half of the least count
+
+
+def _spread(order: np.ndarray, count: int, ends: bool) -> np.ndarray:
+    """`count` entries evenly spread over `order`, with its ends or between them; each entry once."""
+    ranks = np.linspace(0, len(order) - 1, count if ends else count + 2)
+    return order[np.unique(np.round(ranks if ends else ranks[1:-1]).astype(int))]
+
+
+@STYLE
+def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
+    """Diagrams without dust, behind more and more of it, and observed, on one colour scale.
+
+    Parameters
+    ----------
+    examples : Dataset
+        Of one sightline: counts (example, magnitude, colour); reference (magnitude, colour),
+        deg-2 per pixel, without dust; extinction (example, distance), mag; area (example,), deg2;
+        attributes magnitude_band and colour_bands.
+    sky : Dataset
+        counts (tile, magnitude, colour); area (tile,), deg2; stars (tile,); l and b (tile,), deg.
+
+    Returns
+    -------
+    Figure
+    """
+    total = examples.extinction.isel(distance=-1).values
+    mocks = _spread(np.argsort(total, kind="stable"), COLUMNS - 1, ends=False)
+    bare_area = float(examples.area[mocks[0]])
+    top = [("Mock without dust", (examples.reference * bare_area).values, bare_area)]
+    for i in mocks:
+        title = f"Mock behind\n$A_V$ = {total[i]:.1f} mag"
+        top.append((title, examples.counts.isel(example=i).values, float(examples.area[i])))
+
+    # from the fullest to the emptiest: for one field, from the least to the most dust
+    density = (sky.stars / sky.area).values
+    seen = np.flatnonzero(sky.stars.values > 0)
+    bottom = []
+    for i in _spread(seen[np.argsort(-density[seen], kind="stable")], COLUMNS, ends=True):
+        tile = sky.isel(tile=i)
+        title = f"Observed\n$l$ = {float(tile.l):.2f}°, $b$ = {float(tile.b):.2f}°"
+        bottom.append((title, tile.counts.values, float(tile.area)))
+
+    figure = Figure(figsize=(PAGE, 5.6), layout="constrained")
+    axes = figure.subplots(2, COLUMNS, sharex=True, sharey=True, squeeze=False)
+    brightest = max(counts.max() for _, counts, _ in top + bottom)
+    norm = LogNorm(FAINTEST, max(brightest, 2 * FAINTEST))
+    for row, panels in zip(axes, (top, bottom), strict=True):
+        for ax in row[len(panels) :]:
+            ax.set_visible(False)
+        for ax, (title, counts, area) in zip(row, panels, strict=False):
+            image = ax.pcolormesh(
+                examples.colour, examples.magnitude, counts, norm=norm, cmap="magma", shading="nearest"
+            )
+            image.cmap.set_bad(image.cmap(0))
+            ax.set_title(title)
+            ax.text(
+                0.96,
+                0.97,
+                f"{counts.sum():.0f} stars\n{area:.2g} deg²",
+                transform=ax.transAxes,
+                ha="right",
+                va="top",
+                color="white",
+                fontsize=8,
+            )
+            ax.tick_params(color="white")
+    axes[0, 0].invert_yaxis()
+    colour = examples.attrs["colour_bands"].replace("-", " − ")
+    figure.supxlabel(f"{colour} (mag)", fontsize=9)
+    figure.supylabel(f"{examples.attrs['magnitude_band']} (mag)", fontsize=9)
+    figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01)
+    return figure

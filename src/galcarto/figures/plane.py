@@ -1,0 +1,63 @@
+"""Total extinction in the plane of the sky, beside a map of dust emission."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+
+
+@STYLE
+def comparison(maps: xr.Dataset) -> Figure:
+    """Both maps on one colour scale, and tile against tile.
+
+    Parameters
+    ----------
+    maps : Dataset
+        extinction and planck (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
+        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset.
+
+    Returns
+    -------
+    Figure
+    """
+    maps = maps.transpose("b", "l")
+    used = maps.used.values.astype(bool)
+    ours, planck = maps.extinction.where(used), maps.planck.where(used)
+    ceiling = float(np.fmax(ours.max(), planck.max()))
+    higher = bool((np.fmax(maps.extinction, maps.planck) > ceiling).any())
+
+    figure = Figure(figsize=(PAGE, 6.0), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.25])
+    left = figure.add_subplot(grid[0, 0])
+    right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
+    titles = ("This work, to the outer edge", f"{maps.attrs['name']}, whole sightline")
+    for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
+        image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
+        left_out = np.ma.masked_where(used, np.ones(used.shape))
+        ax.pcolor(maps.l, maps.b, left_out, shading="nearest", hatch="xxxx", alpha=0)
+        ax.set(facecolor=GREY, aspect="equal", xlabel="Galactic longitude $l$ (deg)")
+        ax.set_title(title, parse_math=False)
+    left.set_ylabel("Galactic latitude $b$ (deg)")
+    left.invert_xaxis()
+    right.tick_params(labelleft=False)
+    figure.colorbar(image, ax=[left, right], label="$A_V$ (mag)", extend="max" if higher else "neither", aspect=25)
+
+    scatter = figure.add_subplot(grid[1, :])
+    ends = np.array([0.0, ceiling])
+    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=4, alpha=0.5, mew=0, label="tile")
+    fit = maps.attrs["slope"] * ends + maps.attrs["offset_mag"]
+    scatter.plot(ends, fit, color=ORANGE, label="fitted line")
+    scatter.plot(ends, ends, color="black", ls="--", lw=1, label="1 : 1")
+    scatter.set(xlim=ends, ylim=ends, aspect="equal", ylabel="$A_V$, this work (mag)")
+    scatter.set_xlabel(f"A(V), {maps.attrs['name']} (mag)", parse_math=False)
+    numbers = (
+        ("Spearman", f"{maps.attrs['spearman']:.3f}"),
+        ("slope", f"{maps.attrs['slope']:.3f}"),
+        ("offset", f"{maps.attrs['offset_mag']:.2f} mag"),
+        ("scatter", f"{maps.attrs['scatter_mag']:.2f} mag"),
+        ("tiles", f"{maps.attrs['n']:.0f}"),
+    )
+    text = "\n".join(f"{name}: {value}" for name, value in numbers)
+    scatter.legend(title=text, loc="upper left", bbox_to_anchor=(1.02, 1), alignment="left", title_fontsize=8)
+    return figure

@@ -1,0 +1,58 @@
+"""Read observed stars from catalogue files into the sky's star list.
+
+Example:
+  galcarto observe_files --settings "$(galcarto settings config/orion.yaml sky tile survey)" --seed 1 \\
+      --stars stars.parquet --footprint footprint.nc
+"""
+
+import argparse
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.maps.grid import tile_coordinates
+from galcarto.settings import read_sections
+from galcarto.surveys import catalogue
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, survey")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--stars", required=True, help="Parquet file to write")
+    parser.add_argument("--footprint", required=True, help="netCDF file to write: observed area of each tile")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the cleaned star list and the observed area."""
+    sky, tile, survey = read_sections(args.settings, "sky", "tile", "survey")
+    tiles = sky.grid(tile.size)
+    parts, cell = [], 0.0
+    for file in sky.files:
+        parts.append(catalogue.read(file.path, file.columns, list(survey.limits), file.frame))
+        logging.info("%s: %d rows", file.path, len(parts[-1]))
+        cell = max(cell, file.footprint_cell)
+    everything = pd.concat(parts, ignore_index=True)
+    stars, dropped = catalogue.clean(everything, tiles, survey.limits, survey.bright)
+    if stars.empty:
+        raise catalogue.CatalogueError(
+            f"sky.files: found {len(everything)} rows and none that can be used ({dropped}); "
+            "expected stars inside sky.l, sky.b and survey.limits"
+        )
+    logging.info("kept %d of %d rows", len(stars), len(everything))
+    stars.to_parquet(args.stars, compression="zstd")
+    placed = everything[np.isfinite(everything["l"])]
+    fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
+    logging.info("%.2f of %.2f deg2 in the window are observed", (fraction * tiles.area()).sum(), tiles.area().sum())
+    dataset = xr.Dataset(coords=tile_coordinates(tiles))
+    dataset["area"] = ("l", "b"), fraction * tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
+    inputs = [file.path for file in sky.files]
+    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, inputs)
+    dataset.attrs["rows_read"] = len(everything)
+    dataset.attrs["rows_kept"] = len(stars)
+    dataset.attrs["rows_dropped"] = json.dumps(dropped)
+    dataset.to_netcdf(args.footprint)

@@ -1,0 +1,153 @@
+"""Star catalogues from files: any astropy frame and any column names, checked row by row."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from astropy.table import Table
+
+from galcarto.sky import Tiles, to_galactic
+
+SENTINEL = 90.0  # mag; archives write 99.999 or -999 where nothing was measured
+
+
+class CatalogueError(ValueError):
+    """A catalogue that cannot be used."""
+
+
+def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: str) -> pd.DataFrame:
+    """Read a FITS, ECSV, CSV, VOTable or Parquet catalogue.
+
+    Parameters
+    ----------
+    path : path
+        The suffix (before ``.gz``) tells the format.
+    columns : mapping
+        Our names (``longitude``, ``latitude``, each band, optionally ``BAND_error``) to the file's.
+    bands : list of str
+        Bands that are needed.
+    frame : str
+        astropy frame of the two angles, in degrees: ``galactic``, ``icrs``, ``fk5``, ...
+
+    Returns
+    -------
+    DataFrame
+        ``l``, ``b`` (deg), each band and each error (mag); NaN where the file has none.
+
+    Raises
+    ------
+    CatalogueError
+        If the file is not there, its format is unknown, or a column is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CatalogueError(f"{path}: not found; expected a star catalogue (sky.files.path)")
+    needed = ["longitude", "latitude", *bands]
+    unmapped = [name for name in needed if name not in columns]
+    if unmapped:
+        raise CatalogueError(
+            f"{path}: sky.files.columns maps {', '.join(columns)}; expected also {', '.join(unmapped)}"
+        )
+    wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in needed}
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    formats = {".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
+    if suffix == ".parquet":
+        table = pd.read_parquet(path)
+        names = list(table.columns)
+    elif suffix in formats:
+        options = {"hdu": 1} if formats[suffix] == "fits" else {}
+        table = Table.read(path, format=formats[suffix], **options)
+        names = table.colnames
+    else:
+        raise CatalogueError(f"{path}: found suffix {suffix!r}; expected .fits, .ecsv, .csv, .vot or .parquet")
+    missing = [theirs for theirs in wanted.values() if theirs not in names]
+    if missing:
+        raise CatalogueError(
+            f"{path}: no column {', '.join(missing)}; found {', '.join(names)}; "
+            f"expected {', '.join(wanted.values())} (sky.files.columns)"
+        )
+    values = {ours: _floats(table[theirs]) for ours, theirs in wanted.items()}
+    longitude, latitude = values.pop("longitude"), values.pop("latitude")
+    known = np.isfinite(longitude) & np.isfinite(latitude) & (np.abs(latitude) <= 90)
+    l, b = np.full(len(longitude), np.nan), np.full(len(longitude), np.nan)
+    l[known], b[known] = to_galactic(longitude[known], latitude[known], frame)
+    return pd.DataFrame({"l": l, "b": b, **values})
+
+
+def _floats(column) -> np.ndarray:
+    """A column as floats with NaN where it is masked or empty."""
+    if np.ma.isMaskedArray(column):
+        return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    return np.asarray(column, dtype=float)
+
+
+def clean(
+    stars: pd.DataFrame, tiles: Tiles, limits: Mapping[str, float], bright: float
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Drop rows that cannot be used, and count them by reason.
+
+    Parameters
+    ----------
+    stars : DataFrame
+        From `read`.
+    tiles : Tiles
+    limits : mapping of float, mag
+        Faint limit of each band that is needed.
+    bright : float, mag
+
+    Returns
+    -------
+    stars : DataFrame
+    dropped : dict of int
+        In the order of the checks: a row counts once, under the first that it fails.
+    """
+    bands = list(limits)
+    magnitudes = stars[bands].to_numpy()
+    with np.errstate(invalid="ignore"):
+        checks = {
+            "position missing": ~np.isfinite(stars[["l", "b"]]).all(axis=1).to_numpy(),
+            "outside the window": tiles.index(stars["l"].fillna(0), stars["b"].fillna(99)) < 0,
+            "magnitude missing": ~np.isfinite(magnitudes).all(axis=1),
+            "magnitude a sentinel": (np.abs(magnitudes) >= SENTINEL).any(axis=1),
+            "duplicate": stars.duplicated(["l", "b", *bands]).to_numpy(),
+            "brighter than the limit": (magnitudes < bright).any(axis=1),
+            "fainter than the limit": (magnitudes >= np.array([limits[band] for band in bands])).any(axis=1),
+        }
+    keep = np.ones(len(stars), bool)
+    dropped = {}
+    for reason, bad in checks.items():
+        dropped[reason] = int((keep & bad).sum())
+        keep &= ~bad
+    for reason, number in dropped.items():
+        if number:
+            logging.info("dropped %d of %d rows: %s", number, len(stars), reason)
+    return stars[keep].reset_index(drop=True), dropped
+
+
+def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -> np.ndarray:
+    """Share of each tile that a catalogue covers, from where it has stars at all.
+
+    Each tile is cut into cells of about `cell` degrees; a cell with no star is taken as not observed. The cell
+    must be large enough that an observed one is hardly ever empty.
+
+    Parameters
+    ----------
+    l, b : ndarray, shape (star,), deg
+        Every source, also those that are later dropped for their magnitudes.
+    tiles : Tiles
+    cell : float, deg
+
+    Returns
+    -------
+    ndarray, shape (l, b)
+    """
+    per_side = max(round(float(tiles.l_edges[1] - tiles.l_edges[0]) / cell), 1)
+    fine = [
+        np.interp(np.arange((len(edges) - 1) * per_side + 1) / per_side, np.arange(len(edges)), edges)
+        for edges in (tiles.l_edges, tiles.b_edges)
+    ]
+    counts, *_ = np.histogram2d(tiles.unwrap(l), b, bins=fine)
+    n_l, n_b = tiles.shape
+    return (counts > 0).reshape(n_l, per_side, n_b, per_side).mean(axis=(1, 3))
