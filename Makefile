@@ -6,6 +6,7 @@ PYTHON := $(shell command -v $${PYTHON:-python3})
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help demo test lint bench clean
 
 help: ## list the targets

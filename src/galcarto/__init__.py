@@ -2,7 +2,9 @@
 
 from typing import Any
 
-__all__ = ["open_cube"]
+__all__ = ["__version__", "open_cube"]
+
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

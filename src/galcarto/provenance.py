@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from galcarto import __version__
+
 PACKAGE = Path(__file__).parent
 LIBRARIES = (
     "numpy",
@@ -27,12 +29,6 @@ def file_sha256(path: str | Path) -> str:
     """sha256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@cache
-def version() -> str:
-    """Version of the installed package."""
-    return metadata.version("galcarto")
 
 
 @cache
@@ -69,7 +65,7 @@ def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str 
     """
     text = json.dumps(settings, sort_keys=True)
     return {
-        "galcarto_version": version(),
+        "galcarto_version": __version__,
         "galcarto_commit": git_commit(),
         "galcarto_rule": rule,
         "galcarto_config": text,

@@ -237,17 +237,18 @@ class Network(Section):
 class Training(Section):
     """How the network learns."""
 
-    epochs: int = Field(gt=0)
+    epochs: int = Field(gt=0, description="passes over the training set")
     batch: int = Field(256, gt=0)
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
-    patience: int = Field(10, gt=0, description="epochs without a better validation loss before stopping")
+    rounds: int = Field(8, gt=0, description="validations and checkpoints in a pass over the training set")
+    patience: int = Field(16, gt=0, description="rounds without a better validation loss before stopping")
     buffer: int = Field(16, gt=0, description="stored blocks mixed in one shuffle buffer")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, gt=0)
     gpus: int = Field(0, ge=0, description="GPUs that the training and inference jobs ask the cluster for")
-    threads: int = Field(2, gt=0)
+    threads: int = Field(2, gt=0, description="cores that the training and inference jobs ask for")
 
 
 class Inference(Section):

@@ -15,8 +15,9 @@ from galcarto.cmd.files import BLOCK
 class Examples(IterableDataset):
     """Batches of (counts, reference, profile) from files of `cmd.files.write_examples`.
 
-    Stored blocks are read in random order over all files; `buffer` of them are mixed before
-    batches are cut. Memory holds the buffer only.
+    For training (`buffer` > 0) stored blocks are read in random order over all files, `buffer` of them are mixed
+    before batches are cut, and every epoch has the same number of whole batches. For evaluation every example
+    comes once and in order. Memory holds the buffer only.
 
     Parameters
     ----------
@@ -25,32 +26,59 @@ class Examples(IterableDataset):
     buffer : int
         Blocks mixed at once; 0 reads in order, without shuffling.
     seed : int
-        Epoch e is shuffled by the pair (seed, e).
+        Pass p is shuffled by the pair (seed, p).
+    rounds : int
+        Parts that a pass is cut into: epoch e yields part ``e % rounds`` of pass ``e // rounds``.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or a round holds less than one batch.
     """
 
-    def __init__(self, paths: Sequence[str | Path], batch: int, buffer: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path], batch: int, buffer: int = 0, seed: int = 0, rounds: int = 1
+    ) -> None:
         self.paths = [Path(p) for p in paths]
-        self.batch, self.buffer, self.seed = batch, buffer, seed
+        self.batch, self.buffer, self.seed, self.rounds = batch, buffer, seed, rounds
         self.epoch = 0
-        self.sizes = []
-        for path in self.paths:
+        self._blocks: list[tuple[int, int]] = []
+        sizes: list[int] = []
+        for number, path in enumerate(self.paths):
             try:
                 with netCDF4.Dataset(path) as file:
-                    self.sizes.append(len(file.dimensions["example"]))
+                    size = len(file.dimensions["example"])
             except (OSError, KeyError) as error:
                 raise ValueError(
                     f"{path}: cannot be read as a set of examples ({error}); delete it and run again"
                 ) from error
+            starts = range(0, size, BLOCK)
+            self._blocks += [(number, start) for start in starts]
+            sizes += [min(BLOCK, size - start) for start in starts]
+        self._per_round = len(self._blocks) // rounds
+        if buffer:
+            # whichever blocks a round gets, it has this many whole batches
+            self._length = sum(sorted(sizes)[: self._per_round]) // batch
+        else:
+            self._length = -(-sum(sizes) // batch)
+        if self._length == 0:
+            raise ValueError(
+                f"found {sum(sizes)} examples in {len(self.paths)} files; expected at least a batch of {batch} in "
+                f"each of {rounds} rounds: lower training.batch or training.rounds, or raise profiles.examples"
+            )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-sum(self.sizes) // self.batch)
+        return self._length
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        blocks = self._blocks
         rng = np.random.default_rng([self.seed, self.epoch])
-        blocks = [(f, start) for f, size in enumerate(self.sizes) for start in range(0, size, BLOCK)]
         if self.buffer:
-            blocks = [blocks[i] for i in rng.permutation(len(blocks))]
+            order = np.random.default_rng([self.seed, self.epoch // self.rounds]).permutation(len(blocks))
+            first = self.epoch % self.rounds * self._per_round
+            blocks = [blocks[i] for i in order[first : first + self._per_round]]
+        left = self._length
         with ExitStack() as stack:
             files = [stack.enter_context(netCDF4.Dataset(path)) for path in self.paths]
             references = [np.asarray(file["reference"][:]) for file in files]
@@ -64,11 +92,12 @@ class Examples(IterableDataset):
                     mixed = [array[order] for array in mixed]
                 if rest:
                     mixed = [np.concatenate(pair) for pair in zip(rest, mixed, strict=True)]
-                whole = len(mixed[0]) // self.batch * self.batch
+                whole = min(len(mixed[0]) // self.batch, left) * self.batch
                 for start in range(0, whole, self.batch):
+                    left -= 1
                     yield self._tensors([array[start : start + self.batch] for array in mixed])
                 rest = [array[whole:] for array in mixed]
-            if rest and len(rest[0]):
+            if left and len(rest[0]):
                 yield self._tensors(rest)
 
     @staticmethod

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.functional import pad, softplus
 
 PARAMETERS = 6  # per bin
+LARGEST = math.log(1e4)  # of the logarithm of an increment
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
 
 
@@ -86,7 +87,7 @@ class Posterior:
         chain = 0.5 * z**2 + self.log_spread
         return marginal.mean(), chain.mean()
 
-    def sample(self, number: int, generator: torch.Generator, spread: Tensor | float = 1.0) -> Tensor:
+    def sample(self, number: int, generator: torch.Generator, freedom: float = math.inf) -> Tensor:
         """Draw profiles.
 
         Parameters
@@ -94,8 +95,9 @@ class Posterior:
         number : int
             Samples per profile.
         generator : torch.Generator
-        spread : float or Tensor of shape (bin,)
-            Factor on the width of each step: the calibration.
+        freedom : float
+            Degrees of freedom: all steps of a sample share a factor sqrt(freedom / chi2), which makes
+            the errors those of a multivariate Student distribution; infinite for normal errors.
 
         Returns
         -------
@@ -103,18 +105,21 @@ class Posterior:
             Cumulative, non-decreasing along the last axis.
         """
         batch, bins = self.mean.shape
-        noise = torch.randn(batch, number, bins, generator=generator) * spread
+        width = torch.exp(self.log_spread)
+        scale = torch.ones(batch, number)
+        if math.isfinite(freedom):
+            normals = torch.randn(batch, number, round(freedom), generator=generator)
+            scale = torch.sqrt(round(freedom) / (normals**2).sum(dim=2))
         cumulative = torch.zeros(batch, number)
         excess = torch.zeros(batch, number)
         residual = torch.zeros(batch, number)
         result = torch.empty(batch, number, bins)
-        width = torch.exp(self.log_spread)
         inverse_sigma = torch.exp(-self.log_sigma)
-        largest = math.log(1e4)
         for i in range(bins):
             parameters = (self.log_step, self.rho, self.kappa, width, self.mean, inverse_sigma)
             g, rho, kappa, s, mean, inverse = (p[:, i : i + 1] for p in parameters)
-            u = (g + rho * excess - kappa * residual + s * noise[:, :, i]).clamp(max=largest)
+            noise = torch.randn(batch, number, generator=generator) * scale
+            u = (g + rho * excess - kappa * residual + s * noise).clamp(max=LARGEST)
             # below the floor there is no dust: the excess is that of the increment that is really taken
             increment = (torch.exp(u) - self.floor).clamp(min=0.0)
             excess = torch.log(increment + self.floor) - g
@@ -122,3 +127,8 @@ class Posterior:
             residual = ((torch.log1p(cumulative) - mean) * inverse).clamp(-RESIDUAL, RESIDUAL)
             result[:, :, i] = cumulative
         return result
+
+    def __getitem__(self, part: slice) -> "Posterior":
+        """The posterior of part of the batch."""
+        tensors = (self.mean, self.log_sigma, self.log_step, self.rho, self.kappa, self.log_spread)
+        return Posterior(*(tensor[part] for tensor in tensors), self.floor)

@@ -1,0 +1,26 @@
+# Galcarto: the Milky Way's dust in three dimensions, from star counts alone.
+# 'snakemake --cores all' maps the region of config/config.yaml; 'snakemake --list' shows the rules.
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/simulate.smk"
+include: "rules/train.smk"
+include: "rules/sky.smk"
+include: "rules/maps.smk"
+include: "rules/compare.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    """Everything: cube, face-on view, metrics, figures, report."""
+    default_target: True
+    input:
+        f"{RESULTS}/cube.nc",
+        f"{RESULTS}/faceon.nc",
+        f"{RESULTS}/metrics.json",
+        f"{RESULTS}/report.html",
+        FIGURES,
+    localrule: True

@@ -1,0 +1,42 @@
+# Settings, names and input functions. No rule.
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from galcarto.provenance import code_digest
+from galcarto.settings import SettingsError, read_settings
+from galcarto.sky import sightline_position
+
+try:
+    SETTINGS = read_settings(config)
+except SettingsError as error:
+    raise WorkflowError(f"The settings cannot be used.\n{error}") from None
+validate(config, "../config/schema.json", set_default=False)
+
+RESULTS = f"results/{SETTINGS.region}"
+SEED = SETTINGS.seed
+STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
+SYNTHETIC = SETTINGS.sky.source == "synthetic"
+MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
+COMPARISONS = ["heldout", *(["truth"] if SYNTHETIC else []), *(f"planck_{name}" for name in MAPS)]
+FIGURES = [
+    f"{RESULTS}/figures/{name}.png"
+    for name in ("cmds", "training", "profiles", "calibration", "errors", "faceon", *(f"planck_{m}" for m in MAPS))
+]
+
+
+wildcard_constraints:
+    split="train|valid|test",
+    sightline=r"l\d{3}\.\d{3}_b[+-]\d{2}\.\d{3}",
+    strip=r"\d{4}",
+    name="[A-Za-z0-9_-]+",
+
+
+def examples(split):
+    """Files of rendered examples of a split."""
+    return [f"{RESULTS}/cmds/{split}/{name}.nc" for name in SETTINGS.sightlines.names(split)]
+
+
+def per_sightline(split):
+    """Examples of a split on each sightline."""
+    return getattr(SETTINGS.profiles.examples, split)

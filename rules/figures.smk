@@ -1,0 +1,173 @@
+# Datasets -> figures and the report.
+# in:  cmds, history, cube, faceon, comparisons, metrics
+# out: figures/*.png, report.html
+
+
+rule plot_cmds:
+    """Draw the gallery of bare, extincted and observed diagrams."""
+    input:
+        examples=examples("test")[0],
+        sky=f"{RESULTS}/sky/cmds.nc",
+    output:
+        f"{RESULTS}/figures/cmds.png",
+    log:
+        f"{RESULTS}/logs/plot_cmds.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_cmds"),
+    shell:
+        "python -m galcarto plot_cmds --examples {input.examples:q} --sky {input.sky:q} "
+        "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_training:
+    """Draw the training history."""
+    input:
+        history=f"{RESULTS}/network/history.csv",
+    output:
+        f"{RESULTS}/figures/training.png",
+    log:
+        f"{RESULTS}/logs/plot_training.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_training"),
+    shell:
+        "python -m galcarto plot_training --history {input.history:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_profiles:
+    """Draw profiles of single sightlines with their errors."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        f"{RESULTS}/figures/profiles.png",
+    log:
+        f"{RESULTS}/logs/plot_profiles.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_profiles"),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto plot_profiles --cube {input.cube:q} {params.truth} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_calibration:
+    """Draw coverage against what is claimed."""
+    input:
+        heldout=f"{RESULTS}/comparisons/heldout.nc",
+    output:
+        f"{RESULTS}/figures/calibration.png",
+    log:
+        f"{RESULTS}/logs/plot_calibration.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_calibration"),
+    shell:
+        "python -m galcarto plot_calibration --heldout {input.heldout:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_errors:
+    """Draw errors against distance."""
+    input:
+        heldout=f"{RESULTS}/comparisons/heldout.nc",
+        truth=[f"{RESULTS}/comparisons/truth.nc"] if SYNTHETIC else [],
+    output:
+        f"{RESULTS}/figures/errors.png",
+    log:
+        f"{RESULTS}/logs/plot_errors.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_errors"),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto plot_errors --heldout {input.heldout:q} {params.truth} "
+        "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_plane:
+    """Draw the plane of the sky beside a Planck map."""
+    input:
+        comparison=f"{RESULTS}/comparisons/planck_{{name}}.nc",
+    output:
+        f"{RESULTS}/figures/planck_{{name}}.png",
+    log:
+        f"{RESULTS}/logs/plot_plane/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_plane"),
+    shell:
+        "python -m galcarto plot_plane --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_faceon:
+    """Draw the face-on view with the Sun, rings and arms."""
+    input:
+        faceon=f"{RESULTS}/faceon.nc",
+    output:
+        f"{RESULTS}/figures/faceon.png",
+    log:
+        f"{RESULTS}/logs/plot_faceon.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_faceon"),
+    shell:
+        "python -m galcarto plot_faceon --faceon {input.faceon:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule report:
+    """Write one page with every figure and number."""
+    input:
+        metrics=f"{RESULTS}/metrics.json",
+        cube=f"{RESULTS}/cube.nc",
+        figures=FIGURES,
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("report"),
+    shell:
+        "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --cube {input.cube:q} "
+        "--output {output:q} > {log:q} 2>&1"

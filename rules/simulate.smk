@@ -1,0 +1,78 @@
+# Mock stars and dust -> examples.
+# in:  settings
+# out: stars/{sightline}.parquet, profiles/{split}.nc, cmds/{split}/{sightline}.nc
+
+
+rule synthesize_stars:
+    """Draw the bare stars of one training or test sightline."""
+    output:
+        f"{RESULTS}/stars/{{sightline}}.parquet",
+    log:
+        f"{RESULTS}/logs/synthesize_stars/{{sightline}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=code_digest("synthesize_stars"),
+        settings=SETTINGS.section_json("galaxy", "survey"),
+        seed=SEED,
+        l=lambda wildcards: sightline_position(wildcards.sightline)[0],
+        b=lambda wildcards: sightline_position(wildcards.sightline)[1],
+    shell:
+        "python -m galcarto synthesize_stars --settings {params.settings:q} --seed {params.seed} "
+        "--l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
+
+
+rule draw_profiles:
+    """Draw the random extinction profiles of one split."""
+    output:
+        f"{RESULTS}/profiles/{{split}}.nc",
+    log:
+        f"{RESULTS}/logs/draw_profiles/{{split}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=code_digest("draw_profiles"),
+        settings=SETTINGS.section_json("profiles", "distance"),
+        seed=SEED,
+        number=lambda wildcards: per_sightline(wildcards.split) * len(SETTINGS.sightlines.names(wildcards.split)),
+    shell:
+        "python -m galcarto draw_profiles --settings {params.settings:q} --seed {params.seed} "
+        "--split {wildcards.split} --number {params.number} --output {output:q} > {log:q} 2>&1"
+
+
+rule render_cmds:
+    """Render the colour-magnitude images of one split and sightline."""
+    input:
+        stars=f"{RESULTS}/stars/{{sightline}}.parquet",
+        profiles=f"{RESULTS}/profiles/{{split}}.nc",
+    output:
+        f"{RESULTS}/cmds/{{split}}/{{sightline}}.nc",
+    log:
+        f"{RESULTS}/logs/render_cmds/{{split}}_{{sightline}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/render_cmds/{{split}}_{{sightline}}.tsv"
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        code=code_digest("render_cmds"),
+        settings=SETTINGS.section_json("survey", "cmd", "dust", "distance", "tile"),
+        seed=SEED,
+        number=lambda wildcards: per_sightline(wildcards.split),
+        first=lambda wildcards: per_sightline(wildcards.split)
+        * SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline),
+    shell:
+        "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
+        "--seed {params.seed} --split {wildcards.split} --stars {input.stars:q} --profiles {input.profiles:q} "
+        "--first {params.first} --number {params.number} --output {output:q} > {log:q} 2>&1"

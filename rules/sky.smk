@@ -1,0 +1,104 @@
+# The observed sky -> images of its tiles.
+# in:  settings, or catalogue files
+# out: sky/stars.parquet, sky/footprint.nc, references/{strip}.nc, sky/cmds.nc
+#      and for the synthetic sky: sky/truth.nc, sky/planck.fits
+
+
+if SYNTHETIC:
+
+    rule observe_sky:
+        """Observe the synthetic sky: mock stars behind known dust."""
+        output:
+            stars=f"{RESULTS}/sky/stars.parquet",
+            footprint=f"{RESULTS}/sky/footprint.nc",
+            truth=f"{RESULTS}/sky/truth.nc",
+            planck=f"{RESULTS}/sky/planck.fits",
+        log:
+            f"{RESULTS}/logs/observe_sky.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/observe_sky.tsv"
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            runtime=60,
+        params:
+            code=code_digest("observe_synthetic"),
+            settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "survey"),
+            seed=SEED,
+        shell:
+            "NUMBA_NUM_THREADS={threads} python -m galcarto observe_synthetic --settings {params.settings:q} "
+            "--seed {params.seed} --stars {output.stars:q} --footprint {output.footprint:q} "
+            "--truth {output.truth:q} --planck {output.planck:q} > {log:q} 2>&1"
+
+else:
+
+    rule observe_sky:
+        """Read the observed stars from catalogue files."""
+        input:
+            [file.path for file in SETTINGS.sky.files],
+        output:
+            stars=f"{RESULTS}/sky/stars.parquet",
+            footprint=f"{RESULTS}/sky/footprint.nc",
+        log:
+            f"{RESULTS}/logs/observe_sky.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=8000,
+            runtime=60,
+        params:
+            code=code_digest("observe_files"),
+            settings=SETTINGS.section_json("sky", "tile", "survey"),
+            seed=SEED,
+        shell:
+            "python -m galcarto observe_files --settings {params.settings:q} --seed {params.seed} "
+            "--stars {output.stars:q} --footprint {output.footprint:q} > {log:q} 2>&1"
+
+
+rule render_references:
+    """Render the bare reference diagram of every tile of a strip."""
+    output:
+        f"{RESULTS}/references/{{strip}}.nc",
+    log:
+        f"{RESULTS}/logs/render_references/{{strip}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_digest("render_references"),
+        settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"),
+        seed=SEED,
+    shell:
+        "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
+        "--seed {params.seed} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
+
+
+rule render_sky:
+    """Bin the observed stars of every tile beside its reference."""
+    input:
+        stars=f"{RESULTS}/sky/stars.parquet",
+        footprint=f"{RESULTS}/sky/footprint.nc",
+        references=expand(f"{RESULTS}/references/{{strip}}.nc", strip=STRIPS),
+    output:
+        f"{RESULTS}/sky/cmds.nc",
+    log:
+        f"{RESULTS}/logs/render_sky.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_digest("render_sky"),
+        settings=SETTINGS.section_json("sky", "tile", "distance", "dust", "survey", "cmd"),
+        seed=SEED,
+    shell:
+        "python -m galcarto render_sky --settings {params.settings:q} --seed {params.seed} --stars {input.stars:q} "
+        "--footprint {input.footprint:q} --references {input.references:q} --output {output:q} > {log:q} 2>&1"

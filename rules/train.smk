@@ -1,0 +1,59 @@
+# Examples -> network, and its scores on unseen examples.
+# in:  cmds/{split}/{sightline}.nc
+# out: network/network.pt, network/history.csv, comparisons/heldout.{nc,json}
+
+
+rule train_network:
+    """Train the network; a run that was cut goes on from its last checkpoint."""
+    input:
+        train=examples("train"),
+        valid=examples("valid"),
+    output:
+        network=f"{RESULTS}/network/network.pt",
+        history=f"{RESULTS}/network/history.csv",
+    log:
+        f"{RESULTS}/logs/train_network.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_network.tsv"
+    conda:
+        "../envs/galcarto.yaml"
+    threads: SETTINGS.training.threads
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=SETTINGS.training.gpus,
+    params:
+        code=code_digest("train_network"),
+        settings=SETTINGS.section_json("network", "training", "distance", "cmd"),
+        seed=SEED,
+        checkpoints=f"{RESULTS}/network/checkpoints",
+    shell:
+        "python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
+        "--train {input.train:q} --valid {input.valid:q} --checkpoints {params.checkpoints:q} "
+        "--network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
+
+
+rule evaluate_heldout:
+    """Score the network on sightlines and profiles that it has never seen."""
+    input:
+        network=f"{RESULTS}/network/network.pt",
+        examples=examples("test"),
+    output:
+        comparison=f"{RESULTS}/comparisons/heldout.nc",
+        metrics=f"{RESULTS}/comparisons/heldout.json",
+    log:
+        f"{RESULTS}/logs/evaluate_heldout.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: SETTINGS.training.threads
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        code=code_digest("evaluate_heldout"),
+        settings=SETTINGS.section_json("inference"),
+        seed=SEED,
+    shell:
+        "python -m galcarto evaluate_heldout --settings {params.settings:q} --seed {params.seed} "
+        "--network {input.network:q} --examples {input.examples:q} --comparison {output.comparison:q} "
+        "--metrics {output.metrics:q} > {log:q} 2>&1"

@@ -1,0 +1,98 @@
+"""A trained network with all that is needed to use it, as one file without code."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from galcarto.inference.calibration import Calibration
+from galcarto.inference.networks import build, prepare
+from galcarto.inference.posterior import PARAMETERS, Posterior
+
+FORMAT = 1
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network, its calibration and its shape.
+
+    Attributes
+    ----------
+    network : nn.Module
+        In evaluation mode, on the CPU.
+    shape : dict
+        ``name``, ``channels``, ``pixels``, ``dropout``: arguments of `networks.build`.
+    edges : ndarray, shape (bin + 1,)
+        Bin edges of the profile.
+    floor : float
+        Floor of the posterior's increments.
+    calibration : Calibration
+    """
+
+    network: nn.Module
+    shape: Mapping[str, Any]
+    edges: np.ndarray
+    floor: float
+    calibration: Calibration
+
+    def posterior(self, counts: np.ndarray, reference: np.ndarray) -> Posterior:
+        """Posterior of images, in batches.
+
+        Parameters
+        ----------
+        counts, reference : ndarray, shape (image, magnitude, colour)
+            Observed counts, and bare counts expected in the same solid angle.
+        """
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(counts), BATCH):
+                part = slice(start, start + BATCH)
+                images = prepare(
+                    torch.from_numpy(counts[part].astype(np.float32)),
+                    torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
+                )
+                parts.append(self.network(images))
+        return Posterior.from_outputs(torch.cat(parts), self.floor)
+
+    def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
+        """Write tensors and JSON only: readable with ``weights_only=True``."""
+        content = {
+            "format": FORMAT,
+            "shape": json.dumps(dict(self.shape)),
+            "edges": torch.from_numpy(self.edges),
+            "floor": self.floor,
+            "stretch": self.calibration.stretch,
+            "freedom": self.calibration.freedom,
+            "weights": self.network.state_dict(),
+            "provenance": json.dumps(dict(provenance)),
+        }
+        torch.save(content, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Trained":
+        """Read a file written by `save`.
+
+        Raises
+        ------
+        ValueError
+            If it is not such a file.
+        """
+        try:
+            content = torch.load(path, weights_only=True, map_location="cpu")
+            found = content["format"]
+        except Exception as error:
+            raise ValueError(f"{path}: not a network of Galcarto ({error}); delete it and train again") from error
+        if found != FORMAT:
+            raise ValueError(f"{path}: found format {found}; expected {FORMAT}: delete it and train again")
+        shape = json.loads(content["shape"])
+        edges = content["edges"].numpy()
+        network = build(outputs=PARAMETERS * (len(edges) - 1), **shape)
+        network.load_state_dict(content["weights"])
+        calibration = Calibration(content["stretch"], content["freedom"])
+        return cls(network.eval(), shape, edges, content["floor"], calibration)

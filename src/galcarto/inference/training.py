@@ -1,0 +1,183 @@
+"""Training: a Lightning module around a network and its posterior, with checkpoints that resume exactly."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.utilities import disable_possible_user_warnings
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from galcarto.inference.data import Examples
+from galcarto.inference.networks import prepare
+from galcarto.inference.posterior import Posterior
+
+WARM_UP = 0.05  # share of the steps over which the learning rate rises
+CLIP = 1.0  # largest norm of a gradient
+
+
+class Learner(L.LightningModule):
+    """Fits a network's posterior by maximum likelihood.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From (batch, channel, magnitude, colour) to the parameters of `Posterior`.
+    floor : float
+        Floor of the posterior's increments.
+    learning_rate, weight_decay : float
+    steps : int
+        Optimiser steps of the whole training; the learning rate falls as a cosine over them.
+    seed : int
+        Epoch e draws its dropout from the pair (seed, e), so that a resumed run is the undisturbed one.
+    """
+
+    def __init__(
+        self, network: nn.Module, floor: float, learning_rate: float, weight_decay: float, steps: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.floor = floor
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.steps, self.seed = steps, seed
+        self.history: list[dict[str, float]] = []
+        self._sums = torch.zeros(2, dtype=torch.float64)
+
+    def posterior(self, counts: Tensor, reference: Tensor) -> Posterior:
+        """Posterior of a batch of images."""
+        images = prepare(counts, reference).contiguous(memory_format=torch.channels_last)
+        return Posterior.from_outputs(self.network(images), self.floor)
+
+    def _loss(self, batch: Sequence[Tensor]) -> Tensor:
+        counts, reference, profile = batch
+        marginal, chain = self.posterior(counts, reference).negative_log_likelihood(profile)
+        return marginal + chain
+
+    def on_train_epoch_start(self) -> None:
+        """Seed the epoch."""
+        torch.manual_seed(self.seed + self.current_epoch)
+        self.trainer.train_dataloader.dataset.epoch = self.current_epoch
+        self._sums = torch.zeros(2, dtype=torch.float64)
+
+    def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
+        """Loss of a batch."""
+        loss = self._loss(batch)
+        self._sums += torch.tensor([loss.item() * len(batch[0]), len(batch[0])], dtype=torch.float64)
+        return loss
+
+    def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
+        """Log the validation loss, weighted by examples."""
+        self.log("valid_loss", self._loss(batch), batch_size=len(batch[0]), prog_bar=True, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Add a row to the history."""
+        row = {
+            "epoch": self.current_epoch,
+            "step": self.global_step,
+            "examples": (self.history[-1]["examples"] if self.history else 0) + int(self._sums[1]),
+            "train_loss": float(self._sums[0] / self._sums[1]),
+            "valid_loss": float(self.trainer.callback_metrics["valid_loss"]),
+            "learning_rate": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+        }
+        self.history.append(row)
+        logging.info("examples %(examples)d, train loss %(train_loss).4f, valid loss %(valid_loss).4f", row)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the history with the weights."""
+        checkpoint["history"] = self.history
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the history back."""
+        self.history = checkpoint["history"]
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (Loshchilov & Hutter 2019) under a warm-up and a cosine."""
+        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+
+        def rate(step: int) -> float:
+            warm = max(WARM_UP * self.steps, 1.0)
+            if step < warm:
+                return (step + 1) / (warm + 1)
+            return 0.5 + 0.5 * math.cos(math.pi * min((step - warm) / max(self.steps - warm, 1.0), 1.0))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    train: Examples,
+    valid: Examples,
+    checkpoints: Path,
+    *,
+    floor: float,
+    seed: int,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    patience: int,
+    precision: str,
+    accelerator: str,
+    devices: int,
+    callbacks: Sequence[L.Callback] = (),
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train a network, resuming from the last checkpoint in `checkpoints` where there is one.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network, drawing its first weights from torch's global generator.
+    train, valid : Examples
+        The training set's ``rounds`` say how often in a pass the validation runs and a checkpoint is kept.
+    checkpoints : Path
+        Folder of this training alone.
+    epochs : int
+        Passes over the training set.
+    patience : int
+        Rounds without a better validation loss before the training stops.
+    precision, accelerator, devices
+        As Lightning's Trainer takes them.
+
+    Returns
+    -------
+    network : nn.Module
+        In evaluation mode, with the weights of the lowest validation loss.
+    history : list of dict
+        One row per round.
+    """
+    L.seed_everything(seed, verbose=False)
+    disable_possible_user_warnings()
+    steps = len(train) * train.rounds * epochs
+    learner = Learner(build(), floor, learning_rate, weight_decay, steps, seed)
+    learner.network = learner.network.to(memory_format=torch.channels_last)
+    best = ModelCheckpoint(
+        checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
+    )
+    trainer = L.Trainer(
+        max_epochs=epochs * train.rounds,
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,  # type: ignore[arg-type]
+        gradient_clip_val=CLIP,
+        deterministic=True,
+        logger=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[best, EarlyStopping("valid_loss", patience=patience), TQDMProgressBar(50), *callbacks],
+    )
+    last = checkpoints / "last.ckpt"
+    trainer.fit(
+        learner,
+        DataLoader(train, batch_size=None),
+        DataLoader(valid, batch_size=None),
+        ckpt_path=str(last) if last.exists() else None,
+        weights_only=True,
+    )
+    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    learner.load_state_dict(state)
+    return learner.network.cpu().eval(), learner.history

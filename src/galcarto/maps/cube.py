@@ -1,0 +1,205 @@
+"""The cube: posteriors of all sightlines in one self-describing file, written strip by strip."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import netCDF4
+import numpy as np
+
+from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.sky import Tiles
+
+NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT = 1, 2, 4
+COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
+EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
+DENSITY = "A_V per unit of distance in each distance bin"
+# name: dimensions, type, attributes
+VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
+    "extinction": (
+        ("l", "b", "distance"),
+        "f8",
+        {"units": "mag", "long_name": f"posterior mean of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+    ),
+    "extinction_sd": (
+        ("l", "b", "distance"),
+        "f8",
+        {
+            "units": "mag",
+            "long_name": f"posterior standard deviation of {EXTINCTION}",
+            "ucd": "stat.stdev;phys.absorption.gal",
+        },
+    ),
+    "extinction_density": (
+        ("l", "b", "distance"),
+        "f8",
+        {"units": "mag kpc-1", "long_name": f"posterior mean of {DENSITY}", "ucd": "phys.absorption.gal"},
+    ),
+    "extinction_density_sd": (
+        ("l", "b", "distance"),
+        "f8",
+        {
+            "units": "mag kpc-1",
+            "long_name": f"posterior standard deviation of {DENSITY}",
+            "ucd": "stat.stdev;phys.absorption.gal",
+        },
+    ),
+    "extinction_samples": (
+        ("sample", "l", "b", "distance"),
+        "f4",
+        {"units": "mag", "long_name": f"posterior samples of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+    ),
+    "extinction_density_samples": (
+        ("sample", "l", "b", "distance"),
+        "f4",
+        {"units": "mag kpc-1", "long_name": f"posterior samples of {DENSITY}", "ucd": "phys.absorption.gal"},
+    ),
+    "distance_min": (
+        ("l", "b"),
+        "f4",
+        {"units": "kiloparsec", "long_name": "distance from which on stars constrain the extinction"},
+    ),
+    "distance_max": (
+        ("l", "b"),
+        "f4",
+        {"units": "kiloparsec", "long_name": "distance beyond which stars run out", "ucd": "pos.distance"},
+    ),
+    "stars": (("l", "b"), "i4", {"units": "1", "long_name": "observed stars within the limits"}),
+    "area": (("l", "b"), "f4", {"units": "degree2", "long_name": "observed solid angle"}),
+    "quality": (
+        ("l", "b"),
+        "u1",
+        {
+            "long_name": "quality of the sightline",
+            "ucd": "meta.code.qual",
+            "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT], "u1"),
+            "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin",
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """What inference knows of a strip of tiles, l-major.
+
+    Attributes
+    ----------
+    samples : ndarray, shape (tile, sample, distance), mag
+        Cumulative; NaN for a tile that is not observed.
+    stars_beyond : ndarray, shape (tile, distance)
+        Detectable stars in or beyond each bin.
+    stars : ndarray, shape (tile,)
+    area, full_area : ndarray, shape (tile,), deg2
+    """
+
+    samples: np.ndarray
+    stars_beyond: np.ndarray
+    stars: np.ndarray
+    area: np.ndarray
+    full_area: np.ndarray
+
+
+def reach(stars_beyond: np.ndarray, edges: np.ndarray, min_stars: float) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between which there are stars on both sides.
+
+    Parameters
+    ----------
+    stars_beyond : ndarray, shape (tile, distance)
+    edges : ndarray, shape (distance + 1,), kpc
+    min_stars : float
+
+    Returns
+    -------
+    distance_min, distance_max : ndarray, shape (tile,), kpc
+        Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or
+        beyond it; NaN and 0 where there is none.
+    """
+    before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
+    enough = before >= min_stars
+    nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
+    last = (stars_beyond >= min_stars).sum(axis=1)
+    return nearest, edges[last]
+
+
+def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np.ndarray]:
+    """The cube's variables for the tiles of a strip.
+
+    Means and samples obey cumulative = sum(density * width): the means exactly, in double
+    precision; the samples to the rounding of single precision.
+
+    Returns
+    -------
+    dict of ndarray
+        First axis tile; samples have shape (tile, sample, distance).
+    """
+    width = np.diff(edges)
+    density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
+    extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
+    density = density_samples.mean(axis=1, dtype=float)
+    near, far = reach(strip.stars_beyond, edges, min_stars)
+    share = strip.area / strip.full_area
+    missing = np.isnan(strip.samples[:, 0, 0])
+    quality = np.where(missing, NOT_OBSERVED, 0) | np.where(share < COMPLETE, PARTLY_OBSERVED, 0)
+    return {
+        "extinction": np.cumsum(density * width, axis=1),
+        "extinction_sd": extinction_samples.std(axis=1),
+        "extinction_density": density,
+        "extinction_density_sd": density_samples.std(axis=1, dtype=float),
+        "extinction_samples": extinction_samples.astype(np.float32),
+        "extinction_density_samples": density_samples,
+        "distance_min": np.where(missing, np.nan, near),
+        "distance_max": np.where(missing, np.nan, far),
+        "stars": strip.stars,
+        "area": strip.area,
+        "quality": (quality | np.where(far < edges[-1], STARS_RUN_OUT, 0)).astype(np.uint8),
+    }
+
+
+def write(
+    path: str | Path,
+    tiles: Tiles,
+    edges: np.ndarray,
+    samples: int,
+    strips: Iterable[tuple[int, dict[str, np.ndarray]]],
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write the cube, holding one strip in memory at a time.
+
+    Parameters
+    ----------
+    path : path
+    tiles : Tiles
+    edges : ndarray, shape (distance + 1,), kpc
+    samples : int
+    strips : iterable of (first longitude column, variables of `summarise`)
+    attributes : mapping
+        Global attributes.
+    """
+    sizes = {"sample": samples, "l": tiles.shape[0], "b": tiles.shape[1], "distance": len(edges) - 1, "bounds": 2}
+    with netCDF4.Dataset(path, "w") as file:
+        file.setncatts({"Conventions": "CF-1.13", **attributes})
+        for name, size in sizes.items():
+            file.createDimension(name, size)
+        for name, coordinate in {**tile_coordinates(tiles), **distance_coordinate(edges)}.items():
+            variable = file.createVariable(name, "f8", coordinate.dims)
+            variable.setncatts(coordinate.attrs)
+            variable[:] = coordinate.to_numpy()
+        for name, (dimensions, kind, described) in VARIABLES.items():
+            chunks = [1 if d == "l" else sizes[d] for d in dimensions]
+            if "sample" in dimensions:
+                chunks[dimensions.index("b")] = 1  # a sightline's samples are read together
+            variable = file.createVariable(
+                name, kind, dimensions, compression="zlib", complevel=4, chunksizes=chunks, fill_value=False
+            )
+            variable.setncatts(described)
+        for column, values in strips:
+            for name, (dimensions, *_) in VARIABLES.items():
+                value = values[name]
+                value = value.reshape(-1, tiles.shape[1], *value.shape[1:])  # (l, b, ...)
+                part = slice(column, column + len(value))
+                if dimensions[0] == "sample":
+                    file[name][:, part] = np.moveaxis(value, 2, 0)
+                else:
+                    file[name][part] = value

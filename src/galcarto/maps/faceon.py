@@ -1,0 +1,81 @@
+"""The view from above: the cube's density on a heliocentric (x, y) grid."""
+
+import numpy as np
+import xarray as xr
+
+from galcarto.maps.grid import edges_of
+
+POINTS = 4  # along a pixel's side
+
+
+def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
+    """Mean extinction density over the cube's latitudes, seen from the galactic pole.
+
+    Each pixel averages the cells of the cube under a square of points in it, so that neither near (small) nor far
+    (large) cells are lost.
+
+    Parameters
+    ----------
+    cube : Dataset
+        From `open_cube`.
+    pixel : float, kpc
+
+    Returns
+    -------
+    Dataset
+        ``extinction_density(y, x)`` in mag kpc-1, NaN outside the footprint; ``within(y, x)``: half or
+        more of the latitudes are within ``distance_max`` there.
+    """
+    l_edges, d_edges = edges_of(cube, "l"), edges_of(cube, "distance")
+    weight = np.cos(np.radians(cube["b"]))
+    density = cube["extinction_density"].weighted(weight).mean("b").transpose("l", "distance").to_numpy()
+    inside = (cube["distance"] <= cube["distance_max"]).weighted(weight).mean("b")
+    inside = inside.transpose("l", "distance").to_numpy()
+
+    # the sector's bounding box, from points along its rim
+    rim = np.radians(np.linspace(l_edges[0], l_edges[-1], 721))
+    axes = []
+    for component in (np.cos(rim), np.sin(rim)):
+        reach = np.append(component * d_edges[-1], 0.0)
+        low, high = np.floor(reach.min() / pixel), np.ceil(reach.max() / pixel)
+        axes.append((np.arange(low, high) + 0.5) * pixel)
+    x, y = axes
+    offset = ((np.arange(POINTS) + 0.5) / POINTS - 0.5) * pixel
+    fine_x, fine_y = np.meshgrid((x[:, None] + offset).ravel(), (y[:, None] + offset).ravel())
+    distance = np.hypot(fine_x, fine_y)
+    longitude = l_edges[0] + np.mod(np.degrees(np.arctan2(fine_y, fine_x)) - l_edges[0], 360.0)
+    i = np.searchsorted(l_edges, longitude, side="right") - 1
+    k = np.searchsorted(d_edges, distance, side="right") - 1
+    covered = (i < len(l_edges) - 1) & (k < len(d_edges) - 1)
+    at = np.where(covered, i, 0), np.where(covered, k, 0)
+
+    def pixels(values: np.ndarray) -> np.ndarray:
+        blocks = values.reshape(len(y), POINTS, len(x), POINTS)
+        return blocks.transpose(0, 2, 1, 3).reshape(len(y), len(x), -1)
+
+    value = pixels(np.where(covered, density[at], np.nan))
+    known = np.isfinite(value)
+    number = known.sum(axis=2)
+    mean = np.divide(np.where(known, value, 0).sum(axis=2), number, out=np.full(number.shape, np.nan), where=number > 0)
+    within = pixels(np.where(covered, inside[at], 0.0))
+    share = np.divide(np.where(known, within, 0).sum(axis=2), number, out=np.zeros(number.shape), where=number > 0)
+    dataset = xr.Dataset(
+        {
+            "extinction_density": (
+                ("y", "x"),
+                mean,
+                {
+                    "units": "mag kpc-1",
+                    "long_name": "A_V per unit of distance, mean over the cube's latitudes",
+                    "ucd": "phys.absorption.gal",
+                },
+            ),
+            "within": (("y", "x"), share >= 0.5, {"long_name": "within distance_max for most latitudes"}),
+        },
+        coords={
+            "x": ("x", x, {"units": "kiloparsec", "long_name": "heliocentric, towards the Galactic centre"}),
+            "y": ("y", y, {"units": "kiloparsec", "long_name": "heliocentric, towards l = 90 degree"}),
+        },
+    )
+    dataset.attrs["b_range_degree"] = [float(cube["b_bounds"].min()), float(cube["b_bounds"].max())]
+    return dataset

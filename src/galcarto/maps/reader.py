@@ -1,0 +1,44 @@
+"""Reading a published cube."""
+
+from pathlib import Path
+
+import xarray as xr
+
+
+def open_cube(path: str | Path) -> xr.Dataset:
+    """Open a cube of extinction; values are read when they are used.
+
+    Parameters
+    ----------
+    path : path
+        A ``cube.nc`` written by Galcarto.
+
+    Returns
+    -------
+    Dataset
+        ``extinction(l, b, distance)``: cumulative A_V in mag from the Sun to the outer edge of each
+        distance bin; ``extinction_density`` in mag kpc-1; ``*_sd``; ``*_samples``; ``distance_min`` and
+        ``distance_max`` in kpc; ``quality`` flags. Coordinates ``l``, ``b`` in degree (galactic) and ``distance``
+        in kiloparsec (bin centres), with bounds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not a cube of Galcarto.
+
+    Examples
+    --------
+    >>> cube = open_cube("results/demo/cube.nc")  # doctest: +SKIP
+    >>> cube.extinction.sel(l=284.1, b=0.2, distance=2.0, method="nearest")  # doctest: +SKIP
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: not found; expected a cube.nc: 'snakemake --cores all' makes one")
+    cube = xr.open_dataset(path, engine="netcdf4")
+    expected = {"extinction", "extinction_density", "distance_max", "quality"}
+    missing = expected - set(cube.variables)
+    if missing:
+        cube.close()
+        raise ValueError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
+    return cube

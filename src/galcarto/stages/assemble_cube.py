@@ -1,0 +1,62 @@
+"""Assemble the published cube from the strips' posteriors.
+
+Example:
+  galcarto assemble_cube --settings "$(galcarto settings config/config.yaml)" --seed 1 \\
+      --strips 0000.nc 0001.nc --output cube.nc
+"""
+
+import argparse
+import json
+
+import netCDF4
+import numpy as np
+
+from galcarto import provenance
+from galcarto.maps import cube
+from galcarto.settings import Settings, read_sections
+from galcarto.surveys import SURVEYS
+
+SECTIONS = [name for name in Settings.model_fields if name not in ("region", "seed", "compare", "faceon")]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--region", required=True, help="the region's name, for the title")
+    parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
+    parser.add_argument("--output", required=True, help="netCDF file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the cube with the settings of the whole chain in its attributes."""
+    found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
+    sky, tile, inference, dust, survey = (found[k] for k in ("sky", "tile", "inference", "dust", "survey"))
+    edges = found["distance"].edges()
+
+    def strips():
+        for number, path in enumerate(args.strips):
+            with netCDF4.Dataset(path) as file:
+                strip = cube.Strip(
+                    samples=np.ma.filled(file["extinction_samples"][:], np.nan),
+                    stars_beyond=np.asarray(file["stars_beyond"][:]),
+                    stars=np.asarray(file["stars"][:]),
+                    area=np.asarray(file["area"][:]),
+                    full_area=np.asarray(file["full_area"][:]),
+                )
+            yield number * sky.strip_columns, cube.summarise(strip, edges, inference.min_stars)
+
+    attributes = provenance.attributes("assemble_cube", json.loads(args.settings), args.seed, args.strips)
+    attributes |= {
+        "title": f"Interstellar extinction in three dimensions: {args.region}",
+        "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts",
+        "references": "Cornu et al. 2022, arXiv:2201.05571",
+        "band": "V",
+        "extinction_law": dust.law,
+        "r_v": dust.r_v,
+        "survey": SURVEYS[survey.name].title,
+        "survey_limits": ", ".join(f"{band} < {limit:g} mag" for band, limit in survey.limits.items()),
+        "frame": "galactic",
+        "source": "synthetic sky" if sky.source == "synthetic" else "observed stars",
+    }
+    cube.write(args.output, sky.grid(tile.size), edges, inference.samples, strips(), attributes)

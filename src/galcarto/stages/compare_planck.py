@@ -1,0 +1,62 @@
+"""Compare the cube's total extinction with a HEALPix map of dust, in the plane of the sky.
+
+Example:
+  galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare dust)" --seed 1 --name tau353 \\
+      --cube cube.nc --map tau353.fits --comparison planck_tau353.nc --metrics planck_tau353.json
+"""
+
+import argparse
+import json
+import logging
+
+import numpy as np
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.compare import planck
+from galcarto.maps.grid import edges_of
+from galcarto.maps.reader import open_cube
+from galcarto.settings import read_sections
+from galcarto.sky import Tiles
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections compare, dust")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--name", required=True, help="name of the map in compare.planck")
+    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    parser.add_argument("--map", required=True, help="HEALPix map (FITS)")
+    parser.add_argument("--comparison", required=True, help="netCDF file to write: both maps on the tiles")
+    parser.add_argument("--metrics", required=True, help="JSON file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write both maps and the straight line between them."""
+    compare, dust = read_sections(args.settings, "compare", "dust")
+    chosen = next(entry for entry in compare.planck if entry.name == args.name)
+    sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
+    with open_cube(args.cube) as cube:
+        ours = cube["extinction"].isel(distance=-1).drop_vars("distance").load()
+        tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
+        reach = float(cube["distance_bounds"].max())
+    theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
+    used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
+    metrics = planck.straight_line(ours.to_numpy()[used], theirs[used])
+    left_out = int((np.isfinite(ours.to_numpy()) & (theirs >= chosen.ceiling)).sum())
+    if left_out:
+        logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
+    dataset = xr.Dataset(
+        {
+            "extinction": ours.assign_attrs(long_name=f"A_V to {reach:g} kpc"),
+            "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
+            "used": (("l", "b"), used),
+        },
+        attrs={"name": args.name, **metrics},
+    )
+    dataset.attrs |= provenance.attributes(
+        "compare_planck", json.loads(args.settings), args.seed, [args.cube, args.map]
+    )
+    dataset.to_netcdf(args.comparison)
+    with open(args.metrics, "w") as handle:
+        json.dump({"planck": {args.name: metrics | {"left_out": left_out}}}, handle, indent=2)

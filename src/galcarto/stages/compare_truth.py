@@ -1,0 +1,41 @@
+"""Compare the cube with the synthetic sky's true extinction.
+
+Example:
+  galcarto compare_truth --seed 1 --cube cube.nc --truth truth.nc --comparison truth_scores.nc --metrics truth.json
+"""
+
+import argparse
+import json
+
+import numpy as np
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.compare.scores import score
+from galcarto.maps.reader import open_cube
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    parser.add_argument("--truth", required=True, help="true extinction on the same grid (netCDF)")
+    parser.add_argument("--comparison", required=True, help="netCDF file to write: scores by distance")
+    parser.add_argument("--metrics", required=True, help="JSON file to write: overall scores")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write scores within distance_max."""
+    with open_cube(args.cube) as cube, xr.open_dataset(args.truth) as truth:
+        samples = cube["extinction_samples"].stack(tile=("l", "b")).transpose("tile", "sample", "distance")
+        known = truth["extinction"].stack(tile=("l", "b")).transpose("tile", "distance").to_numpy()
+        outer = cube["distance_bounds"].to_numpy()[:, 1]
+        reach = cube["distance_max"].stack(tile=("l", "b")).to_numpy()
+        valid = outer <= reach[:, None] + 1e-6
+        seen = np.isfinite(reach)
+        dataset = score(samples.to_numpy()[seen], known[seen], valid[seen], cube["distance"].to_numpy())
+    metrics = dict(dataset.attrs)
+    dataset.attrs |= provenance.attributes("compare_truth", {}, args.seed, [args.cube, args.truth])
+    dataset.to_netcdf(args.comparison)
+    with open(args.metrics, "w") as handle:
+        json.dump({"sky": metrics}, handle, indent=2)

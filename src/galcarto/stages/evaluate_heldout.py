@@ -1,0 +1,60 @@
+"""Score the network on sightlines and profiles that it has never seen.
+
+Example:
+  galcarto evaluate_heldout --settings "$(galcarto settings config/config.yaml inference)" --seed 1 \\
+      --network network.pt --examples test/*.nc --comparison heldout.nc --metrics heldout.json
+"""
+
+import argparse
+import json
+
+import netCDF4
+import numpy as np
+import torch
+
+from galcarto import provenance
+from galcarto.cmd.forward import stars_beyond
+from galcarto.compare.scores import score
+from galcarto.inference.trained import Trained
+from galcarto.settings import read_sections
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the section inference")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--network", required=True, help="trained network")
+    parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
+    parser.add_argument("--comparison", required=True, help="netCDF file to write: scores by distance")
+    parser.add_argument("--metrics", required=True, help="JSON file to write: overall scores")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write scores over the distances where stars remain behind the true profile."""
+    (inference,) = read_sections(args.settings, "inference")
+    trained = Trained.load(args.network)
+    generator = torch.Generator().manual_seed(args.seed)
+    samples, truths, valid = [], [], []
+    for path in args.examples:
+        with netCDF4.Dataset(path) as file:
+            area = np.asarray(file["area"][:])
+            truth = np.asarray(file["extinction"][:])
+            reference = np.asarray(file["reference"][:]) * area[:, None, None]
+            posterior = trained.posterior(np.asarray(file["counts"][:]), reference)
+            beyond = stars_beyond(np.asarray(file["detectable"][:]), truth) * area[:, None]
+        samples.append(trained.calibration.sample(posterior, inference.samples, generator).numpy())
+        truths.append(truth)
+        valid.append(beyond >= inference.min_stars)
+    drawn, truth, seen = np.concatenate(samples), np.concatenate(truths), np.concatenate(valid)
+    edges = trained.edges
+    dataset = score(drawn, truth, seen, 0.5 * (edges[1:] + edges[:-1]))
+    density = score(
+        np.diff(drawn, axis=2, prepend=0.0), np.diff(truth, axis=1, prepend=0.0), seen, dataset["distance"].to_numpy()
+    )
+    metrics = dict(dataset.attrs)
+    metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}
+    inputs = [args.network, *args.examples]
+    dataset.attrs |= provenance.attributes("evaluate_heldout", json.loads(args.settings), args.seed, inputs)
+    dataset.to_netcdf(args.comparison)
+    with open(args.metrics, "w") as handle:
+        json.dump({"heldout": metrics}, handle, indent=2)

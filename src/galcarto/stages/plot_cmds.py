@@ -1,0 +1,25 @@
+"""Draw colour-magnitude diagrams: without dust, behind dust, and observed.
+
+Example:
+  galcarto plot_cmds --examples results/demo/cmds/test/l284.000_b-00.800.nc --sky results/demo/sky/cmds.nc \\
+      --output results/demo/figures/cmds.png
+"""
+
+import argparse
+
+import xarray as xr
+
+from galcarto.figures import cmds, style
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--examples", required=True, help="mock diagrams of one sightline (netCDF)")
+    parser.add_argument("--sky", required=True, help="observed diagrams (netCDF)")
+    parser.add_argument("--output", required=True, help="PNG file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figure."""
+    with xr.open_dataset(args.examples) as examples, xr.open_dataset(args.sky) as sky:
+        style.save(cmds.gallery(examples, sky), args.output)

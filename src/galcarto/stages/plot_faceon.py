@@ -1,0 +1,23 @@
+"""Draw the dust of the Galactic plane seen face-on.
+
+Example:
+  galcarto plot_faceon --faceon results/demo/faceon.nc --output results/demo/figures/faceon.png
+"""
+
+import argparse
+
+import xarray as xr
+
+from galcarto.figures import faceon, style
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
+    parser.add_argument("--output", required=True, help="PNG file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figure."""
+    with xr.open_dataset(args.faceon) as view:
+        style.save(faceon.faceon(view), args.output)

@@ -1,0 +1,24 @@
+"""Draw the total extinction in the plane of the sky beside a map of dust emission.
+
+Example:
+  galcarto plot_plane --comparison results/demo/comparisons/planck_synthetic.nc \\
+      --output results/demo/figures/plane_synthetic.png
+"""
+
+import argparse
+
+import xarray as xr
+
+from galcarto.figures import plane, style
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--comparison", required=True, help="both maps and the scores (netCDF)")
+    parser.add_argument("--output", required=True, help="PNG file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figure."""
+    with xr.open_dataset(args.comparison) as maps:
+        style.save(plane.comparison(maps), args.output)

@@ -1,0 +1,22 @@
+"""Draw the loss and the learning rate over the training.
+
+Example:
+  galcarto plot_training --history results/demo/network/history.csv --output results/demo/figures/training.png
+"""
+
+import argparse
+
+import pandas as pd
+
+from galcarto.figures import style, training
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--history", required=True, help="training history (CSV)")
+    parser.add_argument("--output", required=True, help="PNG file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figure."""
+    style.save(training.history(pd.read_csv(args.history)), args.output)

@@ -1,0 +1,153 @@
+"""Write the report of a region: one HTML file with every number and figure, readable offline.
+
+Example:
+  galcarto report --metrics results/demo/metrics.json --cube results/demo/cube.nc \\
+      --figures results/demo/figures/*.png --output results/demo/report.html
+"""
+
+import argparse
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xarray as xr
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+class Caption(NamedTuple):
+    """What is said of a figure: its heading, what it shows to those who cannot see it, and how to read it."""
+
+    heading: str
+    alt: str
+    text: str
+
+
+# by the figure's stem, or by its part before the first "_": plane_gnilc.png is captioned as plane
+CAPTIONS = {
+    "cmds": Caption(
+        "Colour-magnitude diagrams",
+        "Two rows of four colour-magnitude diagrams: mock ones above, observed ones below.",
+        "Above: mock stars without dust, then behind a growing total extinction. Below: observed tiles, from the "
+        "most to the fewest stars per area. All share one colour scale; the area differs from panel to panel.",
+    ),
+    "training": Caption(
+        "Training",
+        "Training and validation loss against the number of examples seen, with the learning rate below.",
+        "Loss on the training and on the validation examples, and the learning rate.",
+    ),
+    "profiles": Caption(
+        "Extinction along sightlines",
+        "Cumulative extinction against distance in up to nine panels laid out as on the sky.",
+        "Posterior mean of the cumulative extinction from the Sun, with the central 68 % and 95 % of the posterior "
+        "samples. Beyond distance_max (grey) too few stars are left for the data to speak. The truth is drawn "
+        "where it is known.",
+    ),
+    "calibration": Caption(
+        "Calibration on held-out mocks",
+        "Three panels: observed against nominal coverage, coverage against distance, and the PIT histogram.",
+        "Share of the true profiles inside central posterior intervals, against the interval's nominal level and "
+        "against distance (dotted: nominal); and the probability integral transform, flat where calibrated.",
+    ),
+    "errors": Caption(
+        "Error against distance",
+        "Median relative error, share of sightlines with data, bias and RMS error against distance.",
+        "Error of the posterior mean of the cumulative extinction, within distance_max, for the held-out mocks and, "
+        "where its truth is known, for the sky.",
+    ),
+    "plane": Caption(
+        "The plane of the sky",
+        "Two maps of extinction side by side and a scatter plot of one against the other.",
+        "Extinction to the outer edge of the map beside that of the whole sightline from dust emission, on one "
+        "colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind the map, so "
+        "points below the 1:1 line are expected.",
+    ),
+    "faceon": Caption(
+        "The face-on view",
+        "Map of extinction density around the Sun seen from the north Galactic pole.",
+        "Extinction density where the data speak; grey elsewhere. Dotted circles: distance from the Sun. Black: "
+        "ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole where masers place them and "
+        "dashed where extrapolated; they are drawn for orientation and mean nothing on a synthetic sky.",
+    ),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--metrics", required=True, help="every number of the report (JSON)")
+    parser.add_argument("--figures", required=True, nargs="+", help="figures, in the report's order (PNG)")
+    parser.add_argument("--cube", required=True, help="the cube, in the region's folder (netCDF)")
+    parser.add_argument("--output", required=True, help="HTML file to write")
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested JSON with dotted names."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield name, value
+        return
+    for key, inner in items:
+        yield from _flat(inner, f"{name}.{key}" if name else str(key))
+
+
+def _rounded(value: Any) -> str:
+    """A metric as text: four significant digits, whole numbers in full."""
+    if value is None or value != value:
+        return "not defined"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _caption(path: Path) -> Caption:
+    for stem in (path.stem, path.stem.partition("_")[0]):
+        if stem in CAPTIONS:
+            return CAPTIONS[stem]
+    raise ValueError(
+        f"--figures: found {path.name}; expected a name that begins with one of {', '.join(CAPTIONS)}; "
+        "rename it, or add a caption in galcarto/stages/report.py"
+    )
+
+
+def _figure(path: Path) -> dict[str, str]:
+    caption = _caption(path)
+    variant = path.stem.partition("_")[2]
+    return {
+        **caption._asdict(),
+        "heading": f"{caption.heading}: {variant}" if variant else caption.heading,
+        "data": base64.b64encode(path.read_bytes()).decode(),
+    }
+
+
+def _pretty(text: str) -> str:
+    return json.dumps(json.loads(text), indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the report."""
+    metrics = json.loads(Path(args.metrics).read_text())
+    with xr.open_dataset(args.cube) as cube:
+        attributes = cube.attrs
+        mapped = cube.extinction.isel(distance=0).notnull()
+        extent = {
+            "l": (float(cube.l_bounds.min()), float(cube.l_bounds.max())),
+            "b": (float(cube.b_bounds.min()), float(cube.b_bounds.max())),
+            "distance": float(cube.distance_bounds.max()),
+            "step": 1000.0 * float(cube.distance_bounds[0, 1] - cube.distance_bounds[0, 0]),
+            "mapped": int(mapped.sum()),
+            "sightlines": mapped.size,
+        }
+    environment = Environment(
+        loader=PackageLoader("galcarto", "stages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    html = environment.get_template("report.html.j2").render(
+        region=Path(args.cube).resolve().parent.name,
+        extent=extent,
+        metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],
+        figures=[_figure(Path(path)) for path in args.figures],
+        about={name: value for name, value in attributes.items() if not name.startswith("galcarto_")},
+        provenance={name: attributes[f"galcarto_{name}"] for name in ("version", "commit", "seed")},
+        software=json.loads(attributes["galcarto_software"]),
+        inputs=json.loads(attributes["galcarto_inputs_sha256"]),
+        config=_pretty(attributes["galcarto_config"]),
+    )
+    Path(args.output).write_text(html, encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Train the network on the rendered examples, or go on from its last checkpoint.
+
+Example:
+  galcarto train_network --settings "$(galcarto settings config/config.yaml network training distance cmd)" --seed 1 \\
+      --train train/*.nc --valid valid/*.nc --checkpoints checkpoints --network network.pt --history history.csv
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from galcarto import provenance
+from galcarto.cmd.files import CHANNELS
+from galcarto.inference.calibration import Calibration, calibrate
+from galcarto.inference.data import Examples
+from galcarto.inference.networks import build
+from galcarto.inference.posterior import PARAMETERS
+from galcarto.inference.trained import Trained
+from galcarto.inference.training import fit
+from galcarto.settings import read_sections
+
+# Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
+FLOOR_DENSITY = 0.02
+CALIBRATION = 3000  # validation examples that calibrate the posterior
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections network, training, distance, cmd")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
+    parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
+    parser.add_argument("--checkpoints", required=True, help="folder for checkpoints, emptied at the end")
+    parser.add_argument("--network", required=True, help="file to write: weights, shape, calibration")
+    parser.add_argument("--history", required=True, help="CSV file to write: training history")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, calibrate, write."""
+    network, training, distance, cmd = read_sections(args.settings, "network", "training", "distance", "cmd")
+    edges = distance.edges()
+    floor = FLOOR_DENSITY * distance.step
+    attributes = provenance.attributes(
+        "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
+    )
+    # a checkpoint is gone on with only by the same settings, data and code
+    identity = hashlib.sha256(
+        json.dumps([attributes, provenance.code_digest("train_network")], sort_keys=True).encode()
+    ).hexdigest()[:16]
+    shape = {"name": network.name, "channels": len(CHANNELS), "pixels": cmd.pixels, "dropout": network.dropout}
+    train = Examples(args.train, training.batch, training.buffer, args.seed, training.rounds)
+    valid = Examples(args.valid, training.batch)
+    module, history = fit(
+        partial(build, outputs=PARAMETERS * (len(edges) - 1), **shape),
+        train,
+        valid,
+        Path(args.checkpoints) / identity,
+        floor=floor,
+        seed=args.seed,
+        epochs=training.epochs,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        patience=training.patience,
+        precision=training.precision,
+        accelerator=training.accelerator,
+        devices=training.devices,
+    )
+    counts, reference, truth = (torch.cat(parts).numpy() for parts in zip(*valid, strict=True))
+    chosen = np.random.default_rng(args.seed).permutation(len(truth))[:CALIBRATION]
+    trained = Trained(module, shape, edges, floor, Calibration.none(len(edges) - 1))
+    posterior = trained.posterior(counts[chosen], reference[chosen])
+    calibration = calibrate(posterior, torch.from_numpy(truth[chosen]), args.seed)
+    replace(trained, calibration=calibration).save(args.network, attributes)
+    pd.DataFrame(history).to_csv(args.history, index=False)
+    shutil.rmtree(args.checkpoints)
