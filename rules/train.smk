@@ -24,7 +24,7 @@ rule train_network:
         gpu=SETTINGS.training.gpus,
     params:
         code=code_digest("train_network"),
-        settings=SETTINGS.section_json("network", "training", "distance", "cmd"),
+        settings=SETTINGS.section_json("network", "training", "distance", "cmd", "profiles"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
     shell:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import pad, softplus
 
 PARAMETERS = 6  # per bin
-LARGEST = math.log(1e4)  # of the logarithm of an increment
+LARGEST = 4.0  # standardised step of a sample
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
 
 
@@ -41,6 +41,8 @@ class Posterior:
         Parameters of the chain.
     floor : float
         Added to an increment before the logarithm.
+    ceiling : float
+        Largest cumulative value: the end of the prior, which no sample leaves.
     """
 
     mean: Tensor
@@ -50,9 +52,10 @@ class Posterior:
     kappa: Tensor
     log_spread: Tensor
     floor: float
+    ceiling: float
 
     @classmethod
-    def from_outputs(cls, outputs: Tensor, floor: float) -> "Posterior":
+    def from_outputs(cls, outputs: Tensor, floor: float, ceiling: float) -> "Posterior":
         """Read a network's outputs of shape (batch, PARAMETERS * bin)."""
         step, log_sigma, correction, rho, kappa, log_spread = outputs.float().chunk(PARAMETERS, dim=1)
         mean = torch.cumsum(softplus(step - 4.0), dim=1)
@@ -66,6 +69,7 @@ class Posterior:
             kappa=kappa,
             log_spread=log_spread.clamp(-5.0, 2.0),
             floor=floor,
+            ceiling=ceiling,
         )
 
     def negative_log_likelihood(self, profile: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,9 +123,9 @@ class Posterior:
             parameters = (self.log_step, self.rho, self.kappa, width, self.mean, inverse_sigma)
             g, rho, kappa, s, mean, inverse = (p[:, i : i + 1] for p in parameters)
             noise = torch.randn(batch, number, generator=generator) * scale
-            u = (g + rho * excess - kappa * residual + s * noise).clamp(max=LARGEST)
+            u = g + rho * excess - kappa * residual + s * noise.clamp(-LARGEST, LARGEST)
             # below the floor there is no dust: the excess is that of the increment that is really taken
-            increment = (torch.exp(u) - self.floor).clamp(min=0.0)
+            increment = torch.minimum((torch.exp(u) - self.floor).clamp(min=0.0), self.ceiling - cumulative)
             excess = torch.log(increment + self.floor) - g
             cumulative = cumulative + increment
             residual = ((torch.log1p(cumulative) - mean) * inverse).clamp(-RESIDUAL, RESIDUAL)
@@ -131,4 +135,4 @@ class Posterior:
     def __getitem__(self, part: slice) -> "Posterior":
         """The posterior of part of the batch."""
         tensors = (self.mean, self.log_sigma, self.log_step, self.rho, self.kappa, self.log_spread)
-        return Posterior(*(tensor[part] for tensor in tensors), self.floor)
+        return Posterior(*(tensor[part] for tensor in tensors), self.floor, self.ceiling)

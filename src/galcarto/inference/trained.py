@@ -30,15 +30,15 @@ class Trained:
         ``name``, ``channels``, ``pixels``, ``dropout``: arguments of `networks.build`.
     edges : ndarray, shape (bin + 1,)
         Bin edges of the profile.
-    floor : float
-        Floor of the posterior's increments.
+    support : (float, float)
+        Floor of the posterior's increments and ceiling of the cumulative profile.
     calibration : Calibration
     """
 
     network: nn.Module
     shape: Mapping[str, Any]
     edges: np.ndarray
-    floor: float
+    support: tuple[float, float]
     calibration: Calibration
 
     def posterior(self, counts: np.ndarray, reference: np.ndarray) -> Posterior:
@@ -58,7 +58,7 @@ class Trained:
                     torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
                 )
                 parts.append(self.network(images))
-        return Posterior.from_outputs(torch.cat(parts), self.floor)
+        return Posterior.from_outputs(torch.cat(parts), *self.support)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
         """Write tensors and JSON only: readable with ``weights_only=True``."""
@@ -66,7 +66,7 @@ class Trained:
             "format": FORMAT,
             "shape": json.dumps(dict(self.shape)),
             "edges": torch.from_numpy(self.edges),
-            "floor": self.floor,
+            "support": list(self.support),
             "stretch": self.calibration.stretch,
             "freedom": self.calibration.freedom,
             "weights": self.network.state_dict(),
@@ -95,4 +95,4 @@ class Trained:
         network = build(outputs=PARAMETERS * (len(edges) - 1), **shape)
         network.load_state_dict(content["weights"])
         calibration = Calibration(content["stretch"], content["freedom"])
-        return cls(network.eval(), shape, edges, content["floor"], calibration)
+        return cls(network.eval(), shape, edges, tuple(content["support"]), calibration)

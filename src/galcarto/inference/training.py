@@ -28,8 +28,8 @@ class Learner(L.LightningModule):
     ----------
     network : nn.Module
         From (batch, channel, magnitude, colour) to the parameters of `Posterior`.
-    floor : float
-        Floor of the posterior's increments.
+    support : (float, float)
+        Floor and ceiling of the posterior.
     learning_rate, weight_decay : float
     steps : int
         Optimiser steps of the whole training; the learning rate falls as a cosine over them.
@@ -38,11 +38,17 @@ class Learner(L.LightningModule):
     """
 
     def __init__(
-        self, network: nn.Module, floor: float, learning_rate: float, weight_decay: float, steps: int, seed: int
+        self,
+        network: nn.Module,
+        support: tuple[float, float],
+        learning_rate: float,
+        weight_decay: float,
+        steps: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.network = network
-        self.floor = floor
+        self.support = support
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.steps, self.seed = steps, seed
         self.history: list[dict[str, float]] = []
@@ -51,7 +57,7 @@ class Learner(L.LightningModule):
     def posterior(self, counts: Tensor, reference: Tensor) -> Posterior:
         """Posterior of a batch of images."""
         images = prepare(counts, reference).contiguous(memory_format=torch.channels_last)
-        return Posterior.from_outputs(self.network(images), self.floor)
+        return Posterior.from_outputs(self.network(images), *self.support)
 
     def _loss(self, batch: Sequence[Tensor]) -> Tensor:
         counts, reference, profile = batch
@@ -115,7 +121,7 @@ def fit(
     valid: Examples,
     checkpoints: Path,
     *,
-    floor: float,
+    support: tuple[float, float],
     seed: int,
     epochs: int,
     learning_rate: float,
@@ -153,7 +159,7 @@ def fit(
     L.seed_everything(seed, verbose=False)
     disable_possible_user_warnings()
     steps = len(train) * train.rounds * epochs
-    learner = Learner(build(), floor, learning_rate, weight_decay, steps, seed)
+    learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
     learner.network = learner.network.to(memory_format=torch.channels_last)
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False

@@ -1,7 +1,8 @@
 """Train the network on the rendered examples, or go on from its last checkpoint.
 
 Example:
-  galcarto train_network --settings "$(galcarto settings config/config.yaml network training distance cmd)" --seed 1 \\
+  galcarto train_network --settings "$(galcarto settings config/config.yaml \\
+      network training distance cmd profiles)" --seed 1 \\
       --train train/*.nc --valid valid/*.nc --checkpoints checkpoints --network network.pt --history history.csv
 """
 
@@ -29,12 +30,12 @@ from galcarto.settings import read_sections
 
 # Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
 FLOOR_DENSITY = 0.02
-CALIBRATION = 3000  # validation examples that calibrate the posterior
+CALIBRATION = 1500  # validation examples that calibrate the posterior
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections network, training, distance, cmd")
+    parser.add_argument("--settings", required=True, help="JSON of network, training, distance, cmd, profiles")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
@@ -45,9 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
-    network, training, distance, cmd = read_sections(args.settings, "network", "training", "distance", "cmd")
+    network, training, distance, cmd, profiles = read_sections(
+        args.settings, "network", "training", "distance", "cmd", "profiles"
+    )
     edges = distance.edges()
-    floor = FLOOR_DENSITY * distance.step
+    support = FLOOR_DENSITY * distance.step, profiles.max_extinction[1]
     attributes = provenance.attributes(
         "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
     )
@@ -63,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         train,
         valid,
         Path(args.checkpoints) / identity,
-        floor=floor,
+        support=support,
         seed=args.seed,
         epochs=training.epochs,
         learning_rate=training.learning_rate,
@@ -75,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     )
     counts, reference, truth = (torch.cat(parts).numpy() for parts in zip(*valid, strict=True))
     chosen = np.random.default_rng(args.seed).permutation(len(truth))[:CALIBRATION]
-    trained = Trained(module, shape, edges, floor, Calibration.none(len(edges) - 1))
+    trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1))
     posterior = trained.posterior(counts[chosen], reference[chosen])
     calibration = calibrate(posterior, torch.from_numpy(truth[chosen]), args.seed)
     replace(trained, calibration=calibration).save(args.network, attributes)
