@@ -24,12 +24,12 @@ def coverage(heldout: xr.Dataset) -> Figure:
     -------
     Figure
     """
-    figure = Figure(figsize=(PAGE, 2.6), layout="constrained")
-    nominal, distance, pit = figure.subplots(1, 3)
+    figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
+    nominal, distance, pit = figure.subplots(1, 3, gridspec_kw={"wspace": 0.08})
 
     nominal.plot([0, 1], [0, 1], color="black", ls=":", lw=1, label="exact")
     nominal.plot(heldout.level, heldout.coverage_all, color=BLUE, marker="o", ms=3, label="held-out")
-    nominal.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    nominal.set(xlim=(0, 1), ylim=(0, 1))
     nominal.set(xlabel="Nominal level (%)", ylabel="Observed coverage (%)")
     nominal.legend(loc="upper left")
 
@@ -40,8 +40,10 @@ def coverage(heldout: xr.Dataset) -> Figure:
         distance.axhline(float(one.level), color=colour, ls=":", lw=1)
     distance.set(ylim=(0, 1.02), xlim=(0, float(heldout.distance[-1])))
     distance.set(xlabel="Distance (kpc)", ylabel="Observed coverage (%)")
-    distance.legend(title="Nominal level", loc="lower left")
+    distance.legend(title="Nominal level", loc="lower left", title_fontsize=8)
 
+    for ax in (nominal, distance, pit):
+        ax.set_box_aspect(1)
     for axis in (nominal.xaxis, nominal.yaxis, distance.yaxis):
         axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
 

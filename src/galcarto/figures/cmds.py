@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import PAGE, STYLE
+from galcarto.figures.style import PAGE, STYLE, direction, plain_decades
 
 COLUMNS = 4
 FAINTEST = 0.5  # stars per pixel at the dark end of the scale: half of the least count
@@ -48,7 +48,7 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
     bottom = []
     for i in _spread(seen[np.argsort(-density[seen], kind="stable")], COLUMNS, ends=True):
         tile = sky.isel(tile=i)
-        title = f"Observed\n$l$ = {float(tile.l):.2f}°, $b$ = {float(tile.b):.2f}°"
+        title = f"Observed\n{direction(float(tile.l), float(tile.b))}"
         bottom.append((title, tile.counts.values, float(tile.area)))
 
     figure = Figure(figsize=(PAGE, 5.6), layout="constrained")
@@ -62,11 +62,11 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
             image = ax.pcolormesh(
                 examples.colour, examples.magnitude, counts, norm=norm, cmap="magma", shading="nearest"
             )
-            image.cmap.set_bad(image.cmap(0))
-            ax.set_title(title)
+            ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
+            ax.set_title(title, fontsize=8)
             ax.text(
+                0.95,
                 0.96,
-                0.97,
                 f"{counts.sum():.0f} stars\n{area:.2g} deg²",
                 transform=ax.transAxes,
                 ha="right",
@@ -74,10 +74,10 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
                 color="white",
                 fontsize=8,
             )
-            ax.tick_params(color="white")
+            ax.tick_params(color="white", top=False, right=False)
     axes[0, 0].invert_yaxis()
     colour = examples.attrs["colour_bands"].replace("-", " − ")
     figure.supxlabel(f"{colour} (mag)", fontsize=9)
     figure.supylabel(f"{examples.attrs['magnitude_band']} (mag)", fontsize=9)
-    figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01)
+    plain_decades(figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01))
     return figure

@@ -1,6 +1,5 @@
 """The dust of the Galactic plane seen from its north pole."""
 
-import matplotlib.patheffects as effects
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -10,56 +9,72 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
 from galcarto.figures.arms import ARMS, trace
-from galcarto.figures.style import GREY, PAGE, STYLE
+from galcarto.figures.style import GREY, OUTLINE, PAGE, STYLE, plain_decades
 
 MARGIN = 0.05  # of the longer side
-LEAST_SHAPE = 0.45  # shorter side of the view over the longer: room for the labels
-SIDE = 6.2  # inches, the longer side of the view
-BEYOND = 90.0  # deg of azimuth by which an arm is drawn past the masers that place it
+LEAST_SHAPE = 0.5  # shorter side of the view over the longer: room for the labels
+SIDE = 6.0  # inches, the longer side of the view
+ROOM = 0.4  # inches kept free around a label
+PAST = 0.7  # an arm is drawn past the masers that place it by this share of its length in azimuth
 DYNAMIC_RANGE = 300.0
-OUTLINE = (effects.withStroke(linewidth=2.2, foreground="white"),)
 
 
-def _view(x: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Limits in x and y, kpc, that hold the Sun and all points, not too narrow."""
-    low, high = np.array([[min(v.min(), 0.0), max(v.max(), 0.0)] for v in (x, y)]).T
+def _view(points: np.ndarray) -> np.ndarray:
+    """Limits, kpc, shape (axis, 2), that hold the Sun and all points of shape (axis, point); not too narrow."""
+    low, high = np.minimum(points.min(axis=1), 0.0), np.maximum(points.max(axis=1), 0.0)
     side = (high - low).max()
     half = np.maximum(0.5 * (high - low) + MARGIN * side, 0.5 * LEAST_SHAPE * side)
     middle = 0.5 * (low + high)
-    (left, bottom), (right, top) = middle - half, middle + half
-    return (left, right), (bottom, top)
+    return np.stack([middle - half, middle + half], axis=1)
 
 
-def _rings(ax: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Circles around the Sun, each labelled in view where the label is farthest from the data."""
-    view = np.array([ax.get_xlim(), ax.get_ylim()])
-    inset = 0.04 * np.ptp(view, axis=1)
-    azimuth = np.radians(np.arange(0, 360, 3))
-    for radius in MaxNLocator(6).tick_values(0, np.hypot(x, y).max())[1:]:
-        ax.add_patch(Circle((0, 0), radius, fill=False, color="0.35", lw=0.6, ls=":"))
-        ring = radius * np.stack([np.cos(azimuth), np.sin(azimuth)])
-        shown = ring[:, ((ring > (view[:, 0] + inset)[:, None]) & (ring < (view[:, 1] - inset)[:, None])).all(axis=0)]
-        if shown.size:
-            clear = np.hypot(shown[0][:, None] - x, shown[1][:, None] - y).min(axis=1)
-            at = shown[:, np.argmax(np.minimum(clear, 0.08 * np.ptp(view, axis=1).max()))]
-            ax.text(*at, f"{radius:g} kpc", fontsize=8, color="0.25", ha="center", va="center", path_effects=OUTLINE)
+class _Labels:
+    """Labels of lines, put where they are clear of one another, of other lines and then of the data."""
+
+    def __init__(self, ax: Axes, view: np.ndarray, room: float, data: np.ndarray) -> None:
+        self.ax, self.view, self.room = ax, view, room
+        self.data = data[:, :: 1 + data.shape[1] // 4000]
+        self.taken = np.zeros((2, 1))  # the Sun
+
+    def _clear(self, points: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Distance of points to the nearest of others, at most the room of a label."""
+        between = np.hypot(*(points[:, :, None] - of[:, None, :])).min(axis=1)
+        return np.minimum(between, self.room)
+
+    def put(self, line: np.ndarray, text: str, colour: str) -> None:
+        """Label a line of shape (axis, point), if enough of it is in view."""
+        low, high = self.view[:, :1] + 0.75 * self.room, self.view[:, 1:] - 0.75 * self.room
+        line = line[:, ((line > low) & (line < high)).all(axis=0)]
+        if line.size:
+            clear = 10 * self._clear(line, self.taken) + self._clear(line, self.data)
+            at = line[:, np.argmax(clear)]
+            self.ax.text(at[0], at[1], text, fontsize=8, color=colour, ha="center", va="center", path_effects=OUTLINE)
+            self.taken = np.column_stack([self.taken, at])
 
 
-def _arms(ax: Axes) -> None:
+def _arms(ax: Axes, labels: _Labels) -> None:
     """The arms' ridges: whole lines where masers place them, dashed where extrapolated."""
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    ridges = []
     for arm in ARMS:
-        azimuth = np.arange(arm.azimuth[0] - BEYOND, arm.azimuth[1] + BEYOND + 0.25, 0.5)
-        x, y = trace(arm, azimuth)
+        beyond = PAST * (arm.azimuth[1] - arm.azimuth[0])
+        azimuth = np.arange(arm.azimuth[0] - beyond, arm.azimuth[1] + beyond, 0.5)
+        ridge = np.stack(trace(arm, azimuth))
         placed = (azimuth >= arm.azimuth[0]) & (azimuth <= arm.azimuth[1])
         for part, line in ((placed, "-"), (~placed, "--")):
-            ridge = np.where(part, x, np.nan), np.where(part, y, np.nan)
-            ax.plot(*ridge, color="black", lw=1.1, ls=line, path_effects=OUTLINE, scalex=False, scaley=False)
-        pad = 0.12 * (right - left)
-        shown = (x > left + pad) & (x < right - pad) & (y > bottom + pad) & (y < top - pad)
-        if shown.any():
-            at = np.flatnonzero(shown)[np.argmax(np.abs(x[shown]) + np.abs(y[shown]))]
-            ax.text(x[at], y[at], arm.name, fontsize=8, ha="center", va="bottom", path_effects=OUTLINE)
+            ax.plot(*np.where(part, ridge, np.nan), color="black", lw=1.1, ls=line, path_effects=OUTLINE)
+        ridges.append(ridge)
+    for arm, ridge in zip(ARMS, ridges, strict=True):
+        labels.put(ridge, arm.name, "black")
+    labels.taken = np.column_stack([labels.taken, *ridges])
+
+
+def _rings(ax: Axes, labels: _Labels, reach: float) -> None:
+    """Circles around the Sun with their radius."""
+    azimuth = np.radians(np.arange(0, 360, 3))
+    circle = np.stack([np.cos(azimuth), np.sin(azimuth)])
+    for radius in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, reach)[1:]:
+        ax.add_patch(Circle((0, 0), radius, fill=False, color="0.35", lw=0.6, ls=":"))
+        labels.put(radius * circle, f"{radius:g} kpc", "0.25")
 
 
 @STYLE
@@ -90,32 +105,33 @@ def faceon(view: xr.Dataset) -> Figure:
             "pixel; look at 'quality' and 'distance_max' in the cube for sightlines with enough stars"
         )
     rows, columns = np.nonzero(np.isfinite(density.values))
-    x, y = view.x.values[columns], view.y.values[rows]
-    x_limits, y_limits = _view(x, y)
-    width, height = x_limits[1] - x_limits[0], y_limits[1] - y_limits[0]
-    scale = min(SIDE / max(width, height), (PAGE - 1.6) / width)
+    data = np.stack([view.x.values[columns], view.y.values[rows]])
+    limits = _view(data)
+    size = np.diff(limits)[:, 0]
+    scale = min(SIDE / size.max(), (PAGE - 1.5) / size[0])  # inches per kpc
 
-    figure = Figure(figsize=(scale * width + 1.5, scale * height + 0.7), layout="constrained")
+    figure = Figure(figsize=(scale * size[0] + 1.5, scale * size[1] + 0.65), layout="constrained")
     ax = figure.add_subplot(facecolor=GREY)
-    ax.set(xlim=x_limits, ylim=y_limits, aspect="equal")
     ceiling = positive.max()
     norm = LogNorm(max(positive.min(), ceiling / DYNAMIC_RANGE), ceiling)
     image = ax.pcolormesh(view.x, view.y, density, norm=norm, cmap="viridis", shading="nearest")
-    figure.colorbar(
+    bar = figure.colorbar(
         image,
-        ax=ax,
+        cax=ax.inset_axes((1 + 0.1 / (scale * size[0]), 0, 0.16 / (scale * size[0]), 1)),
         label="Extinction density d$A_V$/d$s$ (mag kpc$^{-1}$)",
         extend="min" if positive.min() < norm.vmin else "neither",
-        aspect=35,
     )
-    _rings(ax, x, y)
-    _arms(ax)
+    plain_decades(bar)
+    labels = _Labels(ax, limits, ROOM / scale, data)
+    _arms(ax, labels)
+    _rings(ax, labels, np.hypot(*data).max())
     ax.plot(0, 0, "o", color="white", mec="black", ms=7)
     ax.plot(0, 0, ".", color="black", ms=2)
     ax.annotate("Sun", (0, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
     centre = view.attrs["sun_radius_kpc"]
-    if x_limits[0] < centre < x_limits[1] and y_limits[0] < 0 < y_limits[1]:
+    if limits[0, 0] < centre < limits[0, 1]:
         ax.plot(centre, 0, "+", color="black", ms=8, path_effects=OUTLINE)
         ax.annotate("Centre", (centre, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
     ax.set(xlabel="$x$, towards the Galactic centre (kpc)", ylabel="$y$, towards $l$ = 90° (kpc)")
     return figure

@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
@@ -31,21 +32,23 @@ def comparison(maps: xr.Dataset) -> Figure:
     grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.25])
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
-    titles = ("This work, to the outer edge", f"{maps.attrs['name']}, whole sightline")
+    titles = ("This work, to the map's edge", f"{maps.attrs['name']}, whole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
-        left_out = np.ma.masked_where(used, np.ones(used.shape))
-        ax.pcolor(maps.l, maps.b, left_out, shading="nearest", hatch="xxxx", alpha=0)
+        row, column = np.nonzero(~used & np.isfinite(values.values))
+        cross = withStroke(linewidth=2.4, foreground="black")
+        ax.plot(maps.l[column], maps.b[row], "x", color="white", ms=4, path_effects=[cross])
         ax.set(facecolor=GREY, aspect="equal", xlabel="Galactic longitude $l$ (deg)")
         ax.set_title(title, parse_math=False)
     left.set_ylabel("Galactic latitude $b$ (deg)")
     left.invert_xaxis()
     right.tick_params(labelleft=False)
-    figure.colorbar(image, ax=[left, right], label="$A_V$ (mag)", extend="max" if higher else "neither", aspect=25)
+    scale = right.inset_axes((1.04, 0, 0.04, 1))
+    figure.colorbar(image, cax=scale, label="$A_V$ (mag)", extend="max" if higher else "neither")
 
     scatter = figure.add_subplot(grid[1, :])
-    ends = np.array([0.0, ceiling])
-    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=4, alpha=0.5, mew=0, label="tile")
+    ends = np.array([0.0, 1.04 * ceiling])
+    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=5, alpha=0.6, mew=0, label="tile")
     fit = maps.attrs["slope"] * ends + maps.attrs["offset_mag"]
     scatter.plot(ends, fit, color=ORANGE, label="fitted line")
     scatter.plot(ends, ends, color="black", ls="--", lw=1, label="1 : 1")

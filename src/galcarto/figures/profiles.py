@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, direction
 
 ROWS = COLUMNS = 3
 
@@ -62,9 +62,13 @@ def sightlines(cube: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
             handles["beyond distance_max"] = ax.axvspan(
                 float(one.distance_max), edges[-1], color=GREY, lw=0, zorder=0, label="beyond distance_max"
             )
-            ax.set_title(f"$l$ = {float(one.l):.2f}°, $b$ = {float(one.b):.2f}°")
+            ax.set_title(direction(float(one.l), float(one.b)))
             ax.set_xlim(0, edges[-1])
-            ax.set_ylim(bottom=0)
+    for row in axes:
+        row[0].set_ylim(bottom=0)
+        next((ax for ax in row if ax.axison), row[0]).tick_params(labelleft=True)
+    for column in axes.T:
+        next((ax for ax in column[::-1] if ax.axison), column[-1]).tick_params(labelbottom=True)
     figure.supxlabel("Distance (kpc)", fontsize=9)
     figure.supylabel("$A_V$ (mag)", fontsize=9)
     if handles:

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import matplotlib.style
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 PAGE = 7.1  # inches: a page of two columns, so that fonts keep their size in print
 COLUMN = 3.5  # inches
@@ -13,6 +16,7 @@ BLUE = "#0072B2"
 ORANGE = "#D55E00"
 GREEN = "#009E73"
 GREY = "0.88"  # where there is nothing to show
+OUTLINE = (withStroke(linewidth=2.2, foreground="white"),)  # for marks on top of an image
 
 # "default" first: a reader's own matplotlibrc must not change the figures
 STYLE = matplotlib.style.context(
@@ -32,11 +36,23 @@ STYLE = matplotlib.style.context(
             "ytick.direction": "in",
             "xtick.top": True,
             "ytick.right": True,
-            "hatch.linewidth": 0.5,
+            "xtick.major.pad": 5,  # keeps the corner's two tick labels apart
         },
     ]
 )
 """Decorator: draw under the project's look. Ticks are made late, so `save` draws under it too."""
+
+
+def plain_decades(bar: Colorbar) -> None:
+    """Label a logarithmic colour bar at 1, 2, 5, 10, ... in plain numbers."""
+    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def direction(l: float, b: float) -> str:
+    """A direction as a panel's title: l and b in degrees to two decimals."""
+    return f"$l$ = {l:.2f}°, $b$ = {b:.2f}°".replace("-", "−")
 
 
 @STYLE

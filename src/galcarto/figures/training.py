@@ -2,6 +2,7 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE
 
@@ -24,14 +25,13 @@ def history(table: pd.DataFrame) -> Figure:
     train = table.dropna(subset="train_loss")
     valid = table.dropna(subset="valid_loss")
     rate = table.dropna(subset="learning_rate")
-    top.plot(train.examples, train.train_loss, color=BLUE, lw=1, label="training")
+    top.plot(train.examples, train.train_loss, color=BLUE, marker="s", ms=3, label="training")
     top.plot(valid.examples, valid.valid_loss, color=ORANGE, marker="o", ms=4, label="validation")
-    if min(train.train_loss.min(), valid.valid_loss.min()) > 0:
-        top.set_yscale("log")
-    top.set_ylabel("Loss (dimensionless)")
+    top.set_ylabel("Loss, −ln likelihood (nat)")
     top.legend()
-    bottom.plot(rate.examples, rate.learning_rate, color="black")
+    bottom.plot(rate.examples, rate.learning_rate, color="black", marker=".")
     bottom.set(yscale="log", ylabel="Learning rate", xlabel="Examples seen (number)")
     bottom.set_xlim(left=0)
+    bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.align_ylabels()
     return figure

@@ -2,7 +2,7 @@
 
 Example:
   galcarto plot_plane --comparison results/demo/comparisons/planck_synthetic.nc \\
-      --output results/demo/figures/plane_synthetic.png
+      --output results/demo/figures/planck_synthetic.png
 """
 
 import argparse

@@ -10,6 +10,7 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import profiles, style
+from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +23,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     truth = xr.load_dataset(args.truth) if args.truth else None
-    with xr.open_dataset(args.cube) as cube:
+    with open_cube(args.cube) as cube:
         style.save(profiles.sightlines(cube, truth), args.output)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from galcarto.maps.reader import open_cube
 
 
 class Caption(NamedTuple):
@@ -24,7 +25,7 @@ class Caption(NamedTuple):
     text: str
 
 
-# by the figure's stem, or by its part before the first "_": plane_gnilc.png is captioned as plane
+# by the figure's stem, or by its part before the first "_": planck_gnilc.png is captioned as planck
 CAPTIONS = {
     "cmds": Caption(
         "Colour-magnitude diagrams",
@@ -56,7 +57,7 @@ CAPTIONS = {
         "Error of the posterior mean of the cumulative extinction, within distance_max, for the held-out mocks and, "
         "where its truth is known, for the sky.",
     ),
-    "plane": Caption(
+    "planck": Caption(
         "The plane of the sky",
         "Two maps of extinction side by side and a scatter plot of one against the other.",
         "Extinction to the outer edge of the map beside that of the whole sightline from dust emission, on one "
@@ -77,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--metrics", required=True, help="every number of the report (JSON)")
     parser.add_argument("--figures", required=True, nargs="+", help="figures, in the report's order (PNG)")
-    parser.add_argument("--cube", required=True, help="the cube, in the region's folder (netCDF)")
+    parser.add_argument("--cube", required=True, help="the cube, whose attributes are the provenance (netCDF)")
     parser.add_argument("--output", required=True, help="HTML file to write")
 
 
@@ -125,7 +126,7 @@ def _pretty(text: str) -> str:
 def run(args: argparse.Namespace) -> None:
     """Write the report."""
     metrics = json.loads(Path(args.metrics).read_text())
-    with xr.open_dataset(args.cube) as cube:
+    with open_cube(args.cube) as cube:
         attributes = cube.attrs
         mapped = cube.extinction.isel(distance=0).notnull()
         extent = {
@@ -140,11 +141,13 @@ def run(args: argparse.Namespace) -> None:
         loader=PackageLoader("galcarto", "stages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     html = environment.get_template("report.html.j2").render(
-        region=Path(args.cube).resolve().parent.name,
+        title=attributes["title"],
         extent=extent,
         metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],
         figures=[_figure(Path(path)) for path in args.figures],
-        about={name: value for name, value in attributes.items() if not name.startswith("galcarto_")},
+        about={
+            name: value for name, value in attributes.items() if name != "title" and not name.startswith("galcarto_")
+        },
         provenance={name: attributes[f"galcarto_{name}"] for name in ("version", "commit", "seed")},
         software=json.loads(attributes["galcarto_software"]),
         inputs=json.loads(attributes["galcarto_inputs_sha256"]),

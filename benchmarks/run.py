@@ -1,0 +1,154 @@
+"""Time the hot paths against named peers: ``make bench``.
+
+Every ratio is measured in one run on one machine: mock stars, the CMD kernel against numpy on the same
+stars, training and inference of both networks.
+"""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+
+from galcarto.cmd.forward import ForwardModel, Stars
+from galcarto.dust import law, profiles
+from galcarto.galaxy.besancon import ROBIN2003
+from galcarto.galaxy.synthesis import StarModel
+from galcarto.inference.networks import NETWORKS, build, prepare
+from galcarto.inference.posterior import PARAMETERS, Posterior
+from galcarto.surveys import SURVEYS
+
+REPEATS = 5
+BINS = 100
+LIMITS = {"J": 16.3, "Ks": 14.8}
+AREA = 0.25  # deg2, a tile of 30 arcmin
+
+
+def median_seconds(function: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float, float]:
+    """Median wall time, spread (max - min) and median CPU time of a call, after one that is not timed."""
+    function()
+    wall, cpu = [], []
+    for _ in range(repeats):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        function()
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - start_cpu)
+    return statistics.median(wall), max(wall) - min(wall), statistics.median(cpu)
+
+
+def line(name: str, value: float, unit: str, note: str = "") -> None:
+    """Print one result."""
+    print(f"{name:<44} {value:>12,.3g} {unit:<28} {note}", flush=True)
+
+
+def numpy_images(
+    model: ForwardModel, stars: Stars, extinction: np.ndarray, area: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The peer: the kernel's work with np.interp and np.histogram2d, one image after the other."""
+    magnitude_edges, colour_edges = model.axis_edges()
+    nodes = np.arange(len(model.edges))
+    images = []
+    for profile in extinction:
+        chosen = stars.packed[rng.integers(len(stars.packed), size=rng.poisson(len(stars.packed) * area / stars.area))]
+        a_v = np.interp(chosen[:, 0], nodes, np.append(0.0, profile))
+        seen = np.ones(len(chosen), bool)
+        measured = {}
+        for i, band in enumerate(model.bands):
+            true = chosen[:, 1 + i] + model.coefficients[band] * a_v
+            instrument = model.survey.bands[band]
+            seen &= rng.random(len(true)) < instrument.completeness(true)
+            measured[band] = true + instrument.error(true) * rng.standard_normal(len(true))
+            seen &= (measured[band] < model.limits[band]) & (measured[band] >= model.bright)
+        colour = measured[model.colour_bands[0]] - measured[model.colour_bands[1]]
+        image, *_ = np.histogram2d(
+            measured[model.magnitude_band][seen], colour[seen], bins=(magnitude_edges, colour_edges)
+        )
+        images.append(image)
+    return np.stack(images)
+
+
+def bench_stars(model: StarModel) -> None:
+    """Mock stars per second on one core."""
+    l, b = 284.0, 0.8
+    area = 1_000_000 / model.density(l, b)
+    rng = np.random.default_rng(1)
+    wall, spread, _ = median_seconds(lambda: model.draw(l, b, area, rng), 3)
+    line("mock stars, a field of a million", 1_000_000 / wall, "stars/s, one core", f"+-{spread / wall:.0%}")
+
+
+def bench_kernel(model: StarModel) -> None:
+    """The CMD kernel against numpy on the same stars and profiles."""
+    l, b = 284.0, 0.8
+    area = 150_000 / model.density(l, b)
+    rng = np.random.default_rng(2)
+    drawn = model.draw(l, b, area, rng)
+    survey = SURVEYS["2mass"]
+    edges = np.linspace(0.0, 10.0, BINS + 1)
+    coefficients = law.coefficients("G23", 3.1, {name: band.wavelength for name, band in survey.bands.items()})
+    forward = ForwardModel(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64, edges)
+    stars = forward.pack(drawn["distance"].to_numpy(), {band: drawn[band].to_numpy() for band in LIMITS}, area)
+    extinction = profiles.draw(rng, 2000, edges, 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
+    per_image = len(stars.packed) * AREA / stars.area
+
+    few = extinction[:60]
+    wall, spread, _ = median_seconds(lambda: numpy_images(forward, stars, few, AREA, np.random.default_rng(3)))
+    peer = len(few) * per_image / wall
+    line("CMD, numpy interp + histogram2d", peer / 1e6, "M stars/s, one thread", f"+-{spread / wall:.0%}")
+    for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+        numba.set_num_threads(threads)
+        areas = np.full(len(extinction), AREA)
+        wall, spread, _ = median_seconds(
+            lambda areas=areas: forward.render(stars, extinction, areas, np.random.default_rng(3))
+        )
+        rate = len(extinction) * per_image / wall
+        note = f"{rate / peer:.1f} x numpy, {len(extinction) / wall:,.0f} images/s, +-{spread / wall:.0%}"
+        line(f"CMD kernel, {threads} thread(s)", rate / 1e6, "M stars/s", note)
+
+
+def bench_networks() -> None:
+    """Training steps and inference of both networks, in images per second of CPU time."""
+    generator = torch.Generator().manual_seed(4)
+    for name, batch, repeats in (("compact", 256, 5), ("cornu2022", 128, 3)):
+        assert name in NETWORKS
+        network = build(name, 2, PARAMETERS * BINS, 64, 0.1).to(memory_format=torch.channels_last)
+        counts = torch.poisson(torch.full((batch, 64, 64), 2.0), generator)
+        images = prepare(counts, counts).contiguous(memory_format=torch.channels_last)
+        truth = torch.cumsum(torch.rand(batch, BINS, generator=generator) * 0.1, dim=1)
+        optimiser = torch.optim.AdamW(network.parameters())
+
+        def step(network=network, images=images, truth=truth, optimiser=optimiser) -> None:
+            optimiser.zero_grad()
+            posterior = Posterior.from_outputs(network(images), 0.002, 30.0)
+            sum(posterior.negative_log_likelihood(truth)).backward()
+            optimiser.step()
+
+        def infer(network=network, images=images) -> None:
+            with torch.inference_mode():
+                network(images)
+
+        weights = sum(p.numel() for p in network.parameters())
+        for kind, function in (("training", step), ("inference", infer)):
+            wall, spread, cpu = median_seconds(function, repeats)
+            note = f"{batch / wall:,.0f} images/s, {weights / 1e6:.1f} M weights, +-{spread / wall:.0%}"
+            line(f"{kind}, {name}, batch {batch}", batch / cpu, "images per CPU-second", note)
+
+
+def main() -> None:
+    """Run all."""
+    print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
+        f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}; medians"
+    )
+    start = time.perf_counter()
+    model = StarModel(ROBIN2003, [{band: limit + 0.5 for band, limit in LIMITS.items()}])
+    line("mock Galaxy, set-up", time.perf_counter() - start, "s")
+    bench_stars(model)
+    bench_kernel(model)
+    bench_networks()
+
+
+if __name__ == "__main__":
+    main()

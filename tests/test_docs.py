@@ -1,0 +1,113 @@
+"""The documentation against the code: settings, schema, pins, version."""
+
+import json
+import re
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import galcarto
+from galcarto.settings import Settings, read_settings, schema
+
+ROOT = Path(__file__).parents[1]
+REQUIRED = "required"
+Keys = dict[str, FieldInfo]
+
+
+def models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation: itself, or what a list or a union holds."""
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        if issubclass(annotation, BaseModel):
+            yield annotation
+    else:
+        for part in get_args(annotation):
+            yield from models(part)
+
+
+def walk(model: type[BaseModel], prefix: str = "") -> tuple[set[str], Keys]:
+    """Sections, and keys with their fields, of a model and of all models in it."""
+    sections: set[str] = set()
+    keys: Keys = {}
+    for name, field in model.model_fields.items():
+        path = f"{prefix}{name}"
+        inner = list(models(field.annotation))
+        if inner and inner[0] is field.annotation:
+            sections.add(path)
+        else:
+            keys[path] = field
+            path += "[]"
+        for one in inner:
+            more_sections, more_keys = walk(one, f"{path}.")
+            sections |= more_sections
+            keys |= more_keys
+    return sections, keys
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """name==version lines, names in the normal form of packaging."""
+    pairs = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
+    return {re.sub(r"[-_.]+", "-", name).lower(): version.strip() for name, version in pairs}
+
+
+SECTIONS, KEYS = walk(Settings)
+TEXT = (ROOT / "config/README.md").read_text()
+# | `key` | unit | default | meaning |
+ROWS = {
+    cells[1].strip("` "): cells[3].strip("` ")
+    for line in TEXT.splitlines()
+    if line.startswith("| `") and len(cells := line.split("|")) == 6
+}
+
+
+def test_the_walk_reaches_every_kind_of_key():
+    assert {"sky", "sky.synthetic", "profiles.examples", "cmd.colour"} <= SECTIONS
+    assert {"seed", "sky.l", "sky.synthetic.local_density", "survey.limits", "cmd.colour.range"} <= set(KEYS)
+    assert {"sky.files", "sky.files[].path", "compare.planck[].name", "sightlines.train[].l"} <= set(KEYS)
+
+
+def test_every_section_and_key_is_documented():
+    missing = sorted(path for path in SECTIONS | set(KEYS) if f"`{path}`" not in TEXT)
+    assert not missing, f"config/README.md says nothing of {missing}"
+    assert set(KEYS) == set(ROWS), "rows of config/README.md and keys of the settings differ"
+
+
+@pytest.mark.parametrize("path", sorted(KEYS))
+def test_documented_default_is_the_model_s(path):
+    field = KEYS[path]
+    if field.is_required():
+        assert ROWS[path] == REQUIRED
+        return
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    found = yaml.safe_load(ROWS[path])
+    assert found == (pytest.approx(default, rel=1e-3) if isinstance(default, float) else default)
+
+
+def test_schema_file_is_the_models_schema():
+    found = json.loads((ROOT / "config/schema.json").read_text())
+    assert found == schema(), "config/schema.json is stale: galcarto schema > config/schema.json"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_config_is_valid(path):
+    read_settings(path)
+
+
+def test_environment_pins_the_direct_dependencies_at_the_constraints():
+    constraints = pins((ROOT / "constraints.txt").read_text().splitlines())
+    listed = yaml.safe_load((ROOT / "envs/galcarto.yaml").read_text())["dependencies"]
+    environment = pins(next(part["pip"] for part in listed if isinstance(part, dict)))
+    assert environment == {name: constraints.get(name) for name in environment}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    direct = {re.sub(r"[-_.]+", "-", name).lower() for name in project["dependencies"]}
+    assert set(environment) == direct
+
+
+def test_citation_names_this_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == galcarto.__version__

@@ -1,0 +1,512 @@
+"""Figures show the numbers they are given, in the right frame; the report is complete and self-contained."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.text import Text
+from PIL import Image
+
+from galcarto.__main__ import main
+from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, style, training
+from galcarto.figures.arms import ARMS, SUN_RADIUS, trace
+
+EDGES = np.linspace(0.0, 5.0, 11)
+CENTRES = 0.5 * (EDGES[1:] + EDGES[:-1])
+LEVELS = np.array([0.1, 0.3, 0.5, 0.68, 0.8, 0.95])
+
+
+def bounded(name, edges):
+    return {
+        name: (name, 0.5 * (edges[1:] + edges[:-1])),
+        f"{name}_bounds": ((name, "bounds"), np.column_stack([edges[:-1], edges[1:]])),
+    }
+
+
+@pytest.fixture
+def examples():
+    rng = np.random.default_rng(0)
+    total = np.array([8.0, 0.5, 4.0, 1.0, 2.0])
+    return xr.Dataset(
+        {
+            "counts": (("example", "magnitude", "colour"), rng.poisson(3.0, (5, 8, 8)).astype("u2")),
+            "reference": (("magnitude", "colour"), np.full((8, 8), 20.0, "f4")),
+            "extinction": (("example", "distance"), total[:, None] * np.linspace(0.1, 1, 10)),
+            "area": ("example", np.full(5, 0.25)),
+        },
+        coords={"magnitude": np.linspace(6, 14, 8), "colour": np.linspace(0, 5, 8)},
+        attrs={"magnitude_band": "Ks", "colour_bands": "J-Ks"},
+    )
+
+
+@pytest.fixture
+def sky():
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(5.0, (6, 8, 8)).astype("u2")
+    counts[2] = 0
+    counts[4, 7, 0] = 900
+    return xr.Dataset(
+        {
+            "counts": (("tile", "magnitude", "colour"), counts),
+            "area": ("tile", np.full(6, 0.25)),
+            "l": ("tile", 281.25 + 0.5 * np.arange(6)),
+            "b": ("tile", np.full(6, -0.25)),
+            "stars": ("tile", counts.sum(axis=(1, 2), dtype=int)),
+        }
+    )
+
+
+@pytest.fixture
+def history():
+    nan = np.nan
+    return pd.DataFrame(
+        {
+            "epoch": [0, 0, 1, 1],
+            "step": [10, 20, 30, 40],
+            "examples": [1000, 2000, 3000, 4000],
+            "train_loss": [5.0, nan, 1.0, -2.0],
+            "valid_loss": [nan, 4.0, nan, -1.0],
+            "learning_rate": [1e-3, 5e-4, 1e-4, 1e-5],
+        }
+    )
+
+
+@pytest.fixture
+def cube():
+    rng = np.random.default_rng(2)
+    samples = np.cumsum(rng.gamma(1.0, 0.5, (40, 4, 5, 10)), axis=-1)
+    samples[:, 3, 4] = np.nan
+    dims = ("l", "b", "distance")
+    return xr.Dataset(
+        {
+            "extinction": (dims, samples.mean(axis=0)),
+            "extinction_density": (dims, np.diff(samples.mean(axis=0), axis=2, prepend=0.0) / 0.5),
+            "extinction_samples": (("sample", *dims), samples),
+            "distance_max": (("l", "b"), np.full((4, 5), 3.5)),
+            "quality": (("l", "b"), np.zeros((4, 5), "u1")),
+        },
+        coords={
+            **bounded("l", 281 + 0.5 * np.arange(5)),
+            **bounded("b", -1.25 + 0.5 * np.arange(6)),
+            **bounded("distance", EDGES),
+        },
+    )
+
+
+@pytest.fixture
+def heldout():
+    return xr.Dataset(
+        {
+            "coverage": (("level", "distance"), np.clip(LEVELS[:, None] + np.linspace(-0.05, 0.05, 10), 0, 1)),
+            "coverage_all": ("level", LEVELS + 0.01),
+            "pit_density": ("pit", np.array([0.9, 1.1, 1.2, 0.8])),
+            "median_relative_error": ("distance", np.linspace(0.4, 0.1, 10)),
+            "bias": ("distance", np.linspace(-0.2, 0.3, 10)),
+            "rmse": ("distance", np.linspace(0.1, 2.0, 10)),
+            "valid_share": ("distance", np.linspace(1.0, 0.2, 10)),
+        },
+        coords={"level": LEVELS, "distance": CENTRES, "pit": [0.125, 0.375, 0.625, 0.875]},
+    )
+
+
+@pytest.fixture
+def maps():
+    rng = np.random.default_rng(3)
+    planck = rng.uniform(1, 10, (6, 4))
+    ours = 0.8 * planck + 0.5
+    planck[0, 0] = 150.0  # over the ceiling: not used
+    ours[5, 3] = np.nan
+    used = np.isfinite(ours) & (planck < 100)
+    return xr.Dataset(
+        {"extinction": (("l", "b"), ours), "planck": (("l", "b"), planck), "used": (("l", "b"), used)},
+        coords={"l": 281.25 + 0.5 * np.arange(6), "b": -0.75 + 0.5 * np.arange(4)},
+        attrs={
+            "name": "odd_$name$",
+            "spearman": 0.987,
+            "slope": 0.8,
+            "offset_mag": 0.5,
+            "scatter_mag": 0.21,
+            "n": int(used.sum()),
+        },
+    )
+
+
+@pytest.fixture
+def view():
+    x, y = np.arange(-0.95, 4, 0.1), np.arange(-3.95, 0.5, 0.1)
+    distance = np.hypot(x, y[:, None])
+    return xr.Dataset(
+        {
+            "extinction_density": (("y", "x"), np.where(distance < 4, np.exp(-distance), np.nan)),
+            "within": (("y", "x"), (distance < 2.5) & (y[:, None] < 0)),
+        },
+        coords={"x": x, "y": y},
+        attrs={"sun_radius_kpc": 8.5},
+    )
+
+
+@pytest.fixture
+def figures(examples, sky, history, cube, heldout, maps, view):
+    return {
+        "cmds": cmds.gallery(examples, sky),
+        "training": training.history(history),
+        "profiles": profiles.sightlines(cube, cube[["extinction"]]),
+        "calibration": calibration.coverage(heldout),
+        "errors": errors.against_distance(heldout, heldout),
+        "planck": plane.comparison(maps),
+        "faceon": faceon.faceon(view),
+    }
+
+
+def line(ax, label):
+    return next(artist for artist in ax.get_lines() if artist.get_label() == label)
+
+
+def meshes(figure):
+    return [
+        mesh for ax in figure.axes for mesh in ax.collections if isinstance(mesh, QuadMesh) and mesh.colorbar is None
+    ]
+
+
+def test_every_axis_has_a_quantity_with_its_unit(figures):
+    bare = {"Learning rate"}  # a number without a name for its unit
+    for name, figure in figures.items():
+        labels = [figure.get_supxlabel(), figure.get_supylabel()]
+        shared = all(labels)
+        for ax in figure.axes:
+            if not shared and ax.get_visible() and ax.axison:
+                ends = [ax.get_xlabel() or "shared", ax.get_ylabel() or "shared"]
+                assert ends != ["shared", "shared"], name
+                labels += ends
+        for label in set(labels) - {"", "shared", "Stars per pixel"} - bare:
+            assert re.search(r"\((mag|kpc|deg|%|nat|number|dimensionless|mag kpc.*)\)$", label), (name, label)
+
+
+def test_letters_are_legible(figures):
+    for name, figure in figures.items():
+        sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
+        assert min(sizes) >= 8, name
+        assert figure.get_figwidth() <= style.PAGE, name
+
+
+def test_png_bytes_do_not_depend_on_the_run(maps, tmp_path):
+    paths = [tmp_path / "first.png", tmp_path / "second.png"]
+    for path in paths:
+        style.save(plane.comparison(maps), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    with Image.open(paths[0]) as image:
+        assert "Software" not in image.info
+        assert image.info["dpi"] == pytest.approx((150, 150), abs=0.1)
+
+
+def test_diagrams_share_one_logarithmic_scale_with_faint_below(examples, sky):
+    figure = cmds.gallery(examples, sky)
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    assert len(panels) == 8
+    norms = {id(ax.collections[0].norm) for ax in panels}
+    assert len(norms) == 1
+    norm = panels[0].collections[0].norm
+    assert isinstance(norm, LogNorm)
+    drawn = max(float(ax.collections[0].get_array().max()) for ax in panels)
+    assert norm.vmax == drawn
+    assert all(ax.yaxis_inverted() for ax in panels)
+
+
+def test_diagrams_go_from_bare_to_dusty_and_leave_out_empty_tiles(examples, sky):
+    panels = [ax for ax in cmds.gallery(examples, sky).axes if ax.get_title()]
+    np.testing.assert_allclose(panels[0].collections[0].get_array(), 5.0)
+    totals = [float(re.search(r"= ([\d.]+) mag", ax.get_title())[1]) for ax in panels[1:4]]
+    assert totals == sorted(totals)
+    assert len(set(totals)) == 3
+    stars = [int(ax.texts[0].get_text().split()[0]) for ax in panels[4:]]
+    assert stars == sorted(stars, reverse=True)
+    assert stars[-1] > 0
+
+
+def test_a_sky_of_one_tile_makes_one_panel(examples, sky):
+    figure = cmds.gallery(examples, sky.isel(tile=[1]))
+    assert sum("Observed" in ax.get_title() for ax in figure.axes if ax.get_visible()) == 1
+
+
+def test_training_skips_missing_losses(history):
+    top, bottom = training.history(history).axes
+    np.testing.assert_array_equal(line(top, "training").get_xydata(), [[1000, 5], [3000, 1], [4000, -2]])
+    np.testing.assert_array_equal(line(top, "validation").get_xydata(), [[2000, 4], [4000, -1]])
+    np.testing.assert_array_equal(bottom.get_lines()[0].get_ydata(), history.learning_rate)
+
+
+def test_profile_bands_are_the_percentiles_of_the_samples(cube):
+    figure = profiles.sightlines(cube)
+    first = figure.axes[0]  # highest b, highest l: the block of l index 3 and b index 4 and 3, of which one is NaN
+    one = cube.isel(l=3, b=3)
+    for label, ends in (("95 %", (2.5, 97.5)), ("68 %", (16, 84))):
+        band = next(c for c in first.collections if isinstance(c, PolyCollection) and c.get_label() == label)
+        vertices = band.get_paths()[0].vertices
+        for percentile in ends:
+            curve = np.percentile(one.extinction_samples, percentile, axis=0)
+            for point in zip(EDGES[1:], curve, strict=True):
+                assert np.hypot(*(vertices - point).T).min() < 1e-9
+    np.testing.assert_allclose(line(first, "mean").get_ydata(), np.append(0, one.extinction))
+    np.testing.assert_allclose(line(first, "mean").get_xdata(), EDGES)
+    grey = next(patch for patch in first.patches if patch.get_label() == "beyond distance_max")
+    assert grey.get_x() == pytest.approx(3.5)
+    assert grey.get_x() + grey.get_width() == pytest.approx(EDGES[-1])
+
+
+def test_profiles_lie_as_on_the_sky_and_blocks_without_data_stay_empty(cube):
+    panels = profiles.sightlines(cube).axes
+    where = [
+        tuple(map(float, re.findall(r"= ([\d.−]+)°", ax.get_title().replace("−", "-")) or (0, 0))) for ax in panels
+    ]
+    longitudes = [float(re.search(r"([\d.]+)°", ax.get_title())[1]) for ax in panels[:3]]
+    assert longitudes == sorted(longitudes, reverse=True)
+    assert len(where) == 9
+    empty = cube.copy(deep=True)
+    empty.extinction[3, 3:] = np.nan
+    assert sum(ax.axison for ax in profiles.sightlines(empty).axes) == 8
+
+
+def test_profiles_draw_the_truth_only_where_it_is_known(cube):
+    truth = cube[["extinction"]] * 2.0
+    ax = profiles.sightlines(cube, truth).axes[0]
+    np.testing.assert_allclose(line(ax, "truth").get_ydata(), 2 * line(ax, "mean").get_ydata())
+    assert all(artist.get_label() != "truth" for artist in profiles.sightlines(cube).axes[0].get_lines())
+
+
+def test_calibration_shows_the_given_coverage(heldout):
+    nominal, distance, pit = calibration.coverage(heldout).axes
+    np.testing.assert_allclose(line(nominal, "exact").get_xydata(), [[0, 0], [1, 1]])
+    np.testing.assert_allclose(line(nominal, "held-out").get_ydata(), heldout.coverage_all)
+    np.testing.assert_allclose(line(distance, "68 %").get_ydata(), heldout.coverage.sel(level=0.68))
+    np.testing.assert_allclose(line(distance, "95 %").get_ydata(), heldout.coverage.sel(level=0.95))
+    levels = [artist.get_ydata()[0] for artist in distance.get_lines() if artist.get_linestyle() == ":"]
+    np.testing.assert_allclose(levels, [0.68, 0.95])
+    np.testing.assert_allclose([bar.get_height() for bar in pit.patches], heldout.pit_density)
+    assert sum(bar.get_width() for bar in pit.patches) == pytest.approx(1.0)
+
+
+def test_errors_are_drawn_in_percent_and_mag(heldout):
+    figure = errors.against_distance(heldout, heldout * 1.5)
+    relative, share, bias, rmse = figure.axes
+    np.testing.assert_allclose(line(relative, "held-out mocks").get_ydata(), 100 * heldout.median_relative_error)
+    np.testing.assert_allclose(line(share, "held-out mocks").get_ydata(), 100 * heldout.valid_share)
+    np.testing.assert_allclose(line(bias, "sky against its truth").get_ydata(), 1.5 * heldout.bias)
+    np.testing.assert_allclose(line(rmse, "held-out mocks").get_ydata(), heldout.rmse)
+    assert len(errors.against_distance(heldout).axes[0].get_lines()) == 1
+
+
+def test_both_maps_of_the_plane_share_one_scale_set_by_the_used_tiles(maps):
+    figure = plane.comparison(maps)
+    left, right = figure.axes[:2]
+    ours, planck = left.collections[0], right.collections[0]
+    assert ours.get_clim() == planck.get_clim()
+    used = maps.used.values
+    assert ours.get_clim() == (0.0, max(maps.planck.values[used].max(), maps.extinction.values[used].max()))
+    assert planck.colorbar.extend == "max"
+    for ax in (left, right):
+        assert ax.xaxis_inverted()
+        assert ax.get_aspect() == 1
+    np.testing.assert_allclose(planck.get_array().T, maps.planck)
+    # the tile over the ceiling is crossed in both maps
+    assert [list(ax.get_lines()[0].get_xydata()[0]) for ax in (left, right)] == [[281.25, -0.75]] * 2
+
+
+def test_the_plane_states_the_fit_it_draws(maps):
+    figure = plane.comparison(maps)
+    scatter = figure.axes[2]
+    fit = line(scatter, "fitted line").get_xydata()
+    np.testing.assert_allclose(fit[:, 1], 0.8 * fit[:, 0] + 0.5)
+    same = line(scatter, "1 : 1").get_xydata()
+    np.testing.assert_allclose(same[:, 0], same[:, 1])
+    assert len(line(scatter, "tile").get_xdata()) == int(maps.used.sum())
+    text = scatter.get_legend().get_title().get_text()
+    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", str(maps.attrs["n"])):
+        assert number in text
+
+
+def test_faceon_shows_only_what_the_data_reach(view):
+    figure = faceon.faceon(view)
+    ax = figure.axes[0]
+    mesh = meshes(figure)[0] if meshes(figure) else ax.collections[0]
+    np.testing.assert_array_equal(np.ma.getmaskarray(mesh.get_array()), ~view.within.values)
+    assert isinstance(mesh.norm, LogNorm)
+    assert ax.get_aspect() == 1
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < 0 < right
+    assert bottom < -2.4 < 0 < top
+    assert bottom > -3.5  # not the whole file, which goes on to -3.95 beyond the data's reach
+    words = {text.get_text() for text in ax.texts}
+    assert {"Sun", "1 kpc", "2 kpc"} <= words
+    assert "Centre" not in words
+
+
+def test_faceon_labels_stay_inside_and_apart(view):
+    figure = faceon.faceon(view)
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    boxes = [text.get_window_extent() for text in ax.texts]
+    frame = ax.get_window_extent()
+    for i, box in enumerate(boxes):
+        assert frame.x0 < box.x0 < box.x1 < frame.x1
+        assert frame.y0 < box.y0 < box.y1 < frame.y1
+        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
+
+
+def test_faceon_without_data_says_what_to_look_at(view):
+    view["within"] = xr.zeros_like(view.within)
+    with pytest.raises(ValueError, match="found no positive extinction_density within distance_max.*distance_max"):
+        faceon.faceon(view)
+
+
+def test_arms_meet_at_their_kinks_and_lie_around_the_sun():
+    azimuth = np.array([0.0])
+    crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in ARMS}
+    # Reid et al. 2019: the Sun is inside the Perseus and Local arms, outside Sagittarius-Carina and Scutum-Centaurus
+    assert crossing["Sct-Cen".replace("-", "–")] < crossing["Sgr–Car"] < SUN_RADIUS < crossing["Local"]
+    assert crossing["Perseus"] == pytest.approx(10.07, abs=0.01)
+    assert crossing["Sgr–Car"] == pytest.approx(6.87, abs=0.01)
+    for arm in ARMS:
+        before, after = np.transpose(trace(arm, arm.kink_azimuth + np.array([-1e-6, 1e-6])))
+        np.testing.assert_allclose(before, after, atol=1e-5)
+        assert np.hypot(before[0] - SUN_RADIUS, before[1]) == pytest.approx(arm.kink_radius, abs=1e-5)
+    # positive azimuth is towards l = 90
+    assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in ARMS)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside style."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self._style = [], [], False
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self._style = False
+
+    def handle_data(self, data):
+        if not self._style:
+            self.words.append(data)
+
+    def of(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+METRICS = {
+    "cube": {"tiles": 96, "stars": 1234567},
+    "heldout": {"coverage_68": 0.68123456, "tiny": 1.5e-9},
+    "planck": {"<b>odd</b>": {"slope": -0.81594}},
+    "list": [3.25, None],
+    "undefined": float("nan"),
+}
+
+
+@pytest.fixture
+def region(tmp_path, examples, sky, history, cube, heldout, maps, view):
+    cube.attrs = {
+        "title": "Interstellar extinction: <script>alert(1)</script>",
+        "band": "V",
+        "galcarto_version": "0.1.0",
+        "galcarto_commit": "0123abc",
+        "galcarto_config": '{"sky": {"source": "<img src=x>"}}',
+        "galcarto_seed": 7,
+        "galcarto_software": '{"numpy": "2.4.6"}',
+        "galcarto_inputs_sha256": '{"0000.nc": "f00d"}',
+    }
+    files = {"examples": examples, "sky": sky, "cube": cube, "heldout": heldout, "planck": maps, "faceon": view}
+    for name, dataset in files.items():
+        dataset.to_netcdf(tmp_path / f"{name}.nc")
+    history.to_csv(tmp_path / "history.csv", index=False)
+    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
+    return tmp_path
+
+
+STAGES = {
+    "cmds": ["plot_cmds", "--examples", "examples.nc", "--sky", "sky.nc"],
+    "training": ["plot_training", "--history", "history.csv"],
+    "profiles": ["plot_profiles", "--cube", "cube.nc", "--truth", "cube.nc"],
+    "calibration": ["plot_calibration", "--heldout", "heldout.nc"],
+    "errors": ["plot_errors", "--heldout", "heldout.nc", "--truth", "heldout.nc"],
+    "planck_odd": ["plot_plane", "--comparison", "planck.nc"],
+    "faceon": ["plot_faceon", "--faceon", "faceon.nc"],
+}
+
+
+@pytest.fixture
+def drawn(region, monkeypatch):
+    monkeypatch.chdir(region)
+    for name, command in STAGES.items():
+        assert main([*command, "--output", f"{name}.png"]) == 0
+    return [f"{name}.png" for name in STAGES]
+
+
+def report(figures):
+    return main(
+        ["report", "--metrics", "metrics.json", "--cube", "cube.nc", "--output", "report.html", "--figures", *figures]
+    )
+
+
+def test_report_is_self_contained_and_holds_every_figure(drawn, region):
+    assert report(drawn) == 0
+    page = Page((region / "report.html").read_text())
+    links = [attrs[key] for _, attrs in page.tags for key in ("src", "href") if key in attrs]
+    assert not [link for link in links if not link.startswith(("data:image/png;base64,", "#"))]
+    assert not page.of("script") + page.of("link") + page.of("iframe")
+    images = page.of("img")
+    embedded = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
+    assert embedded == [(region / name).read_bytes() for name in drawn]
+    assert all(len(image["alt"]) > 20 for image in images)
+    anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
+    assert {link[1:] for link in links if link.startswith("#")} <= anchors
+    assert page.of("html") == [{"lang": "en"}]
+
+
+def test_report_holds_every_number_and_the_provenance(drawn, region):
+    assert report(drawn) == 0
+    page = Page((region / "report.html").read_text())
+    rows = dict(
+        re.findall(r"<code>([^<]+)</code></th><td class=\"number\">(.*?)</td>", (region / "report.html").read_text())
+    )
+    shown = {name: re.sub("<[^>]+>", "", cell) for name, cell in rows.items()}
+    assert shown == {
+        "cube.tiles": "96",
+        "cube.stars": "1234567",
+        "heldout.coverage_68": "0.6812",
+        "heldout.tiny": "1.5e-09",
+        "planck.&lt;b&gt;odd&lt;/b&gt;.slope": "-0.8159",
+        "list.0": "3.25",
+        "list.1": "not defined",
+        "undefined": "not defined",
+    }
+    assert {"value": "0.68123456"} in page.of("data")
+    words = "\n".join(page.words)
+    for text in ("0.1.0", "0123abc", "2.4.6", "f00d", '"source": "<img src=x>"', "l"):
+        assert text in words
+    assert "19 of 20 sightlines" in " ".join(words.split())
+
+
+def test_report_escapes_what_files_say(drawn, region):
+    assert report(drawn) == 0
+    html = (region / "report.html").read_text()
+    assert "<script" not in html
+    assert "<img src=x>" not in html
+    assert "<b>odd</b>" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+def test_report_refuses_a_figure_it_cannot_caption(region, monkeypatch, capsys):
+    monkeypatch.chdir(region)
+    (region / "cat.png").write_bytes(b"")
+    assert report(["cat.png"]) == 1
+    assert "found cat.png; expected a name that begins with one of cmds" in capsys.readouterr().err

@@ -1,0 +1,252 @@
+"""The workflow: which rules a config produces, a tiny region end to end, reruns, kills and resumes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from galcarto import open_cube
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("Snakefile", "rules", "config", "slurm", "src", "envs")
+
+
+def copy_project(to: Path) -> Path:
+    """A copy whose sources a test may edit."""
+    to.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_symlink():
+            (to / part).symlink_to(os.readlink(source))
+        elif source.is_dir():
+            shutil.copytree(source, to / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(source, to / part)
+    shutil.copy(ROOT / "tests/tiny.yaml", to / "config/tiny.yaml")
+    return to
+
+
+def command(*arguments: str) -> list[str]:
+    """A snakemake command line for the tiny region."""
+    tiny = ["--configfile", "config/tiny.yaml", "--replace-workflow-config"]
+    return [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *tiny]
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The copy's sources, and this interpreter first on the path, since the rules call ``python``."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": path}
+
+
+def snakemake(project: Path, *arguments: str, tiny: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run snakemake in a project and return what it said."""
+    words = command(*arguments) if tiny else [sys.executable, "-m", "snakemake", *arguments]
+    return subprocess.run(
+        words,
+        cwd=project,
+        env=environment(project),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+
+
+def planned(output: str) -> dict[str, int]:
+    """Rules and numbers of jobs in a dry run's table."""
+    table = output.split("Job stats:", 1)[1] if "Job stats:" in output else ""
+    jobs = {}
+    for line in table.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].isdigit():
+            jobs[words[0]] = int(words[1])
+    jobs.pop("total", None)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny region has been mapped."""
+    project = copy_project(tmp_path_factory.mktemp("tiny"))
+    ran = snakemake(project)
+    assert ran.returncode == 0, ran.stdout
+    return project
+
+
+def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
+    ran = snakemake(ROOT, "-n", "--forceall", "--nolock", tiny=False)
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    train, test = (len(config["sightlines"][split]) for split in ("train", "test"))
+    assert jobs["synthesize_stars"] == train + test
+    assert jobs["render_cmds"] == 2 * train + test
+    assert jobs["draw_profiles"] == 3
+    assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
+    assert jobs["infer_sightlines"] == jobs["render_references"] == 2
+    assert jobs["compare_truth"] == jobs["compare_planck"] == 1
+
+
+def test_the_slurm_profile_resolves_from_the_root() -> None:
+    ran = snakemake(ROOT, "--profile", "slurm", "-n", "--forceall", "--nolock", tiny=False)
+    assert ran.returncode == 0, ran.stdout
+    assert planned(ran.stdout)["train_network"] == 1
+
+
+def test_a_catalogue_replaces_the_synthetic_sky(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "stars.csv").write_text("glon,glat,j,k\n")
+    columns = {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}
+    config["sky"] |= {"source": "files", "files": [{"path": "stars.csv", "columns": columns}]}
+    config["compare"] = {"planck": []}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n")
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
+    assert jobs["observe_sky"] == 1
+    assert "compare_truth" not in jobs
+    assert "compare_planck" not in jobs
+
+
+def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    config["training"]["epoch"] = 3
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n")
+    assert ran.returncode != 0
+    assert "training.epoch: unknown key" in ran.stdout
+
+
+def test_each_rule_has_a_docstring_and_resources() -> None:
+    ran = snakemake(ROOT, "--list", "--nolock", tiny=False)
+    assert ran.returncode == 0, ran.stdout
+    lines = ran.stdout.splitlines()
+    rules = [
+        line.split()[1].rstrip(":")
+        for path in ((ROOT / "Snakefile"), *sorted((ROOT / "rules").glob("*.smk")))
+        for line in path.read_text().splitlines()
+        if line.strip().startswith("rule ")
+    ]
+    assert len(set(rules)) > 15
+    for rule in set(rules):
+        at = lines.index(rule)
+        assert lines[at + 1].strip(), f"{rule} has no docstring"
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for block in path.read_text().split("\nrule ")[1:]:
+            name = block.split(":", 1)[0]
+            for needed in ("log:", "threads:", "mem_mb=", "runtime=", "conda:", 'code=code_digest("'):
+                assert needed in block, f"{name} lacks {needed}"
+
+
+def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
+    results = finished / "results/tiny"
+    metrics = json.loads((results / "metrics.json").read_text())
+    for block, names in {
+        "heldout": ("median_relative_error", "coverage_68", "coverage_95"),
+        "sky": ("median_relative_error",),
+    }.items():
+        assert all(np.isfinite(metrics[block][name]) for name in names)
+    for name in ("spearman", "slope", "offset_mag", "scatter_mag", "n"):
+        assert np.isfinite(metrics["planck"]["synthetic"][name])
+    with open_cube(results / "cube.nc") as cube:
+        assert dict(cube.sizes) == {"sample": 32, "l": 2, "b": 2, "distance": 10, "bounds": 2}
+        width = np.diff(cube["distance_bounds"].to_numpy(), axis=1)[:, 0]
+        cumulative = np.cumsum(cube["extinction_density"].to_numpy() * width, axis=-1)
+        np.testing.assert_array_equal(cumulative, cube["extinction"].to_numpy())
+        assert (np.diff(cube["extinction_samples"].to_numpy(), axis=-1) >= 0).all()
+        assert json.loads(cube.attrs["galcarto_config"])["sky"]["source"] == "synthetic"
+    with xr.open_dataset(results / "faceon.nc") as faceon:
+        assert faceon["extinction_density"].dims == ("y", "x")
+    figures = {path.stem for path in (results / "figures").glob("*.png")}
+    assert figures >= {"cmds", "training", "profiles", "calibration", "errors", "faceon", "planck_synthetic"}
+    assert (results / "report.html").stat().st_size > 100_000
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    ran = snakemake(finished)
+    assert ran.returncode == 0, ran.stdout
+    assert "Nothing to be done" in ran.stdout
+
+
+def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
+    faceon = finished / "results/tiny/faceon.nc"
+    before = faceon.read_bytes()
+    faceon.unlink()
+    assert planned(snakemake(finished, "-n", "results/tiny/faceon.nc").stdout) == {"project_faceon": 1}
+    ran = snakemake(finished, "results/tiny/faceon.nc")
+    assert ran.returncode == 0, ran.stdout
+    assert faceon.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("stages/plot_faceon.py", {"plot_faceon", "report"}),
+        ("maps/faceon.py", {"project_faceon", "plot_faceon", "report"}),
+        ("stages/report.html.j2", {"report"}),
+        ("figures/training.py", {"plot_training", "report"}),
+        ("compare/planck.py", None),
+    ],
+)
+def test_an_edited_module_reruns_its_stage_and_what_follows(
+    finished: Path, module: str, expected: set[str] | None
+) -> None:
+    path = finished / "src/galcarto" / module
+    before = path.read_text()
+    path.write_text(before + ("\n<!-- edited -->\n" if module.endswith("j2") else "\n# edited\n"))
+    try:
+        jobs = set(planned(snakemake(finished, "-n").stdout)) - {"all"}
+    finally:
+        path.write_text(before)
+    if expected is None:  # the stage that compares, and the one that makes the synthetic map with it
+        assert {"compare_planck", "plot_plane", "collect_metrics", "report", "observe_sky"} <= jobs
+        assert not jobs & {"train_network", "render_cmds", "synthesize_stars"}
+    else:
+        # plots of files that are made anew are drawn anew
+        assert expected <= jobs
+        assert not jobs & {"train_network", "infer_sightlines", "assemble_cube", "observe_sky", "plot_cmds"}
+
+
+def test_two_runs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "again")
+    ran = snakemake(project, "results/tiny/cube.nc")
+    assert ran.returncode == 0, ran.stdout
+    assert (project / "results/tiny/cube.nc").read_bytes() == (finished / "results/tiny/cube.nc").read_bytes()
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "killed")
+    target = "results/tiny/profiles/train.nc", "results/tiny/stars/l284.200_b+00.200.parquet"
+    running = subprocess.Popen(
+        command(*target),
+        cwd=project,
+        env=environment(project),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    logs = project / "results/tiny/logs"
+    deadline = time.monotonic() + 120
+    while not logs.exists() or not any(logs.rglob("*.log")):
+        assert running.poll() is None, "snakemake ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert snakemake(project, "--unlock").returncode == 0
+    ran = snakemake(project, "--rerun-incomplete", *target)
+    assert ran.returncode == 0, ran.stdout
+    assert all((project / path).stat().st_size > 0 for path in target)
