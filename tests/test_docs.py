@@ -3,7 +3,6 @@
 import json
 import re
 import tomllib
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -23,7 +22,7 @@ Keys = dict[str, FieldInfo]
 
 def models(annotation: Any) -> Iterator[type[BaseModel]]:
     """The models in an annotation: itself, or what a list or a union holds."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if isinstance(annotation, type):
         if issubclass(annotation, BaseModel):
             yield annotation
     else:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from matplotlib.collections import PolyCollection, QuadMesh
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.text import Text
 from PIL import Image
@@ -169,12 +169,6 @@ def line(ax, label):
     return next(artist for artist in ax.get_lines() if artist.get_label() == label)
 
 
-def meshes(figure):
-    return [
-        mesh for ax in figure.axes for mesh in ax.collections if isinstance(mesh, QuadMesh) and mesh.colorbar is None
-    ]
-
-
 def test_every_axis_has_a_quantity_with_its_unit(figures):
     bare = {"Learning rate"}  # a number without a name for its unit
     for name, figure in figures.items():
@@ -262,15 +256,12 @@ def test_profile_bands_are_the_percentiles_of_the_samples(cube):
 
 def test_profiles_lie_as_on_the_sky_and_blocks_without_data_stay_empty(cube):
     panels = profiles.sightlines(cube).axes
-    where = [
-        tuple(map(float, re.findall(r"= ([\d.−]+)°", ax.get_title().replace("−", "-")) or (0, 0))) for ax in panels
-    ]
-    longitudes = [float(re.search(r"([\d.]+)°", ax.get_title())[1]) for ax in panels[:3]]
-    assert longitudes == sorted(longitudes, reverse=True)
-    assert len(where) == 9
-    empty = cube.copy(deep=True)
-    empty.extinction[3, 3:] = np.nan
-    assert sum(ax.axison for ax in profiles.sightlines(empty).axes) == 8
+    numbers = [re.findall(r"-?[\d.]+", ax.get_title().replace("−", "-")) for ax in panels]
+    l, b = np.array(numbers, float).reshape(3, 3, 2).transpose(2, 0, 1)
+    assert (np.diff(l, axis=1) < 0).all()
+    assert (np.diff(b, axis=0) < 0).all()
+    cube.extinction[2:, 3:] = np.nan
+    assert [ax.axison for ax in profiles.sightlines(cube).axes] == [False] + 8 * [True]
 
 
 def test_profiles_draw_the_truth_only_where_it_is_known(cube):
@@ -334,7 +325,7 @@ def test_the_plane_states_the_fit_it_draws(maps):
 def test_faceon_shows_only_what_the_data_reach(view):
     figure = faceon.faceon(view)
     ax = figure.axes[0]
-    mesh = meshes(figure)[0] if meshes(figure) else ax.collections[0]
+    mesh = ax.collections[0]
     np.testing.assert_array_equal(np.ma.getmaskarray(mesh.get_array()), ~view.within.values)
     assert isinstance(mesh.norm, LogNorm)
     assert ax.get_aspect() == 1
@@ -361,7 +352,7 @@ def test_faceon_labels_stay_inside_and_apart(view):
 
 def test_faceon_without_data_says_what_to_look_at(view):
     view["within"] = xr.zeros_like(view.within)
-    with pytest.raises(ValueError, match="found no positive extinction_density within distance_max.*distance_max"):
+    with pytest.raises(ValueError, match="found no positive extinction_density within distance_max"):
         faceon.faceon(view)
 
 
@@ -369,7 +360,7 @@ def test_arms_meet_at_their_kinks_and_lie_around_the_sun():
     azimuth = np.array([0.0])
     crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in ARMS}
     # Reid et al. 2019: the Sun is inside the Perseus and Local arms, outside Sagittarius-Carina and Scutum-Centaurus
-    assert crossing["Sct-Cen".replace("-", "–")] < crossing["Sgr–Car"] < SUN_RADIUS < crossing["Local"]
+    assert crossing["Sct–Cen"] < crossing["Sgr–Car"] < SUN_RADIUS < crossing["Local"]
     assert crossing["Perseus"] == pytest.approx(10.07, abs=0.01)
     assert crossing["Sgr–Car"] == pytest.approx(6.87, abs=0.01)
     for arm in ARMS:
@@ -474,11 +465,10 @@ def test_report_is_self_contained_and_holds_every_figure(drawn, region):
 
 def test_report_holds_every_number_and_the_provenance(drawn, region):
     assert report(drawn) == 0
-    page = Page((region / "report.html").read_text())
-    rows = dict(
-        re.findall(r"<code>([^<]+)</code></th><td class=\"number\">(.*?)</td>", (region / "report.html").read_text())
-    )
-    shown = {name: re.sub("<[^>]+>", "", cell) for name, cell in rows.items()}
+    html = (region / "report.html").read_text()
+    page = Page(html)
+    rows = re.findall(r"<code>([^<]+)</code></th><td class=\"number\">(.*?)</td>", html)
+    shown = {name: re.sub("<[^>]+>", "", cell) for name, cell in rows}
     assert shown == {
         "cube.tiles": "96",
         "cube.stars": "1234567",
@@ -491,7 +481,7 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
     }
     assert {"value": "0.68123456"} in page.of("data")
     words = "\n".join(page.words)
-    for text in ("0.1.0", "0123abc", "2.4.6", "f00d", '"source": "<img src=x>"', "l"):
+    for text in ("0.1.0", "0123abc", "2.4.6", "f00d", '"source": "<img src=x>"'):
         assert text in words
     assert "19 of 20 sightlines" in " ".join(words.split())
 

@@ -9,7 +9,7 @@ from galcarto.cmd import kernel
 from galcarto.surveys.survey import Survey
 
 TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
-REFERENCE_DRAWS = 8  # times each bare star enters the reference diagram
+REFERENCE_DRAWS = 16  # realisations of the bare stars whose mean is the reference diagram
 # A_V at which the number of detectable stars is tabulated, mag
 EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
 
@@ -82,7 +82,10 @@ class ForwardModel:
         """
         position = np.interp(distance, self.edges, np.arange(len(self.edges)))
         columns = [position, *(magnitudes[band] for band in self.bands)]
-        return Stars(np.stack(columns, axis=1).astype(np.float32), area)
+        packed = np.stack(columns, axis=1).astype(np.float32)
+        # by magnitude: neighbours then share the kernel's decisions
+        order = np.argsort(magnitudes[self.magnitude_band], kind="stable")
+        return Stars(np.ascontiguousarray(packed[order]), area)
 
     def render(self, stars: Stars, extinction: np.ndarray, area: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One image per profile, each with a fresh Poisson realisation of the stars.
@@ -99,10 +102,9 @@ class ForwardModel:
         -------
         ndarray of uint16, shape (profile, magnitude, colour)
         """
-        numbers = rng.poisson(len(stars.packed) * area / stars.area)
-        return self._images(stars, extinction, numbers, rng)
+        return self._images(stars, extinction, stars.area / area, rng)
 
-    def _images(self, stars: Stars, extinction: np.ndarray, numbers: np.ndarray, rng: np.random.Generator):
+    def _images(self, stars: Stars, extinction: np.ndarray, gaps: np.ndarray, rng: np.random.Generator):
         table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
         bands = [self.survey.bands[band] for band in self.bands]
         profiles = np.pad(extinction, ((0, 0), (1, 0)))
@@ -112,7 +114,7 @@ class ForwardModel:
         kernel.render(
             stars.packed,
             np.ascontiguousarray(profiles, np.float32),
-            numbers.astype(np.int64),
+            gaps.astype(np.float64),
             rng.integers(0, 2**64, len(extinction), dtype=np.uint64),
             np.array([self.coefficients[band] for band in self.bands], np.float32),
             np.array([self.limits[band] for band in self.bands], np.float32),
@@ -129,6 +131,7 @@ class ForwardModel:
             (np.float32(m_low), np.float32(c_low)),
             (np.float32((m_high - m_low) / self.pixels), np.float32((c_high - c_low) / self.pixels)),
             kernel.NORMALS,
+            kernel.GAPS,
             out,
         )
         return out
@@ -141,8 +144,7 @@ class ForwardModel:
         ndarray of float32, shape (magnitude, colour)
         """
         bare = np.zeros((REFERENCE_DRAWS, len(self.edges) - 1))
-        numbers = np.full(REFERENCE_DRAWS, len(stars.packed))
-        images = self._images(stars, bare, numbers, rng)
+        images = self._images(stars, bare, np.ones(REFERENCE_DRAWS), rng)
         return (images.sum(axis=0) / (REFERENCE_DRAWS * stars.area)).astype(np.float32)
 
     def detectable(self, stars: Stars) -> np.ndarray:

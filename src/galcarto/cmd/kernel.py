@@ -4,9 +4,11 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
-# Quantiles of the normal distribution, drawn by 16 random bits; scaled to unit variance.
-_QUANTILES = ndtri((np.arange(65536) + 0.5) / 65536)
-NORMALS = (_QUANTILES / _QUANTILES.std()).astype(np.float32)
+_LEVELS = (np.arange(65536) + 0.5) / 65536
+# Quantiles of the normal and of the exponential distribution, drawn by 16 random bits; scaled to unit variance
+# and unit mean.
+NORMALS = (ndtri(_LEVELS) / ndtri(_LEVELS).std()).astype(np.float32)
+GAPS = (np.log1p(-_LEVELS) / np.log1p(-_LEVELS).mean()).astype(np.float32)
 # A star this much fainter than a limit is not tried: it would need an error of more than 3.5 sigma.
 HOPELESS = np.float32(1.0)
 
@@ -25,7 +27,7 @@ def _next(state):
 def render(
     stars,
     profiles,
-    numbers,
+    gaps,
     seeds,
     coefficients,
     limits,
@@ -38,9 +40,13 @@ def render(
     origin,
     pixel,
     normals,
+    exponentials,
     out,
 ):
-    """Fill `out` with counts of stars.
+    """Fill `out` with counts of stars, each star entering an image a Poisson number of times.
+
+    The visits are a Poisson process along the star list: exponential gaps between one and the next. Walking the list
+    in order keeps the memory access forward, and in a list sorted by magnitude the branches predictable.
 
     Parameters
     ----------
@@ -48,11 +54,11 @@ def render(
         Distance as a fractional index into the bin edges, then true magnitudes without dust.
     profiles : ndarray of float32, shape (profile, edge + 1), mag
         A_V at each bin edge, the last one repeated.
-    numbers : ndarray of int64, shape (profile,)
-        Stars to draw, with replacement, for each image.
+    gaps : ndarray of float64, shape (profile,)
+        Mean gap: the list's solid angle over the image's.
     seeds : ndarray of uint64, shape (profile,)
     coefficients, limits : ndarray of float32, shape (band,)
-        A_band / A_V, and faint limits in mag.
+        A_band / A_V, and faint limits in mag. At most three bands.
     bright : float32, mag
     errors, completeness : ndarray of float32, shape (band, table)
         Against true magnitude, from `table_start` in steps of `table_step`.
@@ -60,12 +66,13 @@ def render(
         Bands of the magnitude and of the colour's first and second term.
     origin, pixel : tuple of two float32, mag
         Lower edges and widths of the pixels: magnitude, colour.
-    normals : ndarray of float32, shape (65536,)
+    normals, exponentials : ndarray of float32, shape (65536,)
     out : ndarray of uint16, shape (profile, magnitude, colour)
         Zero on entry.
     """
     rows, columns = out.shape[1], out.shape[2]
     bands = limits.size
+    number = float(stars.shape[0])
     last = errors.shape[1] - 1
     scale = np.float32(1.0) / table_step
     per_row = np.float32(1.0) / pixel[0]
@@ -75,9 +82,14 @@ def render(
         measured = np.empty(bands, np.float32)
         profile = profiles[p]
         image = out[p]
-        for _ in range(numbers[p]):
+        gap = gaps[p]
+        at = 0.0
+        while True:
             state, bits = _next(state)
-            s = ((bits >> np.uint64(32)) * np.uint64(stars.shape[0])) >> np.uint64(32)
+            at += gap * exponentials[bits & np.uint64(0xFFFF)]
+            if at >= number:
+                break
+            s = int(at)
             position = stars[s, 0]
             edge = int(position)
             a_v = profile[edge] + (position - np.float32(edge)) * (profile[edge + 1] - profile[edge])
@@ -87,16 +99,14 @@ def render(
                 hopeful &= measured[b] < limits[b] + HOPELESS
             if not hopeful:
                 continue
-            state, noise = _next(state)
             seen = True
             for b in range(bands):
                 t = min(max(int((measured[b] - table_start) * scale), 0), last)
                 if completeness[b, t] < np.float32(0.9999):
-                    state, bits = _next(state)
-                    chance = np.float32(bits >> np.uint64(40)) * np.float32(2.0**-24)
-                    seen &= chance < completeness[b, t]
-                measured[b] += errors[b, t] * normals[noise & np.uint64(0xFFFF)]
-                noise >>= np.uint64(16)
+                    state, chance = _next(state)
+                    seen &= np.float32(chance >> np.uint64(40)) * np.float32(2.0**-24) < completeness[b, t]
+                bits >>= np.uint64(16)
+                measured[b] += errors[b, t] * normals[bits & np.uint64(0xFFFF)]
                 seen &= (measured[b] < limits[b]) & (measured[b] >= bright)
             if not seen:
                 continue

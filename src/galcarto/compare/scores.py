@@ -44,7 +44,8 @@ def score(samples: np.ndarray, truth: np.ndarray, valid: np.ndarray, distance: n
 
     error = mean - truth
     relative = np.where(valid, relative_error(mean, truth), np.nan)
-    rank = (samples < truth[:, None]).mean(axis=1) + 0.5 * (samples == truth[:, None]).mean(axis=1)
+    below = (samples < truth[:, None]).sum(axis=1) + 0.5 * (samples == truth[:, None]).sum(axis=1)
+    rank = (below + 0.5) / (samples.shape[1] + 1)
     pit, edges = np.histogram(rank[valid], bins=PIT_BINS, range=(0, 1), density=True)
     by = {
         "median_relative_error": [np.nanmedian(c) if k else np.nan for c, k in zip(relative.T, known, strict=True)],
