@@ -24,7 +24,7 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
             stages.add_parser(name, add_help=False)
             continue
         module = importlib.import_module(f"galcarto.stages.{name}")
-        summary, _, body = module.__doc__.partition("\n\n")
+        summary, _, body = (module.__doc__ or name).partition("\n\n")
         sub = stages.add_parser(
             name,
             help=summary,

@@ -95,7 +95,9 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
     return galactic.l.deg, galactic.b.deg
 
 
-def cartesian(l: np.ndarray, b: np.ndarray, distance: np.ndarray):
+def cartesian(
+    l: np.ndarray | float, b: np.ndarray | float, distance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Heliocentric galactic x (to the centre), y (to l = 90), z (to the pole), kpc.
 
     Parameters broadcast against each other; angles in deg, distance in kpc.

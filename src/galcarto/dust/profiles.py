@@ -70,8 +70,8 @@ def draw(
     """
     field = gaussian_field(rng, number, len(edges) - 1, slope)
     sigma = rng.uniform(*contrast, size=(number, 1))
-    scale = np.exp(rng.uniform(*np.log(envelope), size=(number, 1)))
-    total = np.exp(rng.uniform(*np.log(max_extinction), size=(number, 1)))
+    scale = np.exp(rng.uniform(np.log(envelope[0]), np.log(envelope[1]), size=(number, 1)))
+    total = np.exp(rng.uniform(np.log(max_extinction[0]), np.log(max_extinction[1]), size=(number, 1)))
     centre = 0.5 * (edges[1:] + edges[:-1])
     density = np.exp(sigma * field - centre / scale)
     cumulative = np.cumsum(density * np.diff(edges), axis=1)

@@ -95,8 +95,8 @@ class SyntheticDust:
             cartesian(rng.uniform(*window[0], size=clouds), rng.uniform(*window[1], size=clouds), distance),
             axis=1,
         )
-        radius = np.exp(rng.uniform(*np.log(CLOUD_RADIUS), size=clouds))
-        depth = np.exp(rng.uniform(*np.log(CLOUD_EXTINCTION), size=clouds))
+        radius = _log_uniform(rng, CLOUD_RADIUS, clouds)
+        depth = _log_uniform(rng, CLOUD_EXTINCTION, clouds)
         return cls(
             local_density,
             scale_length,
@@ -153,6 +153,10 @@ class SyntheticDust:
             density = self.density(*cartesian(one_l, one_b, middle))
             result[i] = np.cumsum(np.add.reduceat(density * width, starts))
         return result
+
+
+def _log_uniform(rng: np.random.Generator, ends: tuple[float, float], number: int) -> np.ndarray:
+    return np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]), size=number))
 
 
 @numba.njit(parallel=True, cache=True, fastmath=True)

@@ -207,7 +207,7 @@ class StarModel:
         frame["teff"] = 10.0 ** columns[:, len(BANDS) + 1]
         frame["logg"] = columns[:, len(BANDS) + 2]
         codes = np.repeat([part[0] for part in parts], [len(part[2]) for part in parts])
-        frame["component"] = pd.Categorical.from_codes(codes, names)
+        frame["component"] = pd.Categorical.from_codes(codes, categories=pd.Index(names))
         return frame
 
     def _stars(self, population: _Population, drawn: np.ndarray, rng: np.random.Generator):

@@ -134,5 +134,13 @@ class Posterior:
 
     def __getitem__(self, part: slice) -> "Posterior":
         """The posterior of part of the batch."""
-        tensors = (self.mean, self.log_sigma, self.log_step, self.rho, self.kappa, self.log_spread)
-        return Posterior(*(tensor[part] for tensor in tensors), self.floor, self.ceiling)
+        return Posterior(
+            self.mean[part],
+            self.log_sigma[part],
+            self.log_step[part],
+            self.rho[part],
+            self.kappa[part],
+            self.log_spread[part],
+            self.floor,
+            self.ceiling,
+        )

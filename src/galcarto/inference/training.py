@@ -67,7 +67,7 @@ class Learner(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Seed the epoch."""
         torch.manual_seed(self.seed + self.current_epoch)
-        self.trainer.train_dataloader.dataset.epoch = self.current_epoch
+        self.trainer.train_dataloader.dataset.epoch = self.current_epoch  # type: ignore[union-attr]
         self._sums = torch.zeros(2, dtype=torch.float64)
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
@@ -160,7 +160,7 @@ def fit(
     disable_possible_user_warnings()
     steps = len(train) * train.rounds * epochs
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
-    learner.network = learner.network.to(memory_format=torch.channels_last)
+    learner.network = learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
     )

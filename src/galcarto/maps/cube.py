@@ -183,7 +183,7 @@ def write(
         for name, size in sizes.items():
             file.createDimension(name, size)
         for name, coordinate in {**tile_coordinates(tiles), **distance_coordinate(edges)}.items():
-            variable = file.createVariable(name, "f8", coordinate.dims)
+            variable = file.createVariable(name, "f8", [str(d) for d in coordinate.dims])
             variable.setncatts(coordinate.attrs)
             variable[:] = coordinate.to_numpy()
         for name, (dimensions, kind, described) in VARIABLES.items():

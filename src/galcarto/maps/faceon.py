@@ -27,10 +27,10 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
         more of the latitudes are within ``distance_max`` there.
     """
     l_edges, d_edges = edges_of(cube, "l"), edges_of(cube, "distance")
-    weight = np.cos(np.radians(cube["b"]))
+    weight = xr.ufuncs.cos(xr.ufuncs.deg2rad(cube["b"]))
     density = cube["extinction_density"].weighted(weight).mean("b").transpose("l", "distance").to_numpy()
-    inside = (cube["distance"] <= cube["distance_max"]).weighted(weight).mean("b")
-    inside = inside.transpose("l", "distance").to_numpy()
+    reached = (cube["distance"] <= cube["distance_max"]).weighted(weight).mean("b")
+    inside = reached.transpose("l", "distance").to_numpy()
 
     # the sector's bounding box, from points along its rim
     rim = np.radians(np.linspace(l_edges[0], l_edges[-1], 721))

@@ -107,8 +107,8 @@ def clean(
     magnitudes = stars[bands].to_numpy()
     with np.errstate(invalid="ignore"):
         checks = {
-            "position missing": ~np.isfinite(stars[["l", "b"]]).all(axis=1).to_numpy(),
-            "outside the window": tiles.index(stars["l"].fillna(0), stars["b"].fillna(99)) < 0,
+            "position missing": ~np.isfinite(stars[["l", "b"]].to_numpy()).all(axis=1),
+            "outside the window": tiles.index(stars["l"].fillna(0).to_numpy(), stars["b"].fillna(99).to_numpy()) < 0,
             "magnitude missing": ~np.isfinite(magnitudes).all(axis=1),
             "magnitude a sentinel": (np.abs(magnitudes) >= SENTINEL).any(axis=1),
             "duplicate": stars.duplicated(["l", "b", *bands]).to_numpy(),
