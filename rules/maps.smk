@@ -18,7 +18,6 @@ rule infer_sightlines:
     resources:
         mem_mb=3000,
         runtime=60,
-        gpu=SETTINGS.training.gpus,
     params:
         code=code_digest("infer_sightlines"),
         settings=SETTINGS.section_json("sky", "tile", "inference"),

@@ -1,13 +1,15 @@
 """Command line: ``python -m galcarto STAGE --option ...``, the command behind every rule."""
 
 import argparse
+import ast
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-STAGES = sorted(p.stem for p in (Path(__file__).parent / "stages").glob("*.py") if p.stem != "__init__")
+FOLDER = Path(__file__).parent / "stages"
+STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
 
 def _parser(stage: str | None) -> argparse.ArgumentParser:
@@ -21,7 +23,8 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
     for name in STAGES:
         # only the chosen stage is imported: the others' libraries take seconds to load
         if name != stage:
-            stages.add_parser(name, add_help=False)
+            text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())) or name
+            stages.add_parser(name, add_help=False, help=text.partition("\n")[0])
             continue
         module = importlib.import_module(f"galcarto.stages.{name}")
         summary, _, body = (module.__doc__ or name).partition("\n\n")

@@ -119,6 +119,10 @@ class Distance(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> "Distance":
+        if self.step <= 0 or self.max <= 0:
+            raise ValueError(
+                f"found a step of {self.step:g} kpc and a maximum of {self.max:g} kpc; expected more than 0"
+            )
         count = self.max / self.step
         if count < 2 or abs(count - round(count)) > 1e-6:
             raise ValueError(f"found {count:.3f} bins of {self.step:g} kpc; expected a whole number, two or more")
@@ -140,7 +144,7 @@ class Dust(Section):
     """The extinction law."""
 
     law: Literal["G23", "F99", "CCM89"] = "G23"
-    r_v: float = Field(3.1, gt=2, lt=6)
+    r_v: float = Field(3.1, ge=2.3, le=5.6, description="the range of G23")
 
 
 class Survey(Section):
@@ -197,12 +201,29 @@ class Profiles(Section):
 
     _ordered = field_validator("contrast", "envelope", "max_extinction")(_increasing)
 
+    @model_validator(mode="after")
+    def _positive(self) -> "Profiles":
+        for name, low in (("envelope", self.envelope[0]), ("max_extinction", self.max_extinction[0])):
+            if low <= 0:
+                raise ValueError(
+                    f"{name}: found a lower end of {low:g}; expected more than 0, as it is drawn in its logarithm"
+                )
+        if self.contrast[0] < 0:
+            raise ValueError(f"contrast: found a lower end of {self.contrast[0]:g}; expected 0 or more")
+        return self
+
 
 class Position(Section):
     """A direction on the sky."""
 
     l: Degree
     b: Degree
+
+    @model_validator(mode="after")
+    def _on_the_sphere(self) -> "Position":
+        if not (0 <= self.l < 360 and -90 <= self.b <= 90):
+            raise ValueError(f"found l = {self.l:g}, b = {self.b:g} deg; expected l in 0-360 and b in -90 to 90 deg")
+        return self
 
     def name(self) -> str:
         """The sightline's name in files."""
@@ -247,8 +268,8 @@ class Training(Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, gt=0)
-    gpus: int = Field(0, ge=0, description="GPUs that the training and inference jobs ask the cluster for")
-    threads: int = Field(2, gt=0, description="cores that the training and inference jobs ask for")
+    gpus: int = Field(0, ge=0, description="GPUs that the training job asks the cluster for")
+    threads: int = Field(2, gt=0, description="cores that the training job asks for")
 
 
 class Inference(Section):
@@ -261,7 +282,7 @@ class Inference(Section):
 class PlanckMap(Section):
     """A HEALPix map of dust to compare with in the plane of the sky."""
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     path: str
     quantity: Literal["tau353", "ebv"]
     ordering: Literal["ring", "nested"]
@@ -275,6 +296,13 @@ class Compare(Section):
     """Reference maps."""
 
     planck: list[PlanckMap] = []
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Compare":
+        names = [entry.name for entry in self.planck]
+        if len(set(names)) < len(names):
+            raise ValueError(f"planck: found the names {', '.join(names)}; expected each once")
+        return self
 
 
 class FaceOn(Section):

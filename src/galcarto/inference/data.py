@@ -7,9 +7,17 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
 from galcarto.cmd.files import BLOCK
+
+
+def _rank() -> tuple[int, int]:
+    """This process's number among those that train together, and how many they are."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
 
 
 class Examples(IterableDataset):
@@ -55,30 +63,33 @@ class Examples(IterableDataset):
             starts = range(0, size, BLOCK)
             self._blocks += [(number, start) for start in starts]
             sizes += [min(BLOCK, size - start) for start in starts]
-        self._per_round = len(self._blocks) // rounds
-        if buffer:
-            # whichever blocks a round gets, it has this many whole batches
-            self._length = sum(sorted(sizes)[: self._per_round]) // batch
-        else:
-            self._length = -(-sum(sizes) // batch)
-        if self._length == 0:
+        self._sizes = sorted(sizes)
+        if len(self) == 0:
             raise ValueError(
                 f"found {sum(sizes)} examples in {len(self.paths)} files; expected at least a batch of {batch} in "
                 f"each of {rounds} rounds: lower training.batch or training.rounds, or raise profiles.examples"
             )
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
-        return self._length
+        """Batches in an epoch, on each of the devices that train together."""
+        if not self.buffer:
+            return -(-sum(self._sizes) // self.batch)
+        # whichever blocks a round gets, it has this many whole batches
+        return sum(self._sizes[: self._share()]) // self.batch
+
+    def _share(self) -> int:
+        """Blocks of a round for each device."""
+        return len(self._blocks) // self.rounds // _rank()[1]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         blocks = self._blocks
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.buffer:
             order = np.random.default_rng([self.seed, self.epoch // self.rounds]).permutation(len(blocks))
-            first = self.epoch % self.rounds * self._per_round
-            blocks = [blocks[i] for i in order[first : first + self._per_round]]
-        left = self._length
+            rank, world = _rank()
+            first = (self.epoch % self.rounds * world + rank) * self._share()
+            blocks = [blocks[i] for i in order[first : first + self._share()]]
+        left = len(self)
         with ExitStack() as stack:
             files = [stack.enter_context(netCDF4.Dataset(path)) for path in self.paths]
             references = [np.asarray(file["reference"][:]) for file in files]

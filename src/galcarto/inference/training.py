@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -19,6 +19,12 @@ from galcarto.inference.posterior import Posterior
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
+# Lightning's warnings that do not hold here
+EXPECTED = (
+    "Checkpoint directory .* exists and is not empty",  # it is what the training goes on from
+    "Your `IterableDataset` has `__len__` defined",  # one process reads: the length is right
+    "`isinstance.treespec, LeafSpec.`",  # Lightning 2.6 on torch 2.13
+)
 
 
 class Learner(L.LightningModule):
@@ -157,7 +163,6 @@ def fit(
         One row per round.
     """
     L.seed_everything(seed, verbose=False)
-    disable_possible_user_warnings()
     steps = len(train) * train.rounds * epochs
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
     learner.network = learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -177,13 +182,16 @@ def fit(
         callbacks=[best, EarlyStopping("valid_loss", patience=patience), TQDMProgressBar(50), *callbacks],
     )
     last = checkpoints / "last.ckpt"
-    trainer.fit(
-        learner,
-        DataLoader(train, batch_size=None),
-        DataLoader(valid, batch_size=None),
-        ckpt_path=str(last) if last.exists() else None,
-        weights_only=True,
-    )
+    with warnings.catch_warnings():
+        for message in EXPECTED:
+            warnings.filterwarnings("ignore", message=message)
+        trainer.fit(
+            learner,
+            DataLoader(train, batch_size=None),
+            DataLoader(valid, batch_size=None),
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True,
+        )
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
     learner.load_state_dict(state)
     return learner.network.cpu().eval(), learner.history

@@ -1,0 +1,99 @@
+"""Fixtures that the tests share."""
+
+import copy
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# before numba is imported: on a machine of one core, too, threads can be compared
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from galcarto.cmd.forward import ForwardModel
+from galcarto.surveys import TWOMASS
+from galcarto.surveys.survey import Band, Survey
+
+settings.register_profile("galcarto", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("galcarto")
+
+CONFIG: dict[str, Any] = {
+    "region": "toy",
+    "seed": 1,
+    "sky": {"source": "synthetic", "l": ["281 deg", "287 deg"], "b": ["-2 deg", "2 deg"]},
+    "tile": {"size": "30 arcmin"},
+    "distance": {"step": "100 pc", "max": "10 kpc"},
+    "survey": {"limits": {"J": "16.3 mag", "Ks": "14.8 mag"}},
+    "cmd": {
+        "magnitude": {"bands": ["Ks"], "range": ["5 mag", "15 mag"]},
+        "colour": {"bands": ["J", "Ks"], "range": ["-0.5 mag", "6 mag"]},
+    },
+    "profiles": {"examples": {"train": 600, "valid": 100, "test": 100}},
+    "sightlines": {
+        "train": [{"l": "282 deg", "b": "0 deg"}, {"l": "286 deg", "b": "1 deg"}],
+        "test": [{"l": "284 deg", "b": "-1 deg"}],
+    },
+    "training": {"epochs": 1},
+}
+
+# a survey that measures without errors and misses nothing
+PERFECT = Survey(
+    name="perfect",
+    title="Perfect",
+    bands={band: Band(TWOMASS.bands[band].wavelength, 0.0, 100.0, 100.0, 0.15) for band in TWOMASS.bands},
+)
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    """The least that a region's settings must say; a fresh copy."""
+    return copy.deepcopy(CONFIG)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20220113)
+
+
+@pytest.fixture(scope="session")
+def observations() -> Path:
+    """The folder of real observations beside the project."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real observations in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., ForwardModel]:
+    """Forward models of J and Ks; ``perfect=True``: no errors, no limits, axes that hold everything."""
+
+    def make(perfect: bool = False, **changes: Any) -> ForwardModel:
+        values: dict[str, Any] = {
+            "survey": TWOMASS,
+            "limits": {"J": 16.3, "Ks": 14.8},
+            "bright": 4.0,
+            "coefficients": {"J": 0.274, "H": 0.166, "Ks": 0.107},
+            "magnitude_band": "Ks",
+            "colour_bands": ("J", "Ks"),
+            "magnitude_range": (5.0, 15.0),
+            "colour_range": (-0.5, 6.0),
+            "pixels": 64,
+            "edges": np.linspace(0.0, 10.0, 21),
+        }
+        if perfect:
+            values |= {
+                "survey": PERFECT,
+                "limits": {"J": 90.0, "Ks": 90.0},
+                "bright": -90.0,
+                "magnitude_range": (0.0, 20.0),
+                "colour_range": (-2.0, 8.0),
+                "pixels": 200,
+            }
+        return ForwardModel(**(values | changes))
+
+    return make

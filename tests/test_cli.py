@@ -1,0 +1,80 @@
+"""The command line: help with examples, and errors that a user can act on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from galcarto.__main__ import STAGES, main
+
+ROOT = Path(__file__).parent.parent
+
+
+def settings(config: Path, capsys: pytest.CaptureFixture[str], *sections: str) -> str:
+    """Sections as the JSON that stages take."""
+    assert main(["settings", str(config), *sections]) == 0
+    return capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_stage_explains_itself_with_an_example(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([stage, "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "Example:" in shown
+    assert f"galcarto {stage}" in shown.split("Example:")[1]
+
+
+def test_the_list_of_stages_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(stage in shown for stage in STAGES)
+
+
+def test_each_rule_runs_a_stage_that_exists() -> None:
+    for path in (ROOT / "rules").glob("*.smk"):
+        for part in path.read_text().split("python -m galcarto ")[1:]:
+            assert part.split()[0] in STAGES
+
+
+def test_an_empty_sightline_is_an_error_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    config["survey"]["limits"] = {"J": "-20 mag", "Ks": "-20 mag"}
+    path = tmp_path / "faint.yaml"
+    path.write_text(yaml.safe_dump(config))
+    text = settings(path, capsys, "galaxy", "survey")
+    output = tmp_path / "stars.parquet"
+    code = main(["synthesize_stars", "--settings", text, "--seed", "1", "--l=30", "--b=10", "--output", str(output)])
+    assert code == 1
+    assert "no observable star" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_catalogue_without_the_columns_names_found_and_expected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stars.csv").write_text("lon,lat,jmag\n284.5,0.5,12.0\n")
+    config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    columns = {"longitude": "lon", "latitude": "lat", "J": "jmag", "Ks": "kmag"}
+    config["sky"] |= {"source": "files", "files": [{"path": str(tmp_path / "stars.csv"), "columns": columns}]}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    text = settings(tmp_path / "c.yaml", capsys, "sky", "tile", "survey")
+    outputs = ["--stars", str(tmp_path / "s.parquet"), "--footprint", str(tmp_path / "f.nc")]
+    assert main(["observe_files", "--settings", text, "--seed", "1", *outputs]) == 1
+    message = capsys.readouterr().err
+    assert "kmag" in message
+    assert "found lon, lat, jmag" in message
+
+
+def test_settings_for_another_stage_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = settings(ROOT / "tests/tiny.yaml", capsys, "dust")
+    assert main(["project_faceon", "--settings", text, "--seed", "1", "--cube", "c.nc", "--output", "f.nc"]) == 1
+    assert "found dust; expected faceon" in capsys.readouterr().err
+
+
+def test_settings_carry_units(capsys: pytest.CaptureFixture[str]) -> None:
+    text = settings(ROOT / "tests/tiny.yaml", capsys, "distance")
+    assert json.loads(text) == {"distance": {"step": "0.5 kpc", "max": "5.0 kpc"}}

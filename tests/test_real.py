@@ -1,0 +1,72 @@
+"""Real observations beside the project: read, cut to their footprint, and compared with real maps."""
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pandas as pd
+import pytest
+
+from galcarto.__main__ import main
+from galcarto.compare import planck
+from galcarto.settings import read_settings
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared/data"
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real observations are not beside the project"),
+]
+
+
+@pytest.fixture(scope="module")
+def orion(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.ndarray, dict[str, float]]:
+    """Cleaned stars, observed area per tile, attributes of the footprint."""
+    folder = tmp_path_factory.mktemp("orion")
+    settings = read_settings(ROOT / "config/orion.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # the config's paths are relative to the project
+        words = ["--stars", str(folder / "stars.parquet"), "--footprint", str(folder / "footprint.nc")]
+        text = settings.section_json("sky", "tile", "survey")
+        assert main(["observe_files", "--settings", text, "--seed", "1", *words]) == 0
+    with netCDF4.Dataset(folder / "footprint.nc") as file:
+        return pd.read_parquet(folder / "stars.parquet"), np.asarray(file["area"][:]), file.__dict__
+
+
+def test_orion_stars_are_within_the_limits_and_counted(orion: tuple) -> None:
+    stars, _, attributes = orion
+    assert attributes["rows_read"] == 86_460
+    assert attributes["rows_kept"] == len(stars)
+    assert 20_000 < len(stars) < 60_000
+    assert stars["J"].max() < 16.3
+    assert stars["Ks"].max() < 14.8
+    assert stars["l"].between(207, 216).all()
+
+
+def test_orion_footprint_has_its_missing_corner(orion: tuple) -> None:
+    _, area, _ = orion
+    settings = read_settings(ROOT / "config/orion.yaml")
+    tiles = settings.sky.grid(settings.tile.size)
+    share = area / tiles.area()
+    corner = (tiles.l[:, None] > 214.3) & (tiles.b[None, :] > -19.0)
+    assert share[corner].max() == 0.0
+    inner = (tiles.l[:, None] < 213.5) & (tiles.b[None, :] > -20) & (tiles.b[None, :] < -18.5)
+    assert share[inner].min() > 0.95
+    assert 16.0 < area.sum() < 20.5  # PROVENANCE: about 19.3 deg2, of which the window holds most
+
+
+def test_real_planck_maps_agree_where_dust_is_cold() -> None:
+    settings = read_settings(ROOT / "config/orion.yaml")
+    tiles = settings.sky.grid(settings.tile.size)
+    maps = {}
+    for entry in settings.compare.planck:
+        sphere = planck.read(ROOT / entry.path, entry.ordering, entry.column, entry.hdu)
+        means = planck.tile_means(sphere, tiles, entry.frame)
+        maps[entry.name] = planck.to_extinction(means, entry.quantity, settings.dust.r_v)
+        assert np.isfinite(maps[entry.name]).all()
+    cold = maps["radiance"] < 5.0
+    line = planck.straight_line(maps["tau353"][cold], maps["radiance"][cold])
+    # two tracers of one cloud: a wrong frame or ordering would leave nothing of this
+    assert line["spearman"] > 0.8
+    assert 0.3 < line["slope"] < 1.5

@@ -1,0 +1,221 @@
+"""Settings: units, faults and their messages, what rules pass to stages."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto import settings, units
+from galcarto.settings import SettingsError, read_sections, read_settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def changed(config, path, value):
+    """`config` with the key at a dotted path set, or removed where `value` is None."""
+    *parents, last = path.split(".")
+    place = config
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+    last = int(last) if isinstance(place, list) else last
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "value"),
+    [
+        ("100 pc", "kpc", 0.1),
+        ("0.1kpc", "kpc", 0.1),
+        ("30 arcmin", "deg", 0.5),
+        ("-2 deg", "deg", -2.0),
+        ("14.8 mag", "mag", 14.8),
+        ("1e3 mmag", "mag", 1.0),
+    ],
+)
+def test_units_are_converted(text, unit, value):
+    assert units.parse(text, unit) == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize("value", ["100", 100, 100.0, True, None, "", "pc", "100 mag", "100 parsecs", ["100 pc"]])
+def test_values_that_are_not_lengths_are_refused(value):
+    with pytest.raises(ValueError, match="parsecs|found .*expected a number with a unit, such as '1 kpc'"):
+        units.parse(value, "kpc")
+
+
+@given(st.floats(-1e6, 1e6, allow_subnormal=False))
+def test_numbers_survive_the_trip_through_text(value):
+    section = settings.Position(l=f"{value!r} deg", b="0 deg")
+    assert section.l == value
+    assert settings.Position.model_validate_json(section.model_dump_json()) == section
+
+
+def test_defaults_are_in_the_units_of_the_package(config):
+    found = read_settings(config)
+    assert found.profiles.envelope == (1.0, 20.0)
+    assert found.profiles.max_extinction == (0.05, 30.0)
+    assert found.sky.synthetic.scale_height == 0.125
+    assert found.sky.synthetic.planck_beam == pytest.approx(5 / 60)
+    assert found.survey.bright == 4.0
+    assert found.faceon.pixel == 0.05
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        # units
+        ("distance.step", "100", "distance.step: found '100' without a unit"),
+        ("distance.step", 100, "distance.step: found 100; expected a number with a unit"),
+        ("distance.step", "100 mag", "distance.step: found '100 mag', which is not convertible to kpc"),
+        ("distance.step", "100 parsecs", "distance.step: "),
+        ("sky.l", ["281", "287 deg"], "sky.l.0: found '281' without a unit"),
+        ("survey.limits.J", 16.3, "survey.limits.J: found 16.3"),
+        ("sightlines.train.1.b", "1 pc", "sightlines.train.1.b: found '1 pc'"),
+        # wrong kinds
+        ("training.epochs", "many", "training.epochs: found 'many'"),
+        ("training.epochs", 2.5, "training.epochs: found 2.5"),
+        ("training.epochs", 0, "training.epochs: found 0"),
+        ("seed", -1, "seed: found -1"),
+        ("region", "a/b", "region: found 'a/b'"),
+        ("dust.law", "G24", "dust.law: found 'G24'"),
+        ("dust.r_v", 7, "dust.r_v: found 7"),
+        ("sky.source", "gaia", "sky.source: found 'gaia'"),
+        ("sky.l", "281 deg", "sky.l: found '281 deg'"),
+        ("inference.samples", 3, "inference.samples: found 3"),
+        # unknown keys
+        ("distnace", {}, "distnace: unknown key"),
+        ("tile.sise", "1 deg", "tile.sise: unknown key"),
+        ("sky.synthetic.cloud", 3, "sky.synthetic.cloud: unknown key"),
+        ("sightlines.test.0.d", "1 kpc", "sightlines.test.0.d: unknown key"),
+        # required keys
+        ("region", None, "region: missing"),
+        ("survey.limits", None, "survey.limits: missing"),
+        ("profiles.examples.valid", None, "profiles.examples.valid: missing"),
+        ("sightlines.train.0.l", None, "sightlines.train.0.l: missing"),
+        # cross checks
+        ("sky.l", ["287 deg", "281 deg"], "sky.l: found 287 to 281; expected the lower end first"),
+        ("profiles.contrast", [1.5, 0.2], "profiles.contrast: found 1.5 to 0.2"),
+        ("sky.b", ["-2 deg", "2.1 deg"], "sky.b: found -2.0 to 2.1 deg, which is 8.200 tiles of 0.5 deg"),
+        ("sky.l", ["281 deg", "281.2 deg"], "sky.l: found 281.0 to 281.2 deg"),
+        ("sky.b", ["-91 deg", "0 deg"], "sky: expected b within -90 to 90 deg"),
+        ("sky.l", ["0 deg", "361 deg"], "sky: expected b within -90 to 90 deg and l spanning at most 360 deg"),
+        ("sky.source", "files", "sky: found source 'files' and no entry in sky.files"),
+        ("distance.step", "300 pc", "distance: found 33.333 bins of 0.3 kpc"),
+        ("distance.step", "10 kpc", "distance: found 1.000 bins of 10 kpc"),
+        ("cmd.magnitude.bands", ["H"], "survey.limits: found limits for J, Ks; expected also H, which cmd uses"),
+        ("cmd.colour.bands", ["J"], "cmd: expected one band in cmd.magnitude.bands and two in cmd.colour.bands"),
+        ("cmd.colour.bands", [], "cmd.colour.bands: found []"),
+        ("sightlines.test.0", {"l": "286 deg", "b": "60 arcmin"}, "sightlines: found a sightline twice"),
+        ("sightlines.test", [], "sightlines.test: found []"),
+    ],
+)
+def test_a_fault_is_refused_and_its_key_comes_first(config, path, value, message):
+    with pytest.raises(SettingsError) as error:
+        read_settings(changed(config, path, value))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(message)
+
+
+def test_every_fault_has_its_line(config):
+    del config["region"]
+    config["tile"] = {"size": "5", "sise": "1 deg"}
+    with pytest.raises(SettingsError) as error:
+        read_settings(config)
+    paths = {line.split(":")[0] for line in str(error.value).splitlines()}
+    assert paths == {"region", "tile.size", "tile.sise"}
+
+
+def test_settings_cannot_be_changed(config):
+    found = read_settings(config)
+    with pytest.raises(ValueError, match="frozen"):
+        found.tile.size = 1.0
+
+
+@given(st.integers(2, 400), st.floats(1.0, 1000.0))
+def test_a_grid_of_n_steps_has_n_equal_bins(n, step):
+    edges = settings.Distance(step=f"{step!r} pc", max=f"{n * step!r} pc").edges()
+    assert len(edges) == n + 1
+    assert edges[0] == 0.0
+    np.testing.assert_allclose(np.diff(edges), step / 1000, rtol=1e-9)
+
+
+@given(st.integers(2, 400), st.floats(1.0, 1000.0), st.floats(0.01, 0.99))
+def test_a_grid_that_is_not_whole_is_refused(n, step, rest):
+    with pytest.raises(ValueError, match="expected a whole number"):
+        settings.Distance(step=f"{step!r} pc", max=f"{(n + rest) * step!r} pc")
+
+
+def test_strips_cover_the_window_once(config):
+    config["sky"]["strip_columns"] = 5
+    found = read_settings(config)
+    size = found.tile.size
+    names = found.sky.strips(size)
+    assert names == ["0000", "0001", "0002"]  # 12 columns
+    strips = [found.sky.strip(size, name) for name in names]
+    assert [strip.shape for strip in strips] == [(5, 8), (5, 8), (2, 8)]
+    np.testing.assert_array_equal(np.concatenate([s.l for s in strips]), found.sky.grid(size).l)
+
+
+def test_validation_examples_come_from_the_training_sightlines(config):
+    sightlines = read_settings(config).sightlines
+    assert sightlines.names("valid") == sightlines.names("train") == ["l282.000_b+00.000", "l286.000_b+01.000"]
+    assert sightlines.names("test") == ["l284.000_b-01.000"]
+
+
+def test_bands_of_the_diagram_are_named_once(config):
+    assert read_settings(config).cmd.bands() == ["J", "Ks"]
+
+
+def test_sections_survive_the_trip_to_a_stage(config):
+    config["sky"]["files"] = [{"path": "x.fits", "columns": {"longitude": "RA"}, "frame": "icrs"}]
+    config["compare"] = {
+        "planck": [{"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}]
+    }
+    found = read_settings(config)
+    names = [name for name in settings.Settings.model_fields if name not in ("region", "seed")]
+    text = found.section_json(*names)
+    assert read_sections(text, *names) == [getattr(found, name) for name in names]
+    assert "\n" not in text
+    assert list(json.loads(found.section_json("tile", "cmd"))) == ["tile", "cmd"]
+
+
+def test_sections_come_in_the_order_asked_for(config):
+    found = read_settings(config)
+    tile, sky = read_sections(found.section_json("sky", "tile"), "tile", "sky")
+    assert (tile, sky) == (found.tile, found.sky)
+
+
+@pytest.mark.parametrize(("passed", "used"), [(["sky"], ["sky", "tile"]), (["sky", "tile"], ["sky"]), ([], ["sky"])])
+def test_a_stage_takes_exactly_the_sections_it_uses(config, passed, used):
+    text = read_settings(config).section_json(*passed)
+    with pytest.raises(SettingsError, match="^--settings: found .*; expected sky"):
+        read_sections(text, *used)
+
+
+def test_a_fault_in_a_section_names_its_key():
+    with pytest.raises(SettingsError, match=r"^tile\.size: found '1' without a unit"):
+        read_sections('{"tile": {"size": "1"}}', "tile")
+
+
+def test_settings_come_from_yaml_too(tmp_path, config):
+    path = tmp_path / "toy.yaml"
+    path.write_text(json.dumps(config))  # JSON is YAML
+    assert read_settings(path) == read_settings(str(path)) == read_settings(config)
+
+
+def test_the_configurations_shipped_are_valid():
+    paths = sorted((ROOT / "config").glob("*.yaml"))
+    assert ROOT / "config" / "config.yaml" in paths
+    regions = [read_settings(path).region for path in paths]
+    assert len(set(regions)) == len(regions)
+
+
+def test_the_schema_shipped_is_that_of_the_models():
+    assert json.loads((ROOT / "config" / "schema.json").read_text()) == settings.schema()
