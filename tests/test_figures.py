@@ -264,6 +264,13 @@ def test_profiles_lie_as_on_the_sky_and_blocks_without_data_stay_empty(cube):
     assert [ax.axison for ax in profiles.sightlines(cube).axes] == [False] + 8 * [True]
 
 
+def test_profiles_shade_nothing_where_the_data_reach_the_last_bin(cube):
+    cube["distance_max"][:] = EDGES[-1]
+    figure = profiles.sightlines(cube)
+    assert not any(ax.patches for ax in figure.axes)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["95 %", "68 %", "mean"]
+
+
 def test_profiles_draw_the_truth_only_where_it_is_known(cube):
     truth = cube[["extinction"]] * 2.0
     ax = profiles.sightlines(cube, truth).axes[0]

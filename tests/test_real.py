@@ -6,10 +6,14 @@ import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 from galcarto.__main__ import main
 from galcarto.compare import planck
+from galcarto.galaxy.besancon import ROBIN2003
+from galcarto.galaxy.synthesis import StarModel
 from galcarto.settings import read_settings
+from galcarto.surveys import TWOMASS
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared/data"
@@ -70,3 +74,27 @@ def test_real_planck_maps_agree_where_dust_is_cold() -> None:
     # two tracers of one cloud: a wrong frame or ordering would leave nothing of this
     assert line["spearman"] > 0.8
     assert 0.3 < line["slope"] < 1.5
+
+
+def test_the_known_gap_between_mock_and_control_field() -> None:
+    """README names this gap: real stars are redder, and fewer, than mock ones where there is hardly any dust."""
+    table = Table.read(DATA / "twomass_orion/CF_2mass.fits", hdu=1)
+    real_j, real_k = (np.asarray(table[name], float) for name in ("Jmag", "Kmag"))
+    with np.errstate(invalid="ignore"):
+        kept = (real_j < 16.3) & (real_k < 14.8) & (real_k > 11)
+    rng = np.random.default_rng(1)
+    model = StarModel(ROBIN2003, [{"J": 16.8, "Ks": 15.3}])
+    area = 20.0
+    stars = model.draw(233.2, -19.4, area, rng)
+    # the field's A_V is about 0.1 mag
+    true = {"J": stars["J"].to_numpy() + 0.027, "Ks": stars["Ks"].to_numpy() + 0.011}
+    measured, _, seen = TWOMASS.observe(true, {"J": 16.3, "Ks": 14.8}, 11.0, rng)
+    mock_colour = (measured["J"] - measured["Ks"])[seen]
+    redder = []
+    for faint in np.arange(11.5, 14.9, 0.5):
+        real = kept & (real_k >= faint - 0.5) & (real_k < faint)
+        mock = (measured["Ks"][seen] >= faint - 0.5) & (measured["Ks"][seen] < faint)
+        redder.append(np.median((real_j - real_k)[real]) - np.median(mock_colour[mock]))
+    assert 0.04 < np.median(redder) < 0.09
+    # PROVENANCE: the field has about 4.1 deg2
+    assert 1.15 < (seen.sum() / area) / (kept.sum() / 4.1) < 1.5

@@ -42,7 +42,7 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
         title = f"Mock behind\n$A_V$ = {total[i]:.1f} mag"
         top.append((title, examples.counts.isel(example=i).values, float(examples.area[i])))
 
-    # from the fullest to the emptiest: for one field, from the least to the most dust
+    # from the most to the fewest stars per area
     density = (sky.stars / sky.area).values
     seen = np.flatnonzero(sky.stars.values > 0)
     bottom = []

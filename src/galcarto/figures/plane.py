@@ -28,8 +28,11 @@ def comparison(maps: xr.Dataset) -> Figure:
     ceiling = float(np.fmax(ours.max(), planck.max()))
     higher = bool((np.fmax(maps.extinction, maps.planck) > ceiling).any())
 
-    figure = Figure(figsize=(PAGE, 6.0), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=[1, 1.25])
+    step_l, step_b = (abs(float(maps[name].diff(name).mean())) for name in ("l", "b"))
+    shape = maps.sizes["b"] * step_b / (maps.sizes["l"] * step_l)
+    heights = [min(2.9 * shape, 4.0) + 0.7, 3.5]  # inches
+    figure = Figure(figsize=(PAGE, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=heights)
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
     titles = ("This work, to the map's edge", f"{maps.attrs['name']}, whole sightline")
@@ -42,6 +45,8 @@ def comparison(maps: xr.Dataset) -> Figure:
         ax.set_title(title, parse_math=False)
     left.set_ylabel("Galactic latitude $b$ (deg)")
     left.invert_xaxis()
+    left.set_anchor("E")
+    right.set_anchor("W")
     right.tick_params(labelleft=False)
     scale = right.inset_axes((1.04, 0, 0.04, 1))
     figure.colorbar(image, cax=scale, label="$A_V$ (mag)", extend="max" if higher else "neither")

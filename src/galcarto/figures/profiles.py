@@ -59,9 +59,9 @@ def sightlines(cube: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
             if truth is not None:
                 profile = np.append(0.0, truth.extinction.isel(l=tile[0], b=tile[1]))
                 (handles["truth"],) = ax.plot(edges, profile, color=ORANGE, ls="--", label="truth")
-            handles["beyond distance_max"] = ax.axvspan(
-                float(one.distance_max), edges[-1], color=GREY, lw=0, zorder=0, label="beyond distance_max"
-            )
+            if (reach := float(one.distance_max)) < edges[-1]:
+                name = "beyond distance_max"
+                handles[name] = ax.axvspan(reach, edges[-1], color=GREY, lw=0, zorder=0, label=name)
             ax.set_title(direction(float(one.l), float(one.b)))
             ax.set_xlim(0, edges[-1])
     for row in axes:

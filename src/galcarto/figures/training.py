@@ -30,7 +30,7 @@ def history(table: pd.DataFrame) -> Figure:
     top.set_ylabel("Loss, −ln likelihood (nat)")
     top.legend()
     bottom.plot(rate.examples, rate.learning_rate, color="black", marker=".")
-    bottom.set(yscale="log", ylabel="Learning rate", xlabel="Examples seen (number)")
+    bottom.set(ylim=(0, 1.1 * rate.learning_rate.max()), ylabel="Learning rate", xlabel="Examples seen (number)")
     bottom.set_xlim(left=0)
     bottom.xaxis.set_major_formatter(EngFormatter(sep=""))
     figure.align_ylabels()

@@ -26,6 +26,7 @@ from galcarto.inference.networks import build
 from galcarto.inference.posterior import PARAMETERS
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
+from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
 # Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
@@ -76,11 +77,19 @@ def run(args: argparse.Namespace) -> None:
         accelerator=training.accelerator,
         devices=training.devices,
     )
-    counts, reference, truth = (torch.cat(parts).numpy() for parts in zip(*valid, strict=True))
-    chosen = np.random.default_rng(args.seed).permutation(len(truth))[:CALIBRATION]
+    counts, reference, truth = _some(valid, CALIBRATION, generator(args.seed, "train_network", "calibration"))
     trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1))
-    posterior = trained.posterior(counts[chosen], reference[chosen])
-    calibration = calibrate(posterior, torch.from_numpy(truth[chosen]), args.seed)
+    calibration = calibrate(trained.posterior(counts.numpy(), reference.numpy()), truth, args.seed)
     replace(trained, calibration=calibration).save(args.network, attributes)
     pd.DataFrame(history).to_csv(args.history, index=False)
     shutil.rmtree(args.checkpoints)
+
+
+def _some(examples: Examples, number: int, rng: np.random.Generator) -> list[torch.Tensor]:
+    """About `number` of the examples, picked while they stream by."""
+    share = number / (len(examples) * examples.batch)
+    picked = []
+    for batch in examples:
+        keep = torch.from_numpy(rng.random(len(batch[0])) < share)
+        picked.append([tensor[keep] for tensor in batch])
+    return [torch.cat(parts) for parts in zip(*picked, strict=True)]

@@ -1,0 +1,260 @@
+"""Extinction laws, random profiles and the synthetic sky's dust."""
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from galcarto.dust import law, profiles, synthetic
+from galcarto.dust.synthetic import SyntheticDust
+from galcarto.sky import cartesian
+from galcarto.surveys import TWOMASS
+
+WAVELENGTHS = {name: band.wavelength for name, band in TWOMASS.bands.items()}
+WINDOW = ((281.0, 287.0), (-2.0, 2.0))
+DUST = {
+    "local_density": 0.7,
+    "scale_length": 3.5,
+    "scale_height": 0.125,
+    "arm_contrast": 2.0,
+    "turbulence": 0.7,
+    "turbulence_slope": 11 / 3,
+    "outer_scale": 0.5,
+    "inner_scale": 0.03,
+    "clouds": 12,
+}
+SMOOTH = {"arm_contrast": 0.0, "turbulence": 0.0, "clouds": 0}
+
+
+def draw_dust(seed: int = 1, **changes) -> SyntheticDust:
+    return SyntheticDust.draw(np.random.default_rng(seed), WINDOW, **(DUST | changes))
+
+
+# --- laws
+
+
+def test_coefficients_of_two_mass():
+    found = law.coefficients("G23", 3.1, WAVELENGTHS)
+    assert list(found) == ["J", "H", "Ks"]
+    assert found == pytest.approx({"J": 0.274, "H": 0.166, "Ks": 0.107}, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["G23", "F99", "CCM89"])
+def test_laws_are_in_units_of_the_visual_extinction(name):
+    found = law.coefficients(name, 3.1, {"V": 0.55, **WAVELENGTHS})
+    assert found["V"] == pytest.approx(1.0, abs=0.02)
+    assert 1 > found["J"] > found["H"] > found["Ks"] > 0
+
+
+@pytest.mark.parametrize("name", ["G23", "F99", "CCM89"])
+def test_total_to_selective_extinction_is_the_one_asked_for(name):
+    for r_v in (2.5, 3.1, 5.0):
+        found = law.coefficients(name, r_v, {"B": 0.44, "V": 0.55})
+        assert found["V"] / (found["B"] - found["V"]) == pytest.approx(r_v, rel=0.1)
+
+
+# --- profiles
+
+
+def periodogram_slope(field: np.ndarray) -> float:
+    """Slope of the mean power spectrum; the Hann taper keeps the strong long waves out of the weak short ones."""
+    cells = field.shape[1]
+    power = (np.abs(np.fft.rfft(field * np.hanning(cells))) ** 2).mean(axis=0)
+    k = np.arange(6, cells // 8)
+    return float(np.polyfit(np.log(k), np.log(power[k]), 1)[0])
+
+
+@pytest.mark.parametrize("slope", [1.0, 2.0, 3.0])
+def test_fields_have_unit_variance_and_their_spectrum(slope, rng):
+    field = profiles.gaussian_field(rng, 4000, 256, slope)
+    assert field.shape == (4000, 256)
+    # at each cell: 5 sigma of a mean and of a variance over 4000 draws
+    assert np.abs(field.mean(axis=0)).max() < 5 / np.sqrt(4000)
+    assert np.abs(field.var(axis=0) - 1).max() < 5 * np.sqrt(2 / 4000)
+    assert periodogram_slope(field) == pytest.approx(-slope, abs=0.1)
+    assert abs(stats.kurtosis(field[:, 100])) < 5 * np.sqrt(24 / 4000)
+
+
+def test_fields_are_not_periodic(rng):
+    field = profiles.gaussian_field(rng, 4000, 100, 2.0)
+    ends, neighbours = (np.corrcoef(field[:, 0], field[:, i])[0, 1] for i in (-1, 1))
+    assert neighbours > 0.9
+    assert ends < 0.3
+
+
+@given(
+    st.integers(2, 120),
+    st.floats(0.5, 3.5),
+    st.floats(0.0, 2.5),
+    st.floats(0.1, 30.0),
+    st.floats(0.01, 40.0),
+    st.integers(0, 1000),
+)
+def test_profiles_never_fall_and_end_at_their_total(cells, slope, contrast, envelope, total, seed):
+    edges = np.linspace(0.0, 10.0, cells + 1)
+    found = profiles.draw(
+        np.random.default_rng(seed),
+        20,
+        edges,
+        slope,
+        (0.5 * contrast, contrast),
+        (0.5 * envelope, envelope),
+        (0.5 * total, total),
+    )
+    assert found.shape == (20, cells)
+    assert (found[:, 0] > 0).all()
+    assert (np.diff(found, axis=1) >= 0).all()
+    assert (found[:, -1] >= 0.5 * total * (1 - 1e-12)).all()
+    assert (found[:, -1] <= total * (1 + 1e-12)).all()
+
+
+def test_totals_are_log_uniform(rng):
+    found = profiles.draw(rng, 4000, np.linspace(0, 10, 51), 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
+    level = np.log(found[:, -1] / 0.05) / np.log(30.0 / 0.05)
+    assert stats.kstest(level, "uniform").pvalue > 1e-4
+
+
+def test_profiles_without_contrast_are_their_envelope(rng):
+    edges = np.linspace(0.0, 10.0, 2001)
+    found = profiles.draw(rng, 3, edges, 2.0, (0.0, 0.0), (2.0, 2.0), (5.0, 5.0))
+    expected = 5.0 * (1 - np.exp(-edges[1:] / 2.0)) / (1 - np.exp(-10.0 / 2.0))
+    np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-5)
+
+
+def test_contrast_is_the_scatter_of_the_logarithm(rng):
+    edges = np.linspace(0.0, 10.0, 101)
+    found = profiles.draw(rng, 4000, edges, 2.0, (0.8, 0.8), (1e6, 1e6), (1.0, 1.0))
+    density = np.diff(found, axis=1, prepend=0.0)
+    # the ratio of two cells does not know the total
+    ratio = np.log(density[:, 90] / density[:, 10])
+    field = profiles.gaussian_field(np.random.default_rng(1), 4000, 100, 2.0)
+    expected = 0.8 * np.std(field[:, 90] - field[:, 10])
+    assert np.std(ratio) == pytest.approx(expected, rel=5 * np.sqrt(1 / 4000))
+
+
+# --- the synthetic sky
+
+
+def test_extinction_adds_up():
+    dust = draw_dust()
+    l, b = np.array([281.3, 284.0, 286.6]), np.array([-1.0, 0.0, 1.5])
+    fine = dust.extinction(l, b, np.linspace(0.0, 4.0, 33), step=1 / 64)
+    coarse = dust.extinction(l, b, np.array([0.0, 1.0, 4.0]), step=1 / 64)
+    assert fine.shape == (3, 32)
+    assert (np.diff(fine, axis=1, prepend=0.0) > 0).all()
+    np.testing.assert_allclose(coarse, fine[:, [7, 31]], rtol=1e-10)
+    far = dust.extinction(l, b, np.array([1.0, 4.0]), step=1 / 64)[:, 0]
+    np.testing.assert_allclose(fine[:, 7] + far, fine[:, 31], rtol=1e-10)
+
+
+def test_extinction_is_the_integral_of_the_density():
+    dust = draw_dust()
+    distance = np.linspace(0.0, 3.0, 6001)
+    density = dust.density(*cartesian(283.7, 0.4, distance))
+    expected = np.trapezoid(density, distance)
+    found = dust.extinction(np.array([283.7]), np.array([0.4]), np.linspace(0.0, 3.0, 31), step=0.001)
+    assert found[0, -1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_density_keeps_the_shape_of_positions():
+    dust = draw_dust()
+    x, y, z = np.random.default_rng(2).uniform(-1, 1, (3, 4, 5))
+    grid = dust.density(x, y, z)
+    assert grid.shape == (4, 5)
+    np.testing.assert_allclose(grid.ravel(), dust.density(x.ravel(), y.ravel(), z.ravel()), rtol=1e-12)
+
+
+def test_smooth_dust_towards_the_poles_is_an_exponential():
+    dust = draw_dust(**SMOOTH)
+    edges = np.linspace(0.0, 2.0, 21)
+    north, south = dust.extinction(np.array([0.0, 0.0]), np.array([90.0, -90.0]), edges, step=0.0005)
+    height, sun, local = 0.125, 0.015, 0.7
+    above = local * height * (np.exp(-sun / height) - np.exp(-(sun + edges[1:]) / height))
+    # the Sun is above the plane: towards the south pole the density first grows
+    below = local * height * (2 - np.exp(-sun / height) - np.exp(-(edges[1:] - sun) / height))
+    np.testing.assert_allclose(north, above, rtol=1e-4)
+    np.testing.assert_allclose(south, below, rtol=1e-4)
+
+
+def test_smooth_dust_thins_outwards():
+    dust = draw_dust(**SMOOTH)
+    x = np.array([-2.0, 0.0, 2.0])
+    density = dust.density(x, np.zeros(3), np.full(3, -0.015))
+    np.testing.assert_allclose(density, 0.7 * np.exp(x / 3.5), rtol=1e-9)
+
+
+def test_arms_trail_and_raise_the_density():
+    smooth, arms = draw_dust(**SMOOTH), draw_dust(**(SMOOTH | {"arm_contrast": 2.0}))
+
+    def contrast(azimuth: float, radius: float) -> float:
+        # azimuth from the Sun, positive towards l = 90
+        x, y = 8.5 - radius * np.cos(azimuth), radius * np.sin(azimuth)
+        position = np.array([x]), np.array([y]), np.array([0.0])
+        return float(arms.density(*position)[0] / smooth.density(*position)[0])
+
+    for azimuth in (-0.5, 0.0, 0.5):
+        # the arm that crosses the Sun-centre line at 7.0 kpc, pitch 13 deg; rotation is towards l = 90
+        ridge = 7.0 * np.exp(-azimuth * np.tan(np.radians(13.0)))
+        assert contrast(azimuth, ridge) == pytest.approx(3.0, abs=0.1)
+        assert contrast(azimuth, ridge + 0.8) < 1.6
+
+
+def test_turbulence_has_zero_mean_and_unit_variance(rng):
+    smooth, rough = draw_dust(**SMOOTH), draw_dust(**(SMOOTH | {"turbulence": 0.7}))
+    position = rng.uniform(-5.0, 5.0, (3, 20_000))
+    field = (np.log(rough.density(*position) / smooth.density(*position)) + 0.5 * 0.7**2) / 0.7
+    # positions many outer scales apart are nearly independent
+    assert abs(field.mean()) < 5 / np.sqrt(20_000)
+    assert abs(field.var() - 1) < 5 * np.sqrt(2 / 20_000) + 5 / np.sqrt(384)
+    assert abs(stats.kurtosis(field)) < 0.2
+    # the lognormal keeps the mean density
+    assert np.exp(0.7 * field - 0.5 * 0.7**2).mean() == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.parametrize("slope", [2.0, 3.0, 11 / 3])
+def test_wave_numbers_follow_the_spectrum(slope):
+    waves = np.concatenate([draw_dust(seed, turbulence_slope=slope).waves for seed in range(5)])
+    k = np.linalg.norm(waves, axis=1)
+    low, high = 2 * np.pi / 0.5, 2 * np.pi / 0.03
+    assert (k >= low * (1 - 1e-12)).all()
+    assert (k <= high * (1 + 1e-12)).all()
+    grid = np.geomspace(low, high, 2000)
+    density = grid ** (2 - slope)
+    cumulative = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
+    assert stats.kstest(np.interp(k, grid, cumulative / cumulative[-1]), "uniform").pvalue > 1e-4
+    # and point nowhere in particular
+    direction = waves / k[:, None]
+    assert np.abs(direction.mean(axis=0)).max() < 5 / np.sqrt(3 * len(k))
+    assert np.abs((direction**2).mean(axis=0) - 1 / 3).max() < 5 * 0.3 / np.sqrt(len(k))
+
+
+def test_clouds_are_in_the_window_and_have_their_extinction():
+    dust = draw_dust(**(SMOOTH | {"clouds": 200, "local_density": 0.0}))
+    x, y, z, radius, centre = dust.clouds.T
+    distance = np.sqrt(x**2 + y**2 + z**2)
+    l, b = np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arcsin(z / distance))
+    assert ((l > 281) & (l < 287) & (b > -2) & (b < 2)).all()
+    assert ((distance > synthetic.CLOUD_DISTANCE[0]) & (distance < synthetic.CLOUD_DISTANCE[1])).all()
+    one = SyntheticDust(0.0, 3.5, 0.125, 0.0, 0.0, dust.waves, dust.phases, dust.clouds[:1])
+    found = one.extinction(l[:1], b[:1], np.array([0.0, distance[0], 5.0]), step=0.0005)[0]
+    depth = np.sqrt(2 * np.pi) * radius * centre
+    assert ((depth > 0.5) & (depth < 4.0)).all()
+    assert found[1] == pytest.approx(depth[0], rel=1e-3)
+    assert found[0] == pytest.approx(0.5 * depth[0], rel=0.05)
+
+
+def test_one_seed_gives_one_sky():
+    first, again, other = draw_dust(3), draw_dust(3), draw_dust(4)
+    for name in ("waves", "phases", "clouds"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+        assert not np.array_equal(getattr(first, name), getattr(other, name))
+    arguments = np.array([284.0]), np.array([0.0]), np.linspace(0, 1, 11)
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        alone = first.extinction(*arguments)
+    finally:
+        numba.set_num_threads(threads)
+    np.testing.assert_array_equal(alone, again.extinction(*arguments))
