@@ -119,7 +119,7 @@ def test_older_discs_are_thicker():
     heights = [half_height(c) for c in ROBIN2003[:8]]
     assert heights == sorted(heights)
     assert heights[0] < 0.1
-    assert 0.1 < heights[6] < 0.3
+    assert 0.3 < heights[6] < 0.5
     assert 0.6 < heights[7] < 1.0
 
 
@@ -144,7 +144,7 @@ def test_every_star_is_within_the_limits(stars):
     assert len(stars) > 10_000
     for band, limit in LIMITS.items():
         assert stars[band].max() <= limit
-        assert stars[band].max() > limit - 0.05  # and the limits are reached
+    assert stars["Ks"].max() > LIMITS["Ks"] - 0.01  # and the one that cuts is reached
     assert np.isfinite(stars.drop(columns="component").to_numpy()).all()
     assert set(BANDS) <= set(stars.columns)
 
@@ -219,9 +219,7 @@ def test_counts_scale_with_the_area(model):
 
 
 def test_metallicities_are_those_of_the_components():
-    stars = StarModel(ROBIN2003, [{"Ks": 60.0}])
     nearby = StarModel(ROBIN2003, [{"Ks": 12.0}]).draw(180.0, 60.0, 200.0, np.random.default_rng(8))
-    assert stars.limits == [{"Ks": 60.0}]
     for component in ROBIN2003[1:8]:
         group = nearby[(nearby["component"] == component.name) & (nearby["distance"] < 0.5)]
         assert len(group) > 300

@@ -13,6 +13,7 @@ from galcarto.compare import planck
 from galcarto.galaxy.besancon import ROBIN2003
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.settings import read_settings
+from galcarto.sky import Tiles
 from galcarto.surveys import TWOMASS
 
 ROOT = Path(__file__).parent.parent
@@ -62,18 +63,16 @@ def test_orion_footprint_has_its_missing_corner(orion: tuple) -> None:
 
 def test_real_planck_maps_agree_where_dust_is_cold() -> None:
     settings = read_settings(ROOT / "config/orion.yaml")
-    tiles = settings.sky.grid(settings.tile.size)
+    tiles = Tiles.cover((150.0, 160.0), (-20.0, -10.0), 0.5)  # no young stars that heat the dust
     maps = {}
     for entry in settings.compare.planck:
         sphere = planck.read(ROOT / entry.path, entry.ordering, entry.column, entry.hdu)
         means = planck.tile_means(sphere, tiles, entry.frame)
-        maps[entry.name] = planck.to_extinction(means, entry.quantity, settings.dust.r_v)
-        assert np.isfinite(maps[entry.name]).all()
-    cold = maps["radiance"] < 5.0
-    line = planck.straight_line(maps["tau353"][cold], maps["radiance"][cold])
-    # two tracers of one cloud: a wrong frame or ordering would leave nothing of this
-    assert line["spearman"] > 0.8
-    assert 0.3 < line["slope"] < 1.5
+        maps[entry.name] = planck.to_extinction(means, entry.quantity, settings.dust.r_v).ravel()
+    line = planck.straight_line(maps["tau353"], maps["radiance"])
+    # two tracers of the same dust: with a wrong frame or ordering the rank falls below 0.2
+    assert line["spearman"] > 0.9
+    assert 0.6 < line["slope"] < 1.4
 
 
 def test_the_known_gap_between_mock_and_control_field() -> None:

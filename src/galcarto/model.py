@@ -1,11 +1,22 @@
-"""The forward model that the settings describe."""
+"""The models that the settings describe."""
 
 import numpy as np
 
 from galcarto import settings
 from galcarto.cmd.forward import ForwardModel
 from galcarto.dust.law import coefficients
+from galcarto.galaxy.besancon import MODELS
+from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys import SURVEYS
+
+# Errors bring stars over a limit from this far below it, mag.
+MARGIN = 0.5
+
+
+def star_model(galaxy: settings.Galaxy, survey: settings.Survey) -> StarModel:
+    """The mock Galaxy down to what the survey may see."""
+    limits = {band: limit + MARGIN for band, limit in survey.limits.items()}
+    return StarModel(MODELS[galaxy.model], [limits])
 
 
 def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:

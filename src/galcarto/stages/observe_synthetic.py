@@ -21,13 +21,10 @@ from tqdm import tqdm
 from galcarto import provenance
 from galcarto.compare.planck import smooth_patch
 from galcarto.dust.synthetic import SyntheticDust
-from galcarto.galaxy.besancon import MODELS
-from galcarto.galaxy.synthesis import StarModel
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.model import band_coefficients
+from galcarto.model import band_coefficients, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
-from galcarto.stages.synthesize_stars import MARGIN
 from galcarto.surveys import SURVEYS
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond
@@ -73,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     full = np.append(edges, np.arange(edges[-1] + 0.25, max(EDGE, edges[-1]) + 0.25, 0.25))
     per_side = synthetic.pixels_per_tile
     offsets = ((np.arange(per_side) + 0.5) / per_side - 0.5) * tile.size
-    model = StarModel(MODELS[galaxy.model], [{band: limit + MARGIN for band, limit in survey.limits.items()}])
+    model = star_model(galaxy, survey)
     attributes = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, [])
     truth = np.zeros((*tiles.shape, len(edges) - 1))
     writer, number = None, 0

@@ -14,12 +14,9 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.forward import EXTINCTION_GRID
-from galcarto.galaxy.besancon import MODELS
-from galcarto.galaxy.synthesis import StarModel
-from galcarto.model import forward_model
+from galcarto.model import forward_model, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
-from galcarto.stages.synthesize_stars import MARGIN
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         args.settings, "sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"
     )
     forward = forward_model(survey, cmd, dust, distance.edges())
-    model = StarModel(MODELS[galaxy.model], [{band: limit + MARGIN for band, limit in survey.limits.items()}])
+    model = star_model(galaxy, survey)
     tiles = sky.strip(tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
     reference = np.empty((len(l), cmd.pixels, cmd.pixels), np.float32)

@@ -13,14 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galcarto import provenance
-from galcarto.galaxy.besancon import MODELS
-from galcarto.galaxy.synthesis import StarModel
+from galcarto.model import star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 from galcarto.sky import sightline_name
-
-# Errors bring stars over the limit from this far below it, mag.
-MARGIN = 0.5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the star list; the metadata holds its area in deg2."""
     galaxy, survey = read_sections(args.settings, "galaxy", "survey")
-    limits = {band: limit + MARGIN for band, limit in survey.limits.items()}
-    model = StarModel(MODELS[galaxy.model], [limits])
+    model = star_model(galaxy, survey)
     area = galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)

@@ -1,0 +1,272 @@
+"""Surveys as functions of magnitude, and catalogues from files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.table import MaskedColumn, Table
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto.sky import Tiles
+from galcarto.surveys import SURVEYS, TWOMASS
+from galcarto.surveys.catalogue import CatalogueError, clean, observed_fraction, read
+from galcarto.surveys.survey import Band, Survey
+
+BANDS = sorted(TWOMASS.bands)
+
+
+# --- what a survey sees
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_errors_grow_with_magnitude(name):
+    band = TWOMASS.bands[name]
+    error = band.error(np.arange(0.0, 20.0, 0.1))
+    assert (np.diff(error) >= 0).all()
+    assert error[0] == pytest.approx(band.floor, rel=1e-6)
+    # the background alone gives a signal-to-noise ratio of ten here
+    background = np.sqrt(band.error(band.ten_sigma) ** 2 - band.floor**2)
+    assert background == pytest.approx(1.0857 / 10, rel=1e-3)
+    # and its share of the flux grows in proportion to 1 / flux
+    fainter = np.sqrt(band.error(band.ten_sigma + 2.5) ** 2 - band.floor**2)
+    assert fainter == pytest.approx(10 * background, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", BANDS)
+def test_completeness_declines_from_one_to_zero(name):
+    band = TWOMASS.bands[name]
+    assert band.completeness(band.half) == pytest.approx(0.5, abs=1e-12)
+    share = band.completeness(np.arange(-10.0, 60.0, 0.1))  # no overflow anywhere
+    assert (np.diff(share) <= 0).all()
+    assert share[0] == pytest.approx(1.0)
+    assert share[-1] == pytest.approx(0.0, abs=1e-12)
+    assert band.completeness(band.half - band.width) == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+def test_surveys_are_kept_by_name():
+    assert all(name == survey.name for name, survey in SURVEYS.items())
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("band", "faint"), [("J", 16.3), ("Ks", 14.8)])
+def test_errors_are_those_of_two_mass(observations, band, faint):
+    columns = {"longitude": "GLON", "latitude": "GLAT", band: f"{band[0]}MAG", f"{band}_error": f"E_{band[0]}MAG"}
+    path = observations / "twomass_orion" / "Orion_A_2mass.fits"
+    names = {name.upper(): name for name in Table.read(path, hdu=1).colnames}
+    missing = [theirs for theirs in columns.values() if theirs not in names]
+    assert not missing, sorted(names)
+    stars = read(path, {ours: names[theirs] for ours, theirs in columns.items()}, [band], "galactic")
+    for magnitude in np.arange(faint - 4, faint, 0.5):
+        near = stars[np.abs(stars[band] - magnitude) < 0.1]
+        assert TWOMASS.bands[band].error(magnitude) == pytest.approx(near[f"{band}_error"].median(), rel=0.25)
+
+
+def test_measurements_scatter_by_their_errors(rng):
+    true = {"J": np.full(40_000, 15.5), "Ks": np.full(40_000, 13.5)}
+    measured, errors, seen = TWOMASS.observe(true, {"J": 17.0, "Ks": 15.0}, 4.0, rng)
+    for band, values in true.items():
+        np.testing.assert_array_equal(errors[band], TWOMASS.bands[band].error(values))
+        pull = (measured[band] - values) / errors[band]
+        assert abs(pull.mean()) < 5 / np.sqrt(40_000)
+        assert abs(pull.std() - 1) < 5 / np.sqrt(2 * 40_000)
+    assert seen.mean() > 0.999
+    pulls = [(measured[band] - true[band]) / errors[band] for band in true]
+    assert abs(np.corrcoef(pulls)[0, 1]) < 5 / np.sqrt(40_000)  # each band has its own noise
+
+
+def test_limits_hold_for_measured_magnitudes(rng):
+    true = {"J": rng.uniform(3, 18, 50_000)}
+    true["Ks"] = true["J"] - 0.8
+    limits = {"J": 16.3, "Ks": 14.8}
+    measured, _, seen = TWOMASS.observe(true, limits, 5.0, rng)
+    for band, limit in limits.items():
+        assert measured[band][seen].max() < limit
+        assert measured[band][seen].min() >= 5.0
+    inside = np.all([(true[b] > 5.2) & (true[b] < limit - 0.8) for b, limit in limits.items()], axis=0)
+    assert seen[inside].mean() > 0.99
+    # noise carries some over the limit in either direction
+    assert (true["Ks"][seen] > 14.8).any()
+    assert (~seen[true["Ks"] < 14.8]).any()
+
+
+def test_half_of_the_stars_are_found_at_half(rng):
+    survey = Survey("toy", "Toy", {"V": Band(0.55, 0.01, 30.0, 18.0, 0.3), "I": Band(0.8, 0.01, 30.0, 18.0, 0.3)})
+    true = {"V": np.full(20_000, 18.0), "I": np.full(20_000, 18.0)}
+    *_, seen = survey.observe(true, {"V": 25.0}, 0.0, rng)
+    assert abs(seen.mean() - 0.5) < 5 * np.sqrt(0.25 / 20_000)
+    *_, seen = survey.observe(true, {"V": 25.0, "I": 25.0}, 0.0, rng)
+    assert abs(seen.mean() - 0.25) < 5 * np.sqrt(0.1875 / 20_000)
+
+
+# --- catalogues
+
+COLUMNS = {"longitude": "lon", "latitude": "lat", "J": "jmag", "J_error": "e_jmag", "Ks": "kmag"}
+
+
+def table(frame: str = "galactic") -> Table:
+    # the galactic centre and the north celestial pole
+    positions = {"galactic": ([359.9, 10.0, 20.0], [0.0, -5.0, 5.0]), "icrs": ([266.40499, 0.0, 1.0], [-28.93617, 90, 0])}
+    longitude, latitude = positions[frame]
+    return Table(
+        {
+            "id": ["a", "b", "c"],
+            "lon": np.array(longitude, float),
+            "lat": np.array(latitude, float),
+            "jmag": MaskedColumn([12.5, 0.0, 14.25], mask=[False, True, False]),
+            "e_jmag": np.array([0.02, 0.03, 0.04], np.float32),
+            "kmag": MaskedColumn([11, 12, -1], mask=[False, False, True]),
+        }
+    )
+
+
+def write(path, rows: Table):
+    if path.name.endswith(".parquet"):
+        rows.to_pandas().to_parquet(path)
+    elif ".csv" in path.name:
+        rows.write(path, format="ascii.csv")
+    elif path.name.endswith(".vot"):
+        rows.write(path, format="votable")
+    else:
+        rows.write(path)
+    return path
+
+
+SUFFIXES = [".fits", ".fits.gz", ".ecsv", ".csv", ".csv.gz", ".vot", ".parquet"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_catalogues_of_every_format(tmp_path, suffix):
+    path = write(tmp_path / f"stars{suffix}", table())
+    found = read(path, COLUMNS, ["J", "Ks"], "galactic")
+    assert list(found.columns) == ["l", "b", "J", "J_error", "Ks"]
+    assert (found.dtypes == float).all()
+    np.testing.assert_allclose(found["l"], [359.9, 10.0, 20.0])
+    np.testing.assert_allclose(found["b"], [0.0, -5.0, 5.0])
+    np.testing.assert_allclose(found["J"], [12.5, np.nan, 14.25])
+    np.testing.assert_allclose(found["J_error"], [0.02, 0.03, 0.04], rtol=1e-6)
+    np.testing.assert_allclose(found["Ks"], [11, 12, np.nan])
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".ecsv", ".parquet"])
+def test_catalogues_in_equatorial_coordinates(tmp_path, suffix):
+    found = read(write(tmp_path / f"stars{suffix}", table("icrs")), COLUMNS, ["J"], "icrs")
+    assert "Ks" not in found
+    np.testing.assert_allclose((found["l"][:2] + 180) % 360 - 180, [0.0, 122.932], atol=2e-3)
+    np.testing.assert_allclose(found["b"][:2], [0.0, 27.128], atol=2e-3)
+
+
+def test_rows_without_position_keep_their_place(tmp_path):
+    rows = table()
+    rows["lat"] = [0.0, np.nan, 95.0]
+    found = read(write(tmp_path / "stars.fits", rows), COLUMNS, ["J"], "icrs")
+    assert len(found) == 3
+    np.testing.assert_array_equal(np.isfinite(found["l"]), [True, False, False])
+    np.testing.assert_array_equal(np.isfinite(found["b"]), [True, False, False])
+
+
+@pytest.mark.parametrize("suffix", [".fits", ".ecsv", ".csv", ".parquet"])
+def test_a_missing_column_is_named_with_those_found_and_expected(tmp_path, suffix):
+    path = write(tmp_path / f"stars{suffix}", table())
+    with pytest.raises(CatalogueError) as error:
+        read(path, COLUMNS | {"J": "Jmag"}, ["J", "Ks"], "galactic")
+    assert str(error.value) == (
+        f"{path}: no column Jmag; found id, lon, lat, jmag, e_jmag, kmag; "
+        "expected lon, lat, Jmag, e_jmag, kmag (sky.files.columns)"
+    )
+
+
+def test_a_missing_mapping_is_named(tmp_path):
+    path = write(tmp_path / "stars.csv", table())
+    with pytest.raises(CatalogueError, match=r"maps longitude, latitude, J, J_error, Ks; expected also H$"):
+        read(path, COLUMNS, ["J", "H"], "galactic")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(CatalogueError, match=r"none\.fits: not found"):
+        read(tmp_path / "none.fits", COLUMNS, ["J"], "galactic")
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    path = tmp_path / "stars.txt"
+    path.write_text("1 2 3")
+    with pytest.raises(CatalogueError, match=r"found suffix '\.txt'; expected \.fits"):
+        read(path, COLUMNS, ["J"], "galactic")
+
+
+# --- cleaning
+
+TILES = Tiles.cover((358, 362), (-1, 1), 1)
+LIMITS = {"J": 16.0, "Ks": 14.0}
+REASONS = {
+    "position missing": (np.nan, 0.0, 15.0, 13.0),
+    "outside the window": (5.0, 0.0, 15.0, 13.0),
+    "magnitude missing": (359.0, 0.0, np.nan, 13.0),
+    "magnitude a sentinel": (359.0, 0.1, 15.0, 99.999),
+    "duplicate": (1.0, 0.5, 15.0, 13.0),  # of the one good row
+    "brighter than the limit": (359.0, 0.2, 3.0, 2.5),
+    "fainter than the limit": (359.0, 0.3, 15.0, 14.0),
+}
+GOOD = (1.0, 0.5, 15.0, 13.0)
+
+
+def catalogue(rows) -> pd.DataFrame:
+    return pd.DataFrame(np.array(rows, float), columns=["l", "b", "J", "Ks"])
+
+
+def test_every_reason_is_counted_once():
+    stars, dropped = clean(catalogue([GOOD, *REASONS.values()]), TILES, LIMITS, bright=4.0)
+    assert dropped == dict.fromkeys(REASONS, 1)
+    assert list(dropped) == list(REASONS)
+    pd.testing.assert_frame_equal(stars, catalogue([GOOD]))
+
+
+@given(st.lists(st.sampled_from([GOOD, *REASONS.values()]), min_size=1, max_size=30))
+def test_rows_are_kept_or_counted(rows):
+    stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
+    assert len(stars) + sum(dropped.values()) == len(rows)
+    assert len(stars) == (GOOD in rows)  # its copies are duplicates
+
+
+def test_a_row_with_many_faults_counts_under_the_first():
+    rows = [(np.nan, 0.0, np.nan, 99.0), (5.0, 0.0, np.nan, 99.0), (359.0, 0.0, np.nan, 99.0), (359.0, 0.0, 2.0, -999.0)]
+    stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
+    assert stars.empty
+    assert list(dropped.values()) == [1, 1, 1, 1, 0, 0, 0]
+
+
+def test_stars_on_a_limit():
+    rows = [(1.0, 0.1, 4.0, 4.0), (1.0, 0.2, 15.999, 13.999), (1.0, 0.3, 16.0, 13.0)]
+    stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
+    np.testing.assert_array_equal(stars["b"], [0.1, 0.2])
+    assert dropped["fainter than the limit"] == 1
+
+
+def test_errors_do_not_make_two_stars_of_one():
+    stars = catalogue([GOOD, GOOD]).assign(J_error=[0.1, 0.2])
+    kept, dropped = clean(stars, TILES, LIMITS, bright=4.0)
+    assert len(kept) == dropped["duplicate"] == 1
+
+
+# --- footprint
+
+
+def test_a_hole_is_not_observed(rng):
+    tiles = Tiles.cover((358, 362), (-1, 1), 1)
+    l, b = rng.uniform(358, 362, 40_000), rng.uniform(-1, 1, 40_000)
+    # tile (0, 0): nothing at all; tile (2, 1): a quarter missing
+    hole = ((l < 359) & (b < 0)) | ((l > 360) & (l < 360.5) & (b > 0) & (b < 0.5))
+    share = observed_fraction(l[~hole] % 360, b[~hole], tiles, cell=0.1)
+    expected = np.ones((4, 2))
+    expected[0, 0], expected[2, 1] = 0.0, 0.75
+    np.testing.assert_allclose(share, expected, atol=1e-9)
+
+
+def test_a_cell_as_large_as_the_tile_is_all_or_nothing():
+    tiles = Tiles.cover((10, 12), (0, 1), 1)
+    np.testing.assert_array_equal(observed_fraction(np.array([11.2]), np.array([0.5]), tiles, 5.0), [[0.0], [1.0]])
+
+
+def test_stars_beside_the_window_observe_nothing():
+    tiles = Tiles.cover((10, 12), (0, 1), 1)
+    share = observed_fraction(np.array([9.9, 12.1, 190.0, 10.5]), np.array([0.5, 0.5, 0.5, 1.5]), tiles, 0.5)
+    np.testing.assert_array_equal(share, np.zeros((2, 1)))
