@@ -45,7 +45,7 @@ def test_units_are_converted(text, unit, value):
 
 @pytest.mark.parametrize("value", ["100", 100, 100.0, True, None, "", "pc", "100 mag", "100 parsecs", ["100 pc"]])
 def test_values_that_are_not_lengths_are_refused(value):
-    with pytest.raises(ValueError, match="parsecs|found .*expected a number with a unit, such as '1 kpc'"):
+    with pytest.raises(ValueError, match=r"parsecs|found .*expected a number with a unit, such as '1 kpc'"):
         units.parse(value, "kpc")
 
 
@@ -198,7 +198,7 @@ def test_sections_come_in_the_order_asked_for(config):
 @pytest.mark.parametrize(("passed", "used"), [(["sky"], ["sky", "tile"]), (["sky", "tile"], ["sky"]), ([], ["sky"])])
 def test_a_stage_takes_exactly_the_sections_it_uses(config, passed, used):
     text = read_settings(config).section_json(*passed)
-    with pytest.raises(SettingsError, match="^--settings: found .*; expected sky"):
+    with pytest.raises(SettingsError, match=r"^--settings: found .*; expected sky"):
         read_sections(text, *used)
 
 

@@ -50,12 +50,8 @@ def test_surveys_are_kept_by_name():
 @pytest.mark.real
 @pytest.mark.parametrize(("band", "faint"), [("J", 16.3), ("Ks", 14.8)])
 def test_errors_are_those_of_two_mass(observations, band, faint):
-    columns = {"longitude": "GLON", "latitude": "GLAT", band: f"{band[0]}MAG", f"{band}_error": f"E_{band[0]}MAG"}
-    path = observations / "twomass_orion" / "Orion_A_2mass.fits"
-    names = {name.upper(): name for name in Table.read(path, hdu=1).colnames}
-    missing = [theirs for theirs in columns.values() if theirs not in names]
-    assert not missing, sorted(names)
-    stars = read(path, {ours: names[theirs] for ours, theirs in columns.items()}, [band], "galactic")
+    columns = {"longitude": "GLON", "latitude": "GLAT", band: f"{band[0]}mag", f"{band}_error": f"e_{band[0]}mag"}
+    stars = read(observations / "twomass_orion" / "Orion_A_2mass.fits", columns, [band], "galactic")
     for magnitude in np.arange(faint - 4, faint, 0.5):
         near = stars[np.abs(stars[band] - magnitude) < 0.1]
         assert TWOMASS.bands[band].error(magnitude) == pytest.approx(near[f"{band}_error"].median(), rel=0.25)
@@ -105,7 +101,10 @@ COLUMNS = {"longitude": "lon", "latitude": "lat", "J": "jmag", "J_error": "e_jma
 
 def table(frame: str = "galactic") -> Table:
     # the galactic centre and the north celestial pole
-    positions = {"galactic": ([359.9, 10.0, 20.0], [0.0, -5.0, 5.0]), "icrs": ([266.40499, 0.0, 1.0], [-28.93617, 90, 0])}
+    positions = {
+        "galactic": ([359.9, 10.0, 20.0], [0.0, -5.0, 5.0]),
+        "icrs": ([266.40499, 0.0, 1.0], [-28.93617, 90, 0]),
+    }
     longitude, latitude = positions[frame]
     return Table(
         {
@@ -139,7 +138,7 @@ def test_catalogues_of_every_format(tmp_path, suffix):
     path = write(tmp_path / f"stars{suffix}", table())
     found = read(path, COLUMNS, ["J", "Ks"], "galactic")
     assert list(found.columns) == ["l", "b", "J", "J_error", "Ks"]
-    assert (found.dtypes == float).all()
+    assert {str(kind) for kind in found.dtypes} == {"float64"}
     np.testing.assert_allclose(found["l"], [359.9, 10.0, 20.0])
     np.testing.assert_allclose(found["b"], [0.0, -5.0, 5.0])
     np.testing.assert_allclose(found["J"], [12.5, np.nan, 14.25])
@@ -228,7 +227,12 @@ def test_rows_are_kept_or_counted(rows):
 
 
 def test_a_row_with_many_faults_counts_under_the_first():
-    rows = [(np.nan, 0.0, np.nan, 99.0), (5.0, 0.0, np.nan, 99.0), (359.0, 0.0, np.nan, 99.0), (359.0, 0.0, 2.0, -999.0)]
+    rows = [
+        (np.nan, 0.0, np.nan, 99.0),
+        (5.0, 0.0, np.nan, 99.0),
+        (359.0, 0.0, np.nan, 99.0),
+        (359.0, 0.0, 2.0, -999.0),
+    ]
     stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
     assert stars.empty
     assert list(dropped.values()) == [1, 1, 1, 1, 0, 0, 0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,7 +69,7 @@ def planned(output: str) -> dict[str, int]:
     jobs = {}
     for line in table.splitlines():
         words = line.split()
-        if len(words) == 2 and words[1].isdigit():
+        if len(words) == 2 and words[0].isidentifier() and words[1].isdigit():
             jobs[words[0]] = int(words[1])
     jobs.pop("total", None)
     return jobs
@@ -141,8 +142,7 @@ def test_each_rule_has_a_docstring_and_resources() -> None:
     ]
     assert len(set(rules)) > 15
     for rule in set(rules):
-        at = lines.index(rule)
-        assert lines[at + 1].strip(), f"{rule} has no docstring"
+        assert any(re.fullmatch(rf"{rule} \(\S.*\.\)", line) for line in lines), f"{rule} has no docstring"
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in path.read_text().split("\nrule ")[1:]:
             name = block.split(":", 1)[0]

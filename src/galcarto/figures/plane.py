@@ -35,7 +35,7 @@ def comparison(maps: xr.Dataset) -> Figure:
     grid = figure.add_gridspec(2, 2, height_ratios=heights)
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
-    titles = ("This work, to the map's edge", f"{maps.attrs['name']}, whole sightline")
+    titles = ("This work, as far as stars reach", f"{maps.attrs['name']}, whole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
         row, column = np.nonzero(~used & np.isfinite(values.values))
@@ -43,7 +43,7 @@ def comparison(maps: xr.Dataset) -> Figure:
         ax.plot(maps.l[column], maps.b[row], "x", color="white", ms=4, path_effects=[cross])
         ax.set(facecolor=GREY, aspect="equal", xlabel="Galactic longitude $l$ (deg)")
         ax.set_title(title, parse_math=False)
-    left.set_ylabel("Galactic latitude $b$ (deg)")
+    left.set_ylabel("Latitude $b$ (deg)")
     left.invert_xaxis()
     left.set_anchor("E")
     right.set_anchor("W")

@@ -58,4 +58,4 @@ def direction(l: float, b: float) -> str:
 @STYLE
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG at 150 dpi, the same bytes on every run."""
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+    figure.savefig(path, format="png", dpi=150, bbox_inches="tight", pad_inches=0.06, metadata={"Software": None})

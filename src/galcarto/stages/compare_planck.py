@@ -1,4 +1,4 @@
-"""Compare the cube's total extinction with a HEALPix map of dust, in the plane of the sky.
+"""Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust, in the plane of the sky.
 
 Example:
   galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare dust)" --seed 1 --name tau353 \\
@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> None:
     chosen = next(entry for entry in compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        ours = cube["extinction"].isel(distance=-1).drop_vars("distance").load()
+        reached = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
+        # beyond the last stars a profile is the prior's; it never falls, so its maximum is its end
+        ours = cube["extinction"].where(reached).max("distance").load()
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
-        reach = float(cube["distance_bounds"].max())
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
     used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
     metrics = planck.straight_line(ours.to_numpy()[used], theirs[used])
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
     dataset = xr.Dataset(
         {
-            "extinction": ours.assign_attrs(long_name=f"A_V to {reach:g} kpc"),
+            "extinction": ours.assign_attrs(units="mag", long_name="A_V to distance_max"),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "used": (("l", "b"), used),
         },

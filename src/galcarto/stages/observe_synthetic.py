@@ -28,7 +28,7 @@ from galcarto.settings import read_sections
 from galcarto.surveys import SURVEYS
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond
-BORDER = 0.5  # deg around the window in the Planck-like map
+BORDER = 2.0  # pixels around the window in the Planck-like map
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +130,10 @@ def _write_planck(path, dust: SyntheticDust, sky, r_v: float, seed: int) -> None
     """The whole line of sight as E(B-V), through a beam and with noise; a partial-sky HEALPix file."""
     nside, synthetic = sky.synthetic.planck_nside, sky.synthetic
     l, b = hp.pix2ang(nside, np.arange(hp.nside2npix(nside)), lonlat=True)
-    turn = (l - sky.l[0] + BORDER) % 360.0
-    near = (turn < sky.l[1] - sky.l[0] + 2 * BORDER) & (b > sky.b[0] - BORDER) & (b < sky.b[1] + BORDER)
+    border = BORDER * np.degrees(hp.nside2resol(nside))
+    along = border / np.cos(np.radians(max(map(abs, sky.b))))
+    turn = (l - sky.l[0] + along) % 360.0
+    near = (turn < sky.l[1] - sky.l[0] + 2 * along) & (b > sky.b[0] - border) & (b < sky.b[1] + border)
     pixels = np.flatnonzero(near)
     total = dust.extinction(l[pixels], b[pixels], np.array([0.0, EDGE]))[:, 0]
     rng = generator(seed, "observe_synthetic", "planck")

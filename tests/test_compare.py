@@ -1,0 +1,329 @@
+"""Scores of posteriors, HEALPix maps on tiles, straight lines."""
+
+import healpy as hp
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto.compare import planck, scores
+from galcarto.compare.planck import MapError
+from galcarto.sky import Tiles
+
+EXAMPLES, SAMPLES, DISTANCES = 1500, 99, 6
+DISTANCE = np.arange(DISTANCES) + 0.5
+
+
+def toy(rng, width: float = 1.0, offset: float = 0.0):
+    """Truths of unit scatter around a centre that is known; posteriors of scatter `width`, shifted by `offset`.
+
+    The truth of one example is the same surprise at every distance, as a profile's is nearly.
+    """
+    centre = rng.uniform(3.0, 6.0, (EXAMPLES, 1)) + DISTANCE
+    truth = centre + rng.standard_normal((EXAMPLES, 1))
+    samples = centre[:, None] + offset + width * rng.standard_normal((EXAMPLES, SAMPLES, 1))
+    return np.broadcast_to(samples, (EXAMPLES, SAMPLES, DISTANCES)), truth
+
+
+def everywhere(truth):
+    return np.ones(truth.shape, bool)
+
+
+# --- scores
+
+
+def test_a_calibrated_posterior_covers_what_it_says(rng):
+    samples, truth = toy(rng)
+    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    level = found["level"].to_numpy()
+    # the share of truths between linear quantiles of n samples is level (n - 1) / (n + 1)
+    expected = level * (SAMPLES - 1) / (SAMPLES + 1)
+    error = np.sqrt(expected * (1 - expected) / EXAMPLES)
+    assert (np.abs(found["coverage_all"] - expected) < 5 * error).all()
+    assert (np.abs(found["coverage"].to_numpy() - expected[:, None]) < 5 * error[:, None]).all()
+    assert found["coverage"].dims == ("level", "distance")
+    assert found.attrs["coverage_68"] == pytest.approx(0.68, abs=0.06)
+    assert found.attrs["coverage_95"] == pytest.approx(0.95, abs=0.04)
+    assert (np.abs(found["pit_density"] - 1) < 5 * np.sqrt(scores.PIT_BINS / EXAMPLES)).all()
+    assert found["pit_density"].mean() == pytest.approx(1.0)
+    assert abs(found.attrs["bias_mag"]) < 5 / np.sqrt(EXAMPLES)
+    assert found.attrs["rmse_mag"] == pytest.approx(1.0, abs=0.1)
+    assert found.attrs["n"] == EXAMPLES
+
+
+def test_an_overconfident_posterior_covers_less(rng):
+    samples, truth = toy(rng, width=0.5)
+    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    # half the width: 68% of the posterior is within 0.4972 of the truth's sigma, which holds 38% of truths
+    assert found.attrs["coverage_68"] == pytest.approx(0.381, abs=0.06)
+    assert (found["coverage_all"] < found["level"]).all()
+    pit = found["pit_density"].to_numpy()
+    assert pit[0] > 2
+    assert pit[-1] > 2
+    assert pit[8:12].mean() < 0.8
+
+
+def test_an_underconfident_posterior_covers_more(rng):
+    samples, truth = toy(rng, width=2.0)
+    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    assert found.attrs["coverage_68"] == pytest.approx(0.953, abs=0.04)
+    assert found["pit_density"].to_numpy()[0] < 0.3
+
+
+def test_a_bias_has_its_sign(rng):
+    samples, truth = toy(rng, offset=1.5)
+    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    assert found.attrs["bias_mag"] == pytest.approx(1.5, abs=5 / np.sqrt(EXAMPLES))
+    np.testing.assert_allclose(found["bias"], 1.5, atol=5 / np.sqrt(EXAMPLES))
+    # truths at the low end of what was thought
+    assert found["pit_density"].to_numpy()[0] > 3
+    assert found["pit_density"].to_numpy()[-1] < 0.3
+
+
+def test_errors_of_a_posterior_without_width(rng):
+    truth = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.1]])
+    error = np.array([[0.5, -0.2], [0.5, 0.2], [0.5, 0.6]])
+    samples = np.repeat((truth + error)[:, None], 5, axis=1)
+    found = scores.score(samples, truth, everywhere(truth), DISTANCE[:2])
+    np.testing.assert_allclose(found["bias"], [0.5, 0.2])
+    np.testing.assert_allclose(found["rmse"], [0.5, np.sqrt((0.04 + 0.04 + 0.36) / 3)])
+    np.testing.assert_allclose(found["median_relative_error"], [0.5 / 1.1, 0.2 / 2.1])
+    assert found.attrs["coverage_95"] == 0.0
+    assert found["rmse"].attrs["units"] == "mag"
+
+
+def test_a_sure_and_right_posterior_is_covered():
+    truth = np.array([[1.0], [2.0]])
+    found = scores.score(np.repeat(truth[:, None], 4, axis=1), truth, everywhere(truth), DISTANCE[:1])
+    assert (found["coverage_all"] == 1).all()
+    assert found.attrs["rmse_mag"] == 0
+
+
+@pytest.mark.parametrize("rubbish", [1e6, np.nan])
+def test_only_valid_distances_are_scored(rng, rubbish):
+    samples, truth = toy(rng)
+    samples, truth, valid = samples.copy(), truth.copy(), everywhere(truth)
+    valid[: EXAMPLES // 2, 4] = False
+    valid[:, 5] = False
+    expected = scores.score(samples[:, :, :4], truth[:, :4], valid[:, :4], DISTANCE[:4])
+    half = scores.score(samples[EXAMPLES // 2 :], truth[EXAMPLES // 2 :], everywhere(truth)[EXAMPLES // 2 :], DISTANCE)
+    truth[~valid] = rubbish
+    found = scores.score(samples, truth, valid, DISTANCE)
+    for name in ("bias", "rmse", "median_relative_error", "coverage"):
+        np.testing.assert_allclose(found[name][..., :4], expected[name])
+        np.testing.assert_allclose(found[name][..., 4], half[name][..., 4])
+        assert np.isnan(found[name][..., 5]).all()
+    np.testing.assert_allclose(found["valid_share"], [1, 1, 1, 1, 0.5, 0])
+    assert found.attrs["rmse_mag"] < 2
+    assert np.isfinite(list(found.attrs.values())).all()
+
+
+# --- lines
+
+
+@given(st.floats(-5, 5), st.floats(-3, 3), st.integers(3, 60), st.integers(0, 100))
+def test_points_on_a_line_give_the_line(slope, offset, number, seed):
+    theirs = np.random.default_rng(seed).permutation(np.linspace(0.1, 8.0, number))
+    slope += 0.1 if abs(slope) < 0.05 else 0
+    found = planck.straight_line(slope * theirs + offset, theirs)
+    assert found["slope"] == pytest.approx(slope, abs=1e-9)
+    assert found["offset_mag"] == pytest.approx(offset, abs=1e-8)
+    assert found["scatter_mag"] == pytest.approx(0, abs=1e-9)
+    assert found["spearman"] == pytest.approx(np.sign(slope))
+    assert found["n"] == number
+
+
+def test_the_line_is_robust_and_the_scatter_that_of_a_normal(rng):
+    theirs = rng.uniform(0, 10, 400)
+    ours = 0.8 * theirs + 0.3 + 0.2 * rng.standard_normal(400)
+    ours[:20] += 30.0
+    ours[20:40] -= 30.0
+    found = planck.straight_line(ours, theirs)
+    assert found["slope"] == pytest.approx(0.8, abs=0.03)
+    assert found["offset_mag"] == pytest.approx(0.3, abs=0.15)
+    assert found["scatter_mag"] == pytest.approx(0.2, rel=0.3)
+    assert 0.4 < found["spearman"] < 0.95
+
+
+def test_unrelated_maps_do_not_correlate(rng):
+    found = planck.straight_line(rng.random(400), rng.random(400))
+    assert abs(found["spearman"]) < 5 / np.sqrt(400)
+    assert abs(found["slope"]) < 5 / np.sqrt(400)
+
+
+def test_two_tiles_are_no_line():
+    with pytest.raises(MapError, match="found 2 tiles that both maps cover; expected at least 3"):
+        planck.straight_line(np.ones(2), np.ones(2))
+
+
+# --- HEALPix maps
+
+NSIDE = 16
+PIXELS = hp.nside2npix(NSIDE)
+
+
+@pytest.fixture(scope="module")
+def sphere() -> np.ndarray:
+    """A map in RING order whose every pixel is another number."""
+    return np.random.default_rng(1).permutation(PIXELS).astype(float)
+
+
+def write_map(path, values, nested=False, **options):
+    order = hp.reorder(values, r2n=True) if nested else values
+    hp.write_map(path, order, nest=nested, column_names=["TAU"], dtype=np.float64, **options)
+    return path
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("bits", [np.float32, np.float64])
+def test_tables_in_either_order(tmp_path, sphere, nested, bits):
+    path = tmp_path / "map.fits"
+    order = hp.reorder(sphere, r2n=True) if nested else sphere
+    hp.write_map(path, order, nest=nested, column_names=["TAU"], dtype=bits)
+    found = planck.read(path, "nested" if nested else "ring", "TAU", 1)
+    np.testing.assert_array_equal(found, sphere)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_partial_tables(tmp_path, sphere, nested):
+    partial = np.where(np.arange(PIXELS) % 7 == 0, sphere, hp.UNSEEN)
+    path = write_map(tmp_path / "map.fits", partial, nested, partial=True)
+    found = planck.read(path, "nested" if nested else "ring", "TAU", 1)
+    np.testing.assert_array_equal(found, partial)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_images(tmp_path, sphere, nested):
+    path = tmp_path / "map.fits"
+    order = hp.reorder(sphere, r2n=True) if nested else sphere
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(order.astype(np.float32))]).writeto(path)
+    found = planck.read(path, "nested" if nested else "ring", None, 1)
+    np.testing.assert_array_equal(found, sphere)
+
+
+def test_values_that_are_not_numbers_are_unseen(tmp_path, sphere):
+    path = tmp_path / "map.fits"
+    values = sphere.copy()
+    values[[3, 4]] = np.nan, np.inf
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(values)]).writeto(path)
+    found = planck.read(path, "ring", None, 1)
+    np.testing.assert_array_equal(np.flatnonzero(found == hp.UNSEEN), [3, 4])
+
+
+@pytest.mark.parametrize(
+    ("ordering", "column", "hdu", "message"),
+    [
+        ("nested", "TAU", 1, "the file says ORDERING = RING; the settings say nested"),
+        ("ring", "EBV", 1, r"no column EBV; found TAU \(compare\.planck\.column\)"),
+        ("ring", None, 1, r"HDU 1 is a table of TAU; set compare\.planck\.column"),
+        ("ring", "TAU", 2, r"found no data in HDU 2 of 2; set compare\.planck\.hdu"),
+        ("ring", "TAU", 0, r"found no data in HDU 0 of 2; set compare\.planck\.hdu"),
+    ],
+)
+def test_maps_other_than_described_are_refused(tmp_path, sphere, ordering, column, hdu, message):
+    path = write_map(tmp_path / "map.fits", sphere)
+    with pytest.raises(MapError, match=message) as error:
+        planck.read(path, ordering, column, hdu)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_nested_map_is_not_taken_for_a_ring(tmp_path, sphere):
+    path = write_map(tmp_path / "map.fits", sphere, nested=True)
+    with pytest.raises(MapError, match="the file says ORDERING = NESTED; the settings say ring"):
+        planck.read(path, "ring", "TAU", 1)
+
+
+def test_an_image_has_no_columns(tmp_path, sphere):
+    path = tmp_path / "map.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(sphere)]).writeto(path)
+    with pytest.raises(MapError, match="no column TAU; found an image"):
+        planck.read(path, "ring", "TAU", 1)
+
+
+def test_images_of_other_sizes_are_refused(tmp_path):
+    path = tmp_path / "map.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones(1000))]).writeto(path)
+    with pytest.raises(MapError, match=r"found 1000 pixels; expected 12 nside\^2"):
+        planck.read(path, "ring", None, 1)
+
+
+def test_a_missing_map_is_named(tmp_path):
+    with pytest.raises(MapError, match=r"none\.fits: not found; expected a HEALPix map"):
+        planck.read(tmp_path / "none.fits", "ring", None, 1)
+
+
+# --- tiles
+
+TILES = Tiles.cover((350, 370), (-10, 10), 5)
+
+
+def test_the_mean_of_a_constant_is_the_constant():
+    found = planck.tile_means(np.full(hp.nside2npix(64), 3.7), TILES, "galactic")
+    assert found.shape == TILES.shape
+    np.testing.assert_allclose(found, 3.7, rtol=1e-12)
+
+
+def unit_vector_means(tiles: Tiles) -> np.ndarray:
+    """Means over l and b of the components of the unit vector, shape (3, l, b)."""
+    l, b = np.radians(tiles.l_edges), np.radians(tiles.b_edges)
+    sin_l, cos_l = np.diff(-np.cos(l)) / np.diff(l), np.diff(np.sin(l)) / np.diff(l)
+    sin_b, cos_b = np.diff(-np.cos(b)) / np.diff(b), np.diff(np.sin(b)) / np.diff(b)
+    ones = np.ones_like(sin_l)
+    return np.stack([np.outer(cos_l, cos_b), np.outer(sin_l, cos_b), np.outer(ones, sin_b)])
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+def test_the_mean_of_a_linear_map(component):
+    values = hp.pix2vec(64, np.arange(hp.nside2npix(64)))[component]
+    found = planck.tile_means(values, TILES, "galactic")
+    np.testing.assert_allclose(found, unit_vector_means(TILES)[component], atol=3e-4)
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize("frame", ["icrs", "fk5"])
+def test_maps_in_other_frames(component, frame):
+    l, b = [(0, 0), (90, 0), (0, 90)][component]
+    axis = SkyCoord(l, b, unit="deg", frame="galactic").transform_to(frame).cartesian.xyz.value
+    values = axis @ np.stack(hp.pix2vec(64, np.arange(hp.nside2npix(64))))
+    found = planck.tile_means(values, TILES, frame)
+    np.testing.assert_allclose(found, unit_vector_means(TILES)[component], atol=3e-4)
+    assert np.abs(planck.tile_means(values, TILES, "galactic") - found).max() > 0.1
+
+
+def test_tiles_with_a_gap_have_no_mean():
+    values = np.full(hp.nside2npix(64), 2.0)
+    values[hp.query_disc(64, hp.ang2vec(352.5, -7.5, lonlat=True), np.radians(1.0))] = hp.UNSEEN
+    found = planck.tile_means(values, TILES, "galactic")
+    expected = np.full(TILES.shape, 2.0)
+    expected[0, 0] = np.nan
+    np.testing.assert_allclose(found, expected)
+
+
+def test_maps_in_units_of_extinction():
+    # E(B-V) = 1.49e4 tau353: Planck 2013 results XI
+    np.testing.assert_allclose(planck.to_extinction(np.array([1e-5, np.nan]), "tau353", 3.1), [0.4619, np.nan])
+    np.testing.assert_allclose(planck.to_extinction(np.array([1.0]), "ebv", 3.1), [3.1])
+
+
+# --- beams
+
+
+def test_a_beam_spreads_a_point_to_its_width():
+    nside, fwhm = 512, 1.0
+    pixels = hp.query_disc(nside, hp.ang2vec(10, 5, lonlat=True), np.radians(2.0))
+    vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
+    middle = int(np.argmax(vectors @ hp.ang2vec(10, 5, lonlat=True)))
+    point = np.zeros(len(pixels))
+    point[middle] = 1.0
+    spread = planck.smooth_patch(nside, pixels, point, fwhm)
+    separation = np.degrees(2 * np.arcsin(0.5 * np.linalg.norm(vectors - vectors[middle], axis=1)))
+    near = np.abs(separation - fwhm / 2) < 0.02
+    assert near.any()
+    np.testing.assert_allclose(spread[near] / spread.max(), 0.5, atol=0.05)
+
+
+def test_a_beam_keeps_a_constant():
+    pixels = hp.query_disc(128, hp.ang2vec(200, -60, lonlat=True), np.radians(3.0))
+    np.testing.assert_allclose(planck.smooth_patch(128, pixels, np.full(len(pixels), 4.0), 2.0), 4.0)

@@ -1,0 +1,346 @@
+"""The cube, its file, and the view from above."""
+
+import astropy.units as u
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from galcarto import open_cube
+from galcarto.maps import cube, faceon
+from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, Strip
+from galcarto.maps.grid import edges_of
+from galcarto.sky import Tiles
+
+TILES = Tiles.cover((359, 362), (-1, 1), 1)  # three columns of two
+EDGES = np.linspace(0.0, 2.0, 5)
+SAMPLES = 16
+
+
+def strip(tiles: int, seed: int = 1, **changes) -> Strip:
+    rng = np.random.default_rng(seed)
+    values = {
+        "samples": rng.gamma(1.0, 0.3, (tiles, SAMPLES, 4)).cumsum(axis=2),
+        "stars_beyond": np.tile([100.0, 80.0, 50.0, 30.0], (tiles, 1)),
+        "stars": np.arange(tiles) + 100,
+        "area": np.full(tiles, 1.0),
+        "full_area": np.full(tiles, 1.0),
+    }
+    return Strip(**(values | changes))
+
+
+def two_strips():
+    """The first two columns and the third; tile (0, 1) not observed, tile (2, 0) in part and short of stars."""
+    first, second = strip(4), strip(2, seed=2)
+    first.samples[1], first.stars_beyond[1], first.stars[1], first.area[1] = np.nan, 0.0, 0, 0.0
+    second.stars_beyond[0], second.area[0] = [40.0, 25.0, 5.0, 1.0], 0.6
+    return first, second
+
+
+def write(path, attributes=None):
+    first, second = two_strips()
+    blocks = [(0, cube.summarise(first, EDGES, 20.0)), (2, cube.summarise(second, EDGES, 20.0))]
+    cube.write(path, TILES, EDGES, SAMPLES, blocks, {"band": "V", "r_v": 3.1} | (attributes or {}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("cube") / "cube.nc")
+
+
+@pytest.fixture
+def opened(path):
+    with open_cube(path) as found:
+        yield found
+
+
+# --- reach
+
+
+def test_reach_is_where_stars_are_on_both_sides():
+    beyond = np.array(
+        [
+            [100.0, 90.0, 75.0, 30.0],  # before: 10, 25, 70, 100
+            [100.0, 50.0, 19.9, 1.0],
+            [100.0, 100.0, 100.0, 100.0],  # all in the last bin
+            [30.0, 0.0, 0.0, 0.0],  # all in the first
+            [19.0, 10.0, 5.0, 0.0],
+            [0.0, 0.0, 0.0, 0.0],
+        ]
+    )
+    near, far = cube.reach(beyond, EDGES, 20.0)
+    np.testing.assert_array_equal(near, [1.0, 0.5, 2.0, 0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
+
+
+@given(hnp.arrays(float, 4, elements=st.floats(0, 100)), st.floats(0.5, 50), st.floats(0.5, 50))
+def test_reach_shrinks_with_the_stars_asked_for(here, fewer, more):
+    beyond = here[::-1].cumsum()[::-1][None]
+    fewer, more = sorted((fewer, more))
+    near, far = (
+        np.nan_to_num(np.concatenate(v), nan=9.0)
+        for v in zip(*(cube.reach(beyond, EDGES, n) for n in (fewer, more)), strict=True)
+    )
+    assert near[0] <= near[1]
+    assert far[0] >= far[1]
+
+
+# --- summaries
+
+
+@given(
+    hnp.arrays(np.float32, (2, 5, 6), elements=st.floats(0, 20, width=32)),
+    st.sampled_from([0.05, 0.1, 0.25, 1 / 3]),
+)
+def test_extinction_is_the_sum_of_the_density(steps, width):
+    edges = width * np.arange(7)
+    samples = steps.cumsum(axis=2)
+    found = cube.summarise(Strip(samples, np.full((2, 6), 50.0), np.ones(2, int), np.ones(2), np.ones(2)), edges, 20.0)
+    # the means exactly, not just nearly
+    np.testing.assert_array_equal(found["extinction"], np.cumsum(found["extinction_density"] * np.diff(edges), axis=1))
+    np.testing.assert_allclose(
+        found["extinction_samples"],
+        np.cumsum(found["extinction_density_samples"] * np.diff(edges), axis=2),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    assert (np.diff(found["extinction_samples"], axis=2, prepend=0) >= 0).all()
+    assert (found["extinction_density_samples"] >= 0).all()
+    # and they are the posterior's
+    np.testing.assert_allclose(found["extinction_samples"], samples, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found["extinction"], samples.mean(axis=1, dtype=float), rtol=1e-5, atol=1e-5)
+
+
+def test_standard_deviations_are_those_of_the_samples():
+    one = strip(3)
+    found = cube.summarise(one, EDGES, 20.0)
+    np.testing.assert_allclose(found["extinction_sd"], one.samples.std(axis=1), rtol=1e-5)
+    density = np.diff(one.samples, axis=2, prepend=0.0) / 0.5
+    np.testing.assert_allclose(found["extinction_density_sd"], density.std(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found["extinction_density"], density.mean(axis=1), rtol=1e-5)
+
+
+def test_every_flag_has_its_cause():
+    plenty, few = [100.0, 80.0, 50.0, 30.0], [100.0, 80.0, 50.0, 5.0]
+    one = strip(
+        4,
+        stars_beyond=np.array([plenty, few, plenty, plenty]),
+        area=np.array([1.0, 1.0, 0.94, 0.96]),
+    )
+    found = cube.summarise(one, EDGES, 20.0)["quality"]
+    np.testing.assert_array_equal(found, [0, STARS_RUN_OUT, PARTLY_OBSERVED, 0])
+    assert found.dtype == np.uint8
+
+
+def test_a_tile_that_is_not_observed_says_so():
+    first, _ = two_strips()
+    found = cube.summarise(first, EDGES, 20.0)
+    assert found["quality"][1] & NOT_OBSERVED
+    assert not (found["quality"][[0, 2, 3]] & NOT_OBSERVED).any()
+    for name in ("extinction", "extinction_sd", "extinction_density", "extinction_samples", "distance_max"):
+        assert np.isnan(found[name][1]).all(), name
+        assert np.isfinite(found[name][[0, 2, 3]]).all(), name
+    assert np.isnan(found["distance_min"][1])
+
+
+# --- the file
+
+
+def test_the_file_keeps_its_contract(opened):
+    assert dict(opened.sizes) == {"sample": SAMPLES, "l": 3, "b": 2, "distance": 4, "bounds": 2}
+    described = {
+        "extinction": (("l", "b", "distance"), "mag", "phys.absorption.gal"),
+        "extinction_sd": (("l", "b", "distance"), "mag", "stat.stdev;phys.absorption.gal"),
+        "extinction_density": (("l", "b", "distance"), "mag kpc-1", "phys.absorption.gal"),
+        "extinction_density_sd": (("l", "b", "distance"), "mag kpc-1", "stat.stdev;phys.absorption.gal"),
+        "extinction_samples": (("sample", "l", "b", "distance"), "mag", "phys.absorption.gal"),
+        "extinction_density_samples": (("sample", "l", "b", "distance"), "mag kpc-1", "phys.absorption.gal"),
+        "distance_max": (("l", "b"), "kiloparsec", "pos.distance"),
+        "l": (("l",), "degree", "pos.galactic.lon"),
+        "b": (("b",), "degree", "pos.galactic.lat"),
+        "distance": (("distance",), "kiloparsec", "pos.distance"),
+    }
+    for name, (dimensions, units, ucd) in described.items():
+        assert opened[name].dims == dimensions, name
+        assert (opened[name].attrs["units"], opened[name].attrs["ucd"]) == (units, ucd), name
+        assert opened[name].attrs["long_name"]
+    assert opened["quality"].attrs["ucd"] == "meta.code.qual"
+    np.testing.assert_array_equal(opened["quality"].attrs["flag_masks"], [1, 2, 4])
+    assert len(opened["quality"].attrs["flag_meanings"].split()) == 3
+    assert opened["l"].attrs["frame"] == opened["b"].attrs["frame"] == "galactic"
+    assert opened.attrs["Conventions"].startswith("CF-")
+    assert opened.attrs["band"] == "V"
+    assert opened.attrs["r_v"] == 3.1
+
+
+def test_every_unit_is_one_of_astropy(opened):
+    for name in opened.variables:
+        if "units" in opened[name].attrs:
+            assert u.Unit(opened[name].attrs["units"]) is not None
+    assert u.Unit(opened["distance"].attrs["units"]) == u.kpc
+
+
+def test_bounds_are_those_of_the_cells(opened):
+    for name, edges in (("l", TILES.l_edges), ("b", TILES.b_edges), ("distance", EDGES)):
+        assert opened[name].attrs["bounds"] == f"{name}_bounds"
+        bounds = opened[f"{name}_bounds"].to_numpy()
+        np.testing.assert_array_equal(bounds, np.stack([edges[:-1], edges[1:]], axis=1))
+        np.testing.assert_array_equal(opened[name], bounds.mean(axis=1))
+        np.testing.assert_array_equal(edges_of(opened, name), edges)
+
+
+def test_the_identity_holds_exactly_in_the_file(opened):
+    width = np.diff(opened["distance_bounds"].to_numpy(), axis=1)[:, 0]
+    total = np.cumsum(opened["extinction_density"].to_numpy() * width, axis=-1)
+    np.testing.assert_array_equal(opened["extinction"], total)
+
+
+def test_tiles_are_where_they_belong(opened):
+    first, second = two_strips()
+    samples = opened["extinction_samples"].transpose("l", "b", "sample", "distance").to_numpy()
+    expected = np.concatenate([first.samples, second.samples]).reshape(3, 2, SAMPLES, 4)
+    np.testing.assert_allclose(samples, expected, rtol=1e-5)
+    np.testing.assert_array_equal(opened["stars"], [[100, 0], [102, 103], [100, 101]])
+    np.testing.assert_allclose(opened["area"], [[1, 0], [1, 1], [0.6, 1]], rtol=1e-6)
+    np.testing.assert_allclose(
+        opened["extinction"].sel(l=361.5, b=-0.5)[-1], second.samples[0, :, -1].mean(), rtol=1e-5
+    )
+
+
+def test_missing_and_poor_tiles_are_flagged_in_the_file(opened):
+    missing = (opened["quality"] & NOT_OBSERVED).to_numpy() > 0
+    np.testing.assert_array_equal(missing, [[False, True], [False, False], [False, False]])
+    np.testing.assert_array_equal(np.isnan(opened["extinction"]).all("distance"), missing)
+    np.testing.assert_array_equal(np.isnan(opened["extinction_samples"]).any(("sample", "distance")), missing)
+    assert int(opened["quality"][2, 0]) == PARTLY_OBSERVED | STARS_RUN_OUT
+    assert int(opened["quality"][0, 0]) == 0
+    np.testing.assert_array_equal(opened["distance_max"], [[2.0, np.nan], [2.0, 2.0], [1.0, 2.0]])
+    np.testing.assert_array_equal(opened["distance_min"], [[0.5, np.nan], [0.5, 0.5], [1.0, 0.5]])
+
+
+def test_two_runs_give_the_same_bytes(tmp_path, path):
+    assert write(tmp_path / "again.nc").read_bytes() == path.read_bytes()
+
+
+def test_opening_nothing_says_how_to_make_a_cube(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"cube\.nc: not found; expected a cube\.nc: 'snakemake"):
+        open_cube(tmp_path / "cube.nc")
+
+
+def test_opening_another_file_says_what_is_missing(tmp_path):
+    path = tmp_path / "other.nc"
+    with netCDF4.Dataset(path, "w") as file:
+        file.createDimension("l", 1)
+        file.createVariable("extinction", "f8", ("l",))
+    with pytest.raises(ValueError, match="found no distance_max, extinction_density, quality; expected a cube"):
+        open_cube(path)
+
+
+# --- from above
+
+
+def uniform(l, b, size, edges, density=0.7, reach=None) -> xr.Dataset:
+    """A cube with the variables that the view needs."""
+    tiles = Tiles.cover(l, b, size)
+    shape = (*tiles.shape, len(edges) - 1)
+    coordinates = {**cube.tile_coordinates(tiles), **cube.distance_coordinate(edges)}
+    return xr.Dataset(
+        {
+            "extinction_density": (("l", "b", "distance"), np.full(shape, density)),
+            "distance_max": (("l", "b"), np.full(shape[:2], edges[-1] if reach is None else reach)),
+        },
+        coords=coordinates,
+    )
+
+
+def polar(view: xr.Dataset, start: float):
+    """Distance, and longitude from `start` on, of the pixels' centres."""
+    x, y = np.meshgrid(view["x"], view["y"])
+    return np.hypot(x, y), np.mod(np.degrees(np.arctan2(y, x)) - start, 360)
+
+
+@pytest.mark.parametrize("l", [(281, 287), (350, 371), (80, 100), (0, 360), (-30, 200), (100, 260)])
+def test_a_uniform_cube_is_uniform_from_above(l):
+    pixel, end = 0.05, 3.0
+    view = faceon.project(uniform(l, (-2, 2), 1, np.linspace(0, end, 31)), pixel)
+    value = view["extinction_density"].to_numpy()
+    known = np.isfinite(value)
+    np.testing.assert_allclose(value[known], 0.7, rtol=1e-12)
+    # the sector: all that is more than a pixel inside, nothing that is more than a pixel outside
+    distance, angle = polar(view, l[0])
+    span = l[1] - l[0]
+    margin = np.degrees(pixel / np.maximum(distance, pixel))
+    beside = np.minimum(np.abs(angle - span), np.minimum(angle, 360 - angle)) > margin
+    inside = (angle < span) & (beside | (span == 360)) & (distance < end - pixel) & (distance > pixel)
+    outside = ((angle > span) & beside & (distance > pixel)) | (distance > end + pixel)
+    assert inside.sum() > 50
+    assert known[inside].all()
+    assert not known[outside].any()
+    # pixels are square and the grid holds the sector
+    np.testing.assert_allclose(np.diff(view["x"]), pixel)
+    np.testing.assert_allclose(np.diff(view["y"]), pixel)
+
+
+def test_the_view_is_the_right_way_round():
+    grid = uniform((0, 180), (-1, 1), 2, np.linspace(0, 2, 5))
+    grid["extinction_density"].loc[{"l": slice(0, 30)}] = 5.0  # towards the centre
+    view = faceon.project(grid, 0.1)["extinction_density"]
+    assert float(view.sel(x=1.5, y=0.25, method="nearest")) == pytest.approx(5.0)
+    assert float(view.sel(x=-1.5, y=0.25, method="nearest")) == pytest.approx(0.7)
+    assert float(view.sel(x=0.05, y=1.5, method="nearest")) == pytest.approx(0.7)
+    assert view.dims == ("y", "x")
+    assert view["y"].min() > -0.1
+
+
+def test_a_shell_stays_at_its_distance():
+    grid = uniform((30, 60), (-1, 1), 1, np.linspace(0, 4, 41))
+    grid["extinction_density"][:] = 0.0
+    grid["extinction_density"].loc[{"distance": slice(2.0, 3.0)}] = 1.0
+    view = faceon.project(grid, 0.05)
+    value = view["extinction_density"].to_numpy()
+    distance, _ = polar(view, 30)
+    known = np.isfinite(value)
+    assert (value[known & (distance > 2.05) & (distance < 2.95)] == 1).all()
+    assert (value[known & ((distance < 1.95) | (distance > 3.05))] == 0).all()
+
+
+def test_latitudes_weigh_by_their_area_and_gaps_by_nothing():
+    grid = uniform((10, 40), (0, 80), 10, np.linspace(0, 2, 5))
+    grid["extinction_density"][:] = grid["b"].to_numpy()[None, :, None]
+    expected = np.average(grid["b"], weights=np.cos(np.radians(grid["b"])))
+    view = faceon.project(grid, 0.1)["extinction_density"].to_numpy()
+    np.testing.assert_allclose(view[np.isfinite(view)], expected)
+    grid["extinction_density"].loc[{"b": slice(20, 80)}] = np.nan
+    expected = np.average([5.0, 15.0], weights=np.cos(np.radians([5.0, 15.0])))
+    view = faceon.project(grid, 0.1)["extinction_density"].to_numpy()
+    np.testing.assert_allclose(view[np.isfinite(view)], expected)
+
+
+def test_columns_that_are_not_observed_stay_empty():
+    grid = uniform((0, 40), (-1, 1), 1, np.linspace(0, 2, 5))
+    grid["extinction_density"].loc[{"l": slice(20, 40)}] = np.nan
+    view = faceon.project(grid, 0.05)
+    distance, angle = polar(view, 0.0)
+    known = np.isfinite(view["extinction_density"].to_numpy())
+    assert not known[(angle > 23) & (distance > 1)].any()
+    assert known[(angle > 3) & (angle < 17) & (distance > 1) & (distance < 1.9)].all()
+
+
+def test_within_ends_where_the_stars_do():
+    view = faceon.project(uniform((60, 120), (-1, 1), 1, np.linspace(0, 4, 41), reach=2.5), 0.05)
+    distance, angle = polar(view, 60)
+    inside = (angle > 5) & (angle < 55)
+    within = view["within"].to_numpy()
+    assert within[inside & (distance > 0.5) & (distance < 2.4)].all()
+    assert not within[distance > 2.6].any()
+
+
+def test_the_view_says_its_units(opened):
+    view = faceon.project(opened, 0.1)
+    assert view["extinction_density"].attrs["units"] == "mag kpc-1"
+    assert view["x"].attrs["units"] == view["y"].attrs["units"] == "kiloparsec"
+    assert view.attrs["b_range_degree"] == [-1.0, 1.0]
