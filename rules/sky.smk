@@ -19,7 +19,7 @@ if SYNTHETIC:
             f"{RESULTS}/benchmarks/observe_sky.tsv"
         conda:
             "../envs/galcarto.yaml"
-        threads: 2
+        threads: 1
         resources:
             mem_mb=3000,
             runtime=60,

@@ -18,8 +18,8 @@ SUN_HEIGHT = 0.015  # kpc
 PITCH = np.radians(13.0)
 ARM_RADII = (3.4, 5.2, 7.0, 9.9)  # kpc
 ARM_WIDTH = 0.35  # kpc
-MODES = 384
-CLOUD_RADIUS = (0.01, 0.04)  # kpc
+MODES = 256
+CLOUD_RADIUS = (0.015, 0.04)  # kpc; the step of the integration resolves them
 CLOUD_EXTINCTION = (0.5, 4.0)  # mag through the centre
 CLOUD_DISTANCE = (0.3, 3.0)  # kpc
 
@@ -128,7 +128,7 @@ class SyntheticDust:
             value += centre * np.exp(-0.5 * ((x - cx) ** 2 + (y - cy) ** 2 + (z - cz) ** 2) / size**2)
         return value.reshape(shape)
 
-    def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.01) -> np.ndarray:
+    def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.02) -> np.ndarray:
         """Cumulative A_V by the midpoint rule.
 
         Parameters

@@ -1,7 +1,8 @@
 """Star lists of a sightline, drawn from a model's densities, ages, metallicities and IMF."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ AGES = 8  # per component; logarithmic for the youngest
 MODULUS_STEP = 0.05  # mag, width of the distance bins
 MODULUS_RANGE = (-2.0, 18.5)  # 4 pc to 50 kpc
 BANDS = tuple(isochrones.BANDS)
+Faintness = Callable[[np.ndarray], np.ndarray]
 
 
 class EmptySightlineError(ValueError):
@@ -22,18 +24,24 @@ class EmptySightlineError(ValueError):
 
 @dataclass(frozen=True)
 class _Population:
-    """Segments of isochrones of one metallicity, sorted by how faint a limit they need.
+    """Segments of a component's isochrones: by metallicity, then by how faint a limit they need.
 
+    Attributes
+    ----------
+    metallicity : ndarray, shape (metallicity,), dex
+    first : ndarray of int, shape (metallicity + 1,)
+        Where the segments of each metallicity begin.
     key : ndarray, shape (segment,), mag
-        Observable at distance modulus mu where key + mu <= 0.
+        Observable at distance modulus mu where key + mu <= 0; ascending for one metallicity.
     number : ndarray, shape (segment + 1,), stars per Msun
-        Cumulative number before each segment.
+        Cumulative number before each segment, over all metallicities.
     low, high : ndarray, shape (segment, property)
         Values at the segment's two ends.
-    initial : ndarray, shape (segment, 2)
     age : ndarray, shape (segment,), Gyr
     """
 
+    metallicity: np.ndarray
+    first: np.ndarray
     key: np.ndarray
     number: np.ndarray
     low: np.ndarray
@@ -41,8 +49,12 @@ class _Population:
     age: np.ndarray
 
     def observable(self, modulus: np.ndarray) -> np.ndarray:
-        """Stars per Msun that may be seen at each distance modulus."""
-        return self.number[np.searchsorted(self.key, -modulus, side="right")]
+        """Stars per Msun that may be seen at each distance modulus, shape (metallicity, modulus)."""
+        ends = [
+            start + np.searchsorted(self.key[start:stop], -modulus, side="right")
+            for start, stop in pairwise(self.first)
+        ]
+        return self.number[np.stack(ends)] - self.number[self.first[:-1], None]
 
 
 def _imf_integral(low: np.ndarray, high: np.ndarray, slopes: tuple[float, float], power: int) -> np.ndarray:
@@ -68,10 +80,10 @@ def _ages(component: Component) -> tuple[np.ndarray, np.ndarray]:
     return 0.5 * (edges[1:] + edges[:-1]), np.full(AGES, 1.0 / AGES)
 
 
-def _populations(component: Component, metallicities: np.ndarray, faintness) -> list[_Population]:
+def _population(component: Component, metallicities: np.ndarray, faintness: Faintness) -> _Population:
     grid = isochrones.load()
     ages, shares = _ages(component)
-    result = []
+    parts = []
     for metallicity in metallicities:
         low, high, number, age_of, living = [], [], [], [], 0.0
         for age, share in zip(ages, shares, strict=True):
@@ -79,24 +91,25 @@ def _populations(component: Component, metallicities: np.ndarray, faintness) -> 
                 mass = np.clip(10.0**log_mass, *MASS_RANGE)
                 living += share * float(_imf_integral(mass[:-1], mass[1:], component.imf, power=1).sum())
                 number.append(share * _imf_integral(mass[:-1], mass[1:], component.imf, power=0))
-                low.append(np.column_stack([values, mass])[:-1])
-                high.append(np.column_stack([values, mass])[1:])
+                low.append(values[:-1])
+                high.append(values[1:])
                 age_of.append(np.full(len(mass) - 1, age))
         ends = np.concatenate(low), np.concatenate(high)
         counts = np.concatenate(number) / living
         key = np.minimum(faintness(ends[0]), faintness(ends[1]))
         order = np.argsort(key, kind="stable")
         order = order[counts[order] > 0]
-        result.append(
-            _Population(
-                key=key[order],
-                number=np.concatenate([[0.0], np.cumsum(counts[order])]),
-                low=ends[0][order].astype(np.float32),
-                high=ends[1][order].astype(np.float32),
-                age=np.concatenate(age_of)[order].astype(np.float32),
-            )
-        )
-    return result
+        parts.append((key[order], counts[order], ends[0][order], ends[1][order], np.concatenate(age_of)[order]))
+    key, counts, low_end, high_end, age_all = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return _Population(
+        metallicity=metallicities,
+        first=np.cumsum([0, *(len(part[0]) for part in parts)]),
+        key=key,
+        number=np.concatenate([[0.0], np.cumsum(counts)]),
+        low=low_end.astype(np.float32),
+        high=high_end.astype(np.float32),
+        age=age_all.astype(np.float32),
+    )
 
 
 class StarModel:
@@ -115,15 +128,13 @@ class StarModel:
         self.components = components
         self.limits = [dict(survey) for survey in limits]
         grid = isochrones.load().metallicity
-        self._metallicities = []
         self._populations = []
         for component in components:
             mean, sigma = component.overall_metallicity(), component.metallicity[1]
             reach = 3 * sigma + abs(component.gradient) * SUN_RADIUS
             nodes = np.arange(mean - reach, mean + reach + METALLICITY_STEP, METALLICITY_STEP)
             nodes = np.unique(np.clip(nodes, grid[0], grid[-1]))
-            self._metallicities.append(nodes)
-            self._populations.append(_populations(component, nodes, self._faintness))
+            self._populations.append(_population(component, nodes, self._faintness))
         edges = np.arange(MODULUS_RANGE[0], MODULUS_RANGE[1] + MODULUS_STEP / 2, MODULUS_STEP)
         self._edges = 10.0 ** (0.2 * edges - 2.0)  # kpc
 
@@ -146,14 +157,14 @@ class StarModel:
         volume = np.radians(1.0) ** 2 * (far**3 - near**3) / 3.0 * 1e9  # pc3 per deg2
         modulus = 5.0 * np.log10(near) + 10.0
         result = []
-        for component, nodes, populations in zip(self.components, self._metallicities, self._populations, strict=True):
+        for component, population in zip(self.components, self._populations, strict=True):
+            nodes = population.metallicity
             mass = component.density(x, y, z) * volume
             mean = component.overall_metallicity() + component.gradient * (radius - SUN_RADIUS)
             mean = np.clip(mean, nodes[0], nodes[-1])
             share = np.exp(-0.5 * ((nodes[:, None] - mean) / component.metallicity[1]) ** 2)
             share /= share.sum(axis=0)
-            seen = np.stack([population.observable(modulus) for population in populations])
-            result.append(mass * share * seen)
+            result.append(mass * share * population.observable(modulus))
         return result
 
     def density(self, l: float, b: float) -> float:
@@ -183,44 +194,43 @@ class StarModel:
             If not one star is observable.
         """
         parts = []
-        for number, (expected, nodes, populations) in enumerate(
-            zip(self.expected(l, b), self._metallicities, self._populations, strict=True)
-        ):
+        for number, (expected, population) in enumerate(zip(self.expected(l, b), self._populations, strict=True)):
             counts = rng.poisson(expected * area)
-            for node, population, drawn in zip(nodes, populations, counts, strict=True):
-                if drawn.sum() > 0:
-                    parts.append((number, node, *self._stars(population, drawn, rng)))
-        total = sum(len(part[2]) for part in parts)
+            if counts.sum() > 0:
+                parts.append((number, *self._stars(population, counts, rng)))
+        total = sum(len(part[1]) for part in parts)
         if total == 0:
             raise EmptySightlineError(
                 f"no observable star at l = {l:g}, b = {b:g} deg in {area:g} deg2; expected some: "
                 f"check the direction and the limits {self.limits}"
             )
         names = [component.name for component in self.components]
-        columns = np.concatenate([part[3] for part in parts])
-        frame = pd.DataFrame({"distance": np.concatenate([part[2] for part in parts])})
+        distance, columns, age, metallicity = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3, 4))
+        frame = pd.DataFrame({"distance": distance})
         for i, band in enumerate(BANDS):
             frame[band] = columns[:, i]
-        frame["age"] = np.concatenate([part[4] for part in parts])
-        frame["metallicity"] = np.repeat([part[1] for part in parts], [len(part[2]) for part in parts]).astype("f4")
+        frame["age"] = age
+        frame["metallicity"] = metallicity
         frame["mass"] = columns[:, len(BANDS)]
         frame["teff"] = 10.0 ** columns[:, len(BANDS) + 1]
         frame["logg"] = columns[:, len(BANDS) + 2]
-        codes = np.repeat([part[0] for part in parts], [len(part[2]) for part in parts])
+        codes = np.repeat([part[0] for part in parts], [len(part[1]) for part in parts])
         frame["component"] = pd.Categorical.from_codes(codes, categories=pd.Index(names))
         return frame
 
-    def _stars(self, population: _Population, drawn: np.ndarray, rng: np.random.Generator):
-        """Distances, columns (magnitudes apparent) and ages of the stars of one population."""
-        bins = np.repeat(np.arange(len(drawn)), drawn)
-        near, far = self._edges[bins], self._edges[bins + 1]
+    def _stars(self, population: _Population, counts: np.ndarray, rng: np.random.Generator):
+        """Distances, columns (magnitudes apparent), ages and metallicities of a population's stars."""
+        node, bins = np.divmod(np.repeat(np.arange(counts.size), counts.ravel()), counts.shape[1])
+        near, far = self._edges[:-1], self._edges[1:]
         reach = population.observable(5.0 * np.log10(near) + 10.0)
-        at = rng.random(len(bins)) * reach
+        at = population.number[population.first[node]] + rng.random(len(bins)) * reach[node, bins]
         segment = np.searchsorted(population.number, at, side="right") - 1
         start = population.number[segment]
         fraction = ((at - start) / (population.number[segment + 1] - start)).astype("f4")[:, None]
         columns = population.low[segment] + fraction * (population.high[segment] - population.low[segment])
-        distance = np.cbrt(near**3 + rng.random(len(bins)) * (far**3 - near**3)).astype("f4")
+        cubes = near[bins] ** 3 + rng.random(len(bins)) * (far[bins] ** 3 - near[bins] ** 3)
+        distance = np.cbrt(cubes).astype("f4")
         columns[:, : len(BANDS)] += (5.0 * np.log10(distance) + 10.0)[:, None]
         keep = self._faintness(columns) <= 0.0
-        return distance[keep], columns[keep], population.age[segment[keep]]
+        metallicity = population.metallicity[node[keep]].astype("f4")
+        return distance[keep], columns[keep], population.age[segment[keep]], metallicity
