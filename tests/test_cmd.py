@@ -20,7 +20,7 @@ PROFILES = {
 }
 
 
-def bare_stars(number: int, seed: int = 1, ks=(7.0, 16.0)):
+def bare_stars(number: int, seed: int = 1, ks=(7.0, 17.0)):
     """Distances beyond the last edge too, magnitudes beyond the limits too."""
     rng = np.random.default_rng(seed)
     distance = rng.uniform(0.05, 12.0, number)
@@ -47,10 +47,11 @@ def simulate(model, distance, magnitudes, extinction, draws, rng):
     return image
 
 
-@pytest.mark.parametrize("limits", [{"J": 16.3, "Ks": 14.8}, {"J": 16.3, "H": 15.5, "Ks": 15.2}])
+# to the usual limits, and to where stars begin to be missed
+@pytest.mark.parametrize("limits", [{"J": 16.3, "Ks": 14.8}, {"J": 17.5, "H": 16.6, "Ks": 16.0}])
 @pytest.mark.parametrize("profile", list(PROFILES))
 def test_images_are_those_of_plain_numpy(make_model, limits, profile, rng):
-    model = make_model(limits=limits, bright=8.0)
+    model = make_model(limits=limits, bright=8.0, magnitude_range=(6.0, 16.5))
     number, images, area = 2000, 800, 2.0
     distance, magnitudes = bare_stars(number)
     stars = model.pack(distance, magnitudes, area=1.0)
@@ -236,7 +237,7 @@ def test_stars_beyond_interpolates_in_extinction():
 def test_detectable_stars_are_those_rendered(make_model, rng):
     """A wide list behind a screen: what scatters in and out over the limits nearly cancels."""
     model = make_model(edges=np.concatenate([[0.0], np.linspace(0.04, 10.0, 20)]), magnitude_range=(0.0, 20.0))
-    stars = model.pack(*bare_stars(20_000, ks=(7.0, 17.0)), area=1.0)
+    stars = model.pack(*bare_stars(20_000), area=1.0)
     detectable = model.detectable(stars)
     for a_v in (0.0, 2.0, 10.0):
         images = model.render(stars, np.full((20, 20), a_v), np.ones(20), rng)

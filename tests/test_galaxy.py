@@ -203,6 +203,11 @@ def test_all_stars_are_drawn_as_often_as_expected():
     for component, expected in zip(ROBIN2003, model.expected(20.0, 2.0), strict=True):
         number = expected.sum() * area
         assert abs((stars["component"] == component.name).sum() - number) < 5 * np.sqrt(number) + 1
+    # stars form at a constant rate: the eight ages of an old disc component are equally frequent
+    for component in ROBIN2003[1:7]:
+        ages = stars["age"][stars["component"] == component.name].value_counts()
+        assert len(ages) == 8
+        assert (np.abs(ages - ages.mean()) < 5 * np.sqrt(ages.mean()) + 0.05 * ages.mean()).all()
     # within a distance bin stars fill the volume
     modulus = 5 * np.log10(stars["distance"].to_numpy(float)) + 10
     inside = np.mod(modulus - MODULUS_RANGE[0], MODULUS_STEP)

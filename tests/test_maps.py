@@ -281,8 +281,12 @@ def test_a_uniform_cube_is_uniform_from_above(l):
     assert known[inside].all()
     assert not known[outside].any()
     # pixels are square and the grid holds the sector
-    np.testing.assert_allclose(np.diff(view["x"]), pixel)
-    np.testing.assert_allclose(np.diff(view["y"]), pixel)
+    angles = np.radians(np.linspace(*l, 1000))
+    for name, rim in (("x", end * np.cos(angles)), ("y", end * np.sin(angles))):
+        axis = view[name].to_numpy()
+        np.testing.assert_allclose(np.diff(axis), pixel)
+        assert axis[0] - pixel / 2 <= min(rim.min(), 0) + 1e-9
+        assert axis[-1] + pixel / 2 >= max(rim.max(), 0) - 1e-9
 
 
 def test_the_view_is_the_right_way_round():
