@@ -39,4 +39,4 @@ def examples(split):
 
 def per_sightline(split):
     """Examples of a split on each sightline."""
-    return getattr(SETTINGS.profiles.examples, split)
+    return getattr(SETTINGS.examples, split)

@@ -28,7 +28,7 @@ rule compare_truth:
 
 
 rule compare_planck:
-    """Compare the cube's total extinction with a HEALPix map of dust."""
+    """Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust."""
     input:
         cube=f"{RESULTS}/cube.nc",
         map=lambda wildcards: MAPS[wildcards.name].path,

@@ -45,13 +45,17 @@ rule assemble_cube:
     params:
         code=code_digest("assemble_cube"),
         settings=SETTINGS.section_json(
-            *(name for name in type(SETTINGS).model_fields if name not in ("region", "seed", "compare", "faceon"))
+            *(
+                name
+                for name in type(SETTINGS).model_fields
+                if name not in ("region", "seed", "training_job", "compare", "faceon")
+            )
         ),
         seed=SEED,
         region=SETTINGS.region,
     shell:
         "python -m galcarto assemble_cube --settings {params.settings:q} --seed {params.seed} "
-        "--region {params.region:q} --strips {input:q} --output {output:q} > {log:q} 2>&1"
+        "--region={params.region:q} --strips {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule project_faceon:

@@ -25,7 +25,7 @@ if SYNTHETIC:
             runtime=60,
         params:
             code=code_digest("observe_synthetic"),
-            settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "survey"),
+            settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "survey"),
             seed=SEED,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto observe_synthetic --settings {params.settings:q} "

@@ -17,11 +17,11 @@ rule train_network:
         f"{RESULTS}/benchmarks/train_network.tsv"
     conda:
         "../envs/galcarto.yaml"
-    threads: SETTINGS.training.threads
+    threads: SETTINGS.training_job.threads
     resources:
-        mem_mb=8000,
-        runtime=720,
-        gpu=SETTINGS.training.gpus,
+        mem_mb=SETTINGS.training_job.mem_mb,
+        runtime=SETTINGS.training_job.runtime,
+        gpu=SETTINGS.training_job.gpus,
     params:
         code=code_digest("train_network"),
         settings=SETTINGS.section_json("network", "training", "distance", "cmd", "profiles"),
@@ -45,7 +45,7 @@ rule evaluate_heldout:
         f"{RESULTS}/logs/evaluate_heldout.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: SETTINGS.training.threads
+    threads: 2
     resources:
         mem_mb=6000,
         runtime=60,

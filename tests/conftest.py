@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
         "magnitude": {"bands": ["Ks"], "range": ["5 mag", "15 mag"]},
         "colour": {"bands": ["J", "Ks"], "range": ["-0.5 mag", "6 mag"]},
     },
-    "profiles": {"examples": {"train": 600, "valid": 100, "test": 100}},
+    "examples": {"train": 600, "valid": 100, "test": 100},
     "sightlines": {
         "train": [{"l": "282 deg", "b": "0 deg"}, {"l": "286 deg", "b": "1 deg"}],
         "test": [{"l": "284 deg", "b": "-1 deg"}],

@@ -42,7 +42,7 @@ def test_each_rule_runs_a_stage_that_exists() -> None:
 
 def test_an_empty_sightline_is_an_error_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
-    config["survey"]["limits"] = {"J": "-20 mag", "Ks": "-20 mag"}
+    config["survey"] |= {"limits": {"J": "-20 mag", "Ks": "-20 mag"}, "bright": "-30 mag"}
     path = tmp_path / "faint.yaml"
     path.write_text(yaml.safe_dump(config))
     text = settings(path, capsys, "galaxy", "survey")

@@ -128,7 +128,7 @@ def test_older_discs_are_thicker():
 
 def test_the_bar_points_to_positive_longitudes():
     # Robin et al. 2003, table 2: 13.70 stars/pc3, scale lengths 1.59, 0.424, 0.424 kpc, 11.1 deg from the Sun's
-    # direction; a star has a mean of 0.25 Msun
+    # direction; a star has a mean of 0.206 Msun
     bulge, angle = ROBIN2003[-1], np.radians(11.1)
     for unit, scale in [
         ((-np.cos(angle), np.sin(angle), 0.0), 1.59),  # from the centre towards the Sun and l > 0
@@ -136,7 +136,7 @@ def test_the_bar_points_to_positive_longitudes():
         ((0.0, 0.0, 1.0), 0.424),
     ]:
         found = bulge.density(*(np.array([1.2 * component]) for component in unit))
-        assert found[0] == pytest.approx(13.70 * 0.25 * np.exp(-0.5 * (1.2 / scale) ** 2), rel=1e-9)
+        assert found[0] == pytest.approx(13.70 * 0.206 * np.exp(-0.5 * (1.2 / scale) ** 2), rel=1e-9)
     distance = np.linspace(5.0, 8.0, 31)
     near, far = (bulge.density(*galactocentric(l, 0.0, distance)) for l in (10.0, -10.0))
     assert near.sum() > 1.5 * far.sum()

@@ -211,7 +211,6 @@ def train(paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...
         patience=10,
         precision="32-true",
         accelerator="cpu",
-        devices=1,
         callbacks=callbacks,
     )
 

@@ -316,12 +316,25 @@ def test_latitudes_weigh_by_their_area_and_gaps_by_nothing():
     grid = uniform((10, 40), (0, 80), 10, np.linspace(0, 2, 5))
     grid["extinction_density"][:] = grid["b"].to_numpy()[None, :, None]
     expected = np.average(grid["b"], weights=np.cos(np.radians(grid["b"])))
-    view = faceon.project(grid, 0.1)["extinction_density"].to_numpy()
-    np.testing.assert_allclose(view[np.isfinite(view)], expected)
+    view = faceon.project(grid, 0.05)
+    # nearer than this all latitudes lie above the point in the plane
+    near = np.hypot(*np.meshgrid(view["x"], view["y"])) < 2 * np.cos(np.radians(75)) - 0.05
+    density = view["extinction_density"].to_numpy()[near]
+    np.testing.assert_allclose(density[np.isfinite(density)], expected)
     grid["extinction_density"].loc[{"b": slice(20, 80)}] = np.nan
     expected = np.average([5.0, 15.0], weights=np.cos(np.radians([5.0, 15.0])))
-    view = faceon.project(grid, 0.1)["extinction_density"].to_numpy()
-    np.testing.assert_allclose(view[np.isfinite(view)], expected)
+    density = faceon.project(grid, 0.05)["extinction_density"].to_numpy()[near]
+    np.testing.assert_allclose(density[np.isfinite(density)], expected)
+
+
+def test_a_shell_far_from_the_plane_is_projected_onto_it():
+    grid = uniform((0, 40), (59, 61), 1, np.linspace(0, 2, 41))
+    grid["extinction_density"][:] = 0.0
+    grid["extinction_density"].loc[{"distance": slice(1.0, 1.05)}] = 1.0
+    view = faceon.project(grid, 0.02)
+    distance, _ = polar(view, 0)
+    density = view["extinction_density"].to_numpy()
+    assert distance[density > 0.5].mean() == pytest.approx(1.025 * np.cos(np.radians(60)), abs=0.02)
 
 
 def test_columns_that_are_not_observed_stay_empty():

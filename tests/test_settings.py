@@ -60,8 +60,8 @@ def test_defaults_are_in_the_units_of_the_package(config):
     found = read_settings(config)
     assert found.profiles.envelope == (1.0, 20.0)
     assert found.profiles.max_extinction == (0.05, 30.0)
-    assert found.sky.synthetic.scale_height == 0.125
-    assert found.sky.synthetic.planck_beam == pytest.approx(5 / 60)
+    assert found.synthetic.scale_height == 0.125
+    assert found.synthetic.planck_beam == pytest.approx(15 / 60)
     assert found.survey.bright == 4.0
     assert found.faceon.pixel == 0.05
 
@@ -91,12 +91,12 @@ def test_defaults_are_in_the_units_of_the_package(config):
         # unknown keys
         ("distnace", {}, "distnace: unknown key"),
         ("tile.sise", "1 deg", "tile.sise: unknown key"),
-        ("sky.synthetic.cloud", 3, "sky.synthetic.cloud: unknown key"),
+        ("synthetic.cloud", 3, "synthetic.cloud: unknown key"),
         ("sightlines.test.0.d", "1 kpc", "sightlines.test.0.d: unknown key"),
         # required keys
         ("region", None, "region: missing"),
         ("survey.limits", None, "survey.limits: missing"),
-        ("profiles.examples.valid", None, "profiles.examples.valid: missing"),
+        ("examples.valid", None, "examples.valid: missing"),
         ("sightlines.train.0.l", None, "sightlines.train.0.l: missing"),
         # cross checks
         ("sky.l", ["287 deg", "281 deg"], "sky.l: found 287 to 281; expected the lower end first"),
@@ -108,7 +108,22 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("sky.source", "files", "sky: found source 'files' and no entry in sky.files"),
         ("distance.step", "300 pc", "distance: found 33.333 bins of 0.3 kpc"),
         ("distance.step", "10 kpc", "distance: found 1.000 bins of 10 kpc"),
-        ("distance.step", "-100 pc", "distance: found "),
+        ("distance.step", "-100 pc", "distance.step: found -0.1"),
+        ("tile.size", "0 deg", "tile.size: found 0.0"),
+        ("distance.max", "inf kpc", "distance.max: found 'inf kpc'; expected a finite number"),
+        ("survey.bright", "17 mag", "survey.bright: found 17 mag"),
+        (
+            "compare",
+            {"planck": [{"name": "a", "path": "b", "quantity": "ebv", "ordering": "ring", "frame": "galctic"}]},
+            "compare.planck.0.frame: found 'galctic'; expected one of",
+        ),
+        ("synthetic", {"planck_nside": 100}, "synthetic: planck_nside: found 100; expected a power of 2"),
+        (
+            "synthetic",
+            {"planck_beam": "1 arcmin"},
+            "synthetic: planck_beam: found 1 arcmin, less than the map's pixels",
+        ),
+        ("synthetic", {"inner_scale": "1 kpc"}, "synthetic: found inner_scale 1 kpc"),
         ("profiles.max_extinction", ["0 mag", "2 mag"], "profiles: max_extinction: found a lower end of 0"),
         ("sightlines.test.0.b", "100 deg", "sightlines.test.0: found l = 284, b = 100 deg"),
         ("cmd.magnitude.bands", ["H"], "survey.limits: found limits for J, Ks; expected also H, which cmd uses"),

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from galcarto.errors import UserError
+
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 
@@ -48,11 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(stage).parse_args(arguments)
     try:
         args.run(args)
-    except (ValueError, OSError, LookupError) as error:
-        # the traceback is for developers: it goes to the log only when asked for
-        logging.getLogger("galcarto").debug("traceback", exc_info=True)
-        message = error.args[0] if isinstance(error, LookupError) and error.args else error
-        print(f"galcarto {stage}: {message}", file=sys.stderr)
+    except (UserError, OSError) as error:  # any other error is ours and keeps its traceback
+        print(f"galcarto {stage}: {error}", file=sys.stderr)
         return 1
     return 0
 

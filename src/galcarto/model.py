@@ -8,40 +8,45 @@ from galcarto.dust.law import coefficients
 from galcarto.galaxy.besancon import MODELS
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys import SURVEYS
+from galcarto.surveys.survey import Survey
 
 # Errors bring stars over a limit from this far below it, mag.
 MARGIN = 0.5
 
 
-def star_model(galaxy: settings.Galaxy, survey: settings.Survey) -> StarModel:
-    """The mock Galaxy down to what the survey may see."""
-    limits = {band: limit + MARGIN for band, limit in survey.limits.items()}
-    return StarModel(MODELS[galaxy.model], [limits])
-
-
-def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
-    """A_band / A_V of every band of the survey."""
-    bands = SURVEYS[survey.name].bands
-    return coefficients(dust.law, dust.r_v, {name: band.wavelength for name, band in bands.items()})
-
-
-def forward_model(survey: settings.Survey, cmd: settings.Cmd, dust: settings.Dust, edges: np.ndarray) -> ForwardModel:
-    """Build the forward model.
+def instrument(survey: settings.Survey) -> Survey:
+    """The survey.
 
     Raises
     ------
     SettingsError
         If a band of survey.limits is not one of the survey's.
     """
-    instrument = SURVEYS[survey.name]
-    unknown = [band for band in survey.limits if band not in instrument.bands]
+    found = SURVEYS[survey.name]
+    unknown = [band for band in survey.limits if band not in found.bands]
     if unknown:
         raise settings.SettingsError(
-            f"survey.limits: found {', '.join(unknown)}; expected bands of {instrument.title}: "
-            f"{', '.join(instrument.bands)}"
+            f"survey.limits: found {', '.join(unknown)}; expected bands of {found.title}: {', '.join(found.bands)}"
         )
+    return found
+
+
+def star_model(galaxy: settings.Galaxy, survey: settings.Survey) -> StarModel:
+    """The mock Galaxy down to what the survey may see."""
+    limits = {band: survey.limits[band] + MARGIN for band in instrument(survey).bands if band in survey.limits}
+    return StarModel(MODELS[galaxy.model], [limits])
+
+
+def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
+    """A_band / A_V of every band of the survey."""
+    bands = instrument(survey).bands
+    return coefficients(dust.law, dust.r_v, {name: band.wavelength for name, band in bands.items()})
+
+
+def forward_model(survey: settings.Survey, cmd: settings.Cmd, dust: settings.Dust, edges: np.ndarray) -> ForwardModel:
+    """How the survey sees stars behind dust."""
     return ForwardModel(
-        survey=instrument,
+        survey=instrument(survey),
         limits=survey.limits,
         bright=survey.bright,
         coefficients=band_coefficients(survey, dust),

@@ -57,7 +57,7 @@ def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str 
     seed : int
         The region's seed.
     inputs : list of path
-        Files the rule read; their names and sha256 are stored.
+        Files the rule read; their names, with the folder, and sha256 are stored.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str 
         "galcarto_config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "galcarto_seed": seed,
         "galcarto_software": json.dumps({name: metadata.version(name) for name in LIBRARIES}),
-        "galcarto_inputs_sha256": json.dumps({Path(p).name: file_sha256(p) for p in inputs}),
+        "galcarto_inputs_sha256": json.dumps({"/".join(Path(p).parts[-2:]): file_sha256(p) for p in inputs}),
     }
 
 
@@ -87,7 +87,8 @@ def _imports(path: Path) -> set[Path]:
         else:
             continue
         for name in names:
-            if name != "galcarto" and not name.startswith("galcarto."):
+            # the root module only hands out the reader and the version
+            if not name.startswith("galcarto."):
                 continue
             target = PACKAGE.joinpath(*name.split(".")[1:])
             for candidate in (target.with_suffix(".py"), target / "__init__.py"):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
+from astropy.coordinates import frame_transform_graph
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -21,11 +22,12 @@ from pydantic import (
     model_validator,
 )
 
+from galcarto.errors import UserError
 from galcarto.sky import Tiles, sightline_name
 from galcarto.units import Degree, Kiloparsec, Magnitude
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """Settings that cannot be used; the message begins with the key's path."""
 
 
@@ -49,25 +51,42 @@ class CatalogueFile(Section):
         description="our name to the file's: longitude, latitude, each band, and optionally BAND_error"
     )
     frame: str = "galactic"
-    footprint_cell: Degree = Field("6 arcmin", validate_default=True)
+    footprint_cell: Degree = Field("6 arcmin", gt=0, validate_default=True)
 
 
 class SyntheticSky(Section):
     """The dust of the embedded synthetic sky, whose truth is known."""
 
     local_density: float = Field(0.7, gt=0, description="mean A_V per kpc at the Sun, mag/kpc")
-    scale_length: Kiloparsec = Field("3.5 kpc", validate_default=True)
-    scale_height: Kiloparsec = Field("0.125 kpc", validate_default=True)
+    scale_length: Kiloparsec = Field("3.5 kpc", gt=0, validate_default=True)
+    scale_height: Kiloparsec = Field("0.125 kpc", gt=0, validate_default=True)
     arm_contrast: float = Field(2.0, ge=0)
     turbulence: float = Field(0.7, ge=0, description="standard deviation of ln(density)")
     turbulence_slope: float = Field(11 / 3, gt=0)
-    outer_scale: Kiloparsec = Field("0.5 kpc", validate_default=True)
-    inner_scale: Kiloparsec = Field("0.03 kpc", validate_default=True)
+    outer_scale: Kiloparsec = Field("0.5 kpc", gt=0, validate_default=True)
+    inner_scale: Kiloparsec = Field("0.03 kpc", gt=0, validate_default=True)
     clouds: int = Field(12, ge=0)
     pixels_per_tile: int = Field(3, ge=1, description="dust pixels along a tile's side")
     planck_nside: int = Field(256, ge=64)
-    planck_beam: Degree = Field("5 arcmin", validate_default=True)
-    planck_noise: Magnitude = Field("0.05 mag", validate_default=True)
+    planck_beam: Degree = Field("15 arcmin", gt=0, validate_default=True)
+    planck_noise: Magnitude = Field("0.05 mag", ge=0, validate_default=True)
+
+    @model_validator(mode="after")
+    def _resolved(self) -> "SyntheticSky":
+        if self.inner_scale >= self.outer_scale:
+            raise ValueError(
+                f"found inner_scale {self.inner_scale:g} kpc and outer_scale {self.outer_scale:g} kpc; "
+                "expected the inner one smaller"
+            )
+        if self.planck_nside & (self.planck_nside - 1):
+            raise ValueError(f"planck_nside: found {self.planck_nside}; expected a power of 2")
+        pixel = np.degrees(np.sqrt(np.pi / 3.0)) / self.planck_nside
+        if self.planck_beam < pixel:
+            raise ValueError(
+                f"planck_beam: found {60 * self.planck_beam:g} arcmin, less than the map's pixels of "
+                f"{60 * pixel:.1f} arcmin; expected a wider beam or a larger planck_nside"
+            )
+        return self
 
 
 class Sky(Section):
@@ -77,7 +96,6 @@ class Sky(Section):
     l: tuple[Degree, Degree]
     b: tuple[Degree, Degree]
     strip_columns: int = Field(6, ge=1)
-    synthetic: SyntheticSky = SyntheticSky()
     files: list[CatalogueFile] = []
 
     _ordered = field_validator("l", "b")(_increasing)
@@ -107,22 +125,18 @@ class Sky(Section):
 class Tile(Section):
     """One sightline's patch of sky."""
 
-    size: Degree
+    size: Degree = Field(gt=0)
     min_area_fraction: float = Field(0.3, gt=0, le=1, description="tiles with less of their area observed are left out")
 
 
 class Distance(Section):
     """The distance bins: equal steps from the Sun."""
 
-    step: Kiloparsec
-    max: Kiloparsec
+    step: Kiloparsec = Field(gt=0)
+    max: Kiloparsec = Field(gt=0)
 
     @model_validator(mode="after")
     def _whole(self) -> "Distance":
-        if self.step <= 0 or self.max <= 0:
-            raise ValueError(
-                f"found a step of {self.step:g} kpc and a maximum of {self.max:g} kpc; expected more than 0"
-            )
         count = self.max / self.step
         if count < 2 or abs(count - round(count)) > 1e-6:
             raise ValueError(f"found {count:.3f} bins of {self.step:g} kpc; expected a whole number, two or more")
@@ -137,7 +151,7 @@ class Galaxy(Section):
     """The mock Galaxy."""
 
     model: Literal["robin2003"] = "robin2003"
-    stars: int = Field(150_000, ge=1000, description="bare stars drawn per sightline")
+    stars: int = Field(150_000, ge=1000, description="bare stars in a sightline's list")
 
 
 class Dust(Section):
@@ -197,7 +211,6 @@ class Profiles(Section):
     contrast: tuple[float, float] = (0.2, 1.5)
     envelope: tuple[Kiloparsec, Kiloparsec] = Field(("1 kpc", "20 kpc"), validate_default=True)
     max_extinction: tuple[Magnitude, Magnitude] = Field(("0.05 mag", "30 mag"), validate_default=True)
-    examples: Examples
 
     _ordered = field_validator("contrast", "envelope", "max_extinction")(_increasing)
 
@@ -267,9 +280,15 @@ class Training(Section):
     buffer: int = Field(16, gt=0, description="stored blocks mixed in one shuffle buffer")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(1, gt=0)
-    gpus: int = Field(0, ge=0, description="GPUs that the training job asks the cluster for")
-    threads: int = Field(2, gt=0, description="cores that the training job asks for")
+
+
+class Job(Section):
+    """What the training job asks the cluster for."""
+
+    threads: int = Field(2, gt=0)
+    gpus: int = Field(0, ge=0)
+    mem_mb: int = Field(8000, gt=0)
+    runtime: int = Field(720, gt=0, description="minutes")
 
 
 class Inference(Section):
@@ -282,7 +301,7 @@ class Inference(Section):
 class PlanckMap(Section):
     """A HEALPix map of dust to compare with in the plane of the sky."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     path: str
     quantity: Literal["tau353", "ebv"]
     ordering: Literal["ring", "nested"]
@@ -308,28 +327,41 @@ class Compare(Section):
 class FaceOn(Section):
     """The face-on view."""
 
-    pixel: Kiloparsec = Field("0.05 kpc", validate_default=True)
+    pixel: Kiloparsec = Field("0.05 kpc", gt=0, validate_default=True)
 
 
 class Settings(Section):
     """Every setting of a region."""
 
-    region: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    region: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
     seed: int = Field(ge=0)
     sky: Sky
+    synthetic: SyntheticSky = SyntheticSky()
     tile: Tile
     distance: Distance
     galaxy: Galaxy = Galaxy()
     dust: Dust = Dust()
     survey: Survey
     cmd: Cmd
-    profiles: Profiles
+    profiles: Profiles = Profiles()
+    examples: Examples
     sightlines: Sightlines
     network: Network = Network()
     training: Training
+    training_job: Job = Job()
     inference: Inference = Inference()
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
+
+    @model_validator(mode="after")
+    def _frames(self) -> "Settings":
+        known = frame_transform_graph.get_names()
+        named = [(f"sky.files.{i}", file.frame) for i, file in enumerate(self.sky.files)]
+        named += [(f"compare.planck.{i}", entry.frame) for i, entry in enumerate(self.compare.planck)]
+        for path, frame in named:
+            if frame not in known:
+                raise ValueError(f"{path}.frame: found {frame!r}; expected one of {', '.join(sorted(known))}")
+        return self
 
     @model_validator(mode="after")
     def _bands(self) -> "Settings":
@@ -338,6 +370,10 @@ class Settings(Section):
             raise ValueError(
                 f"survey.limits: found limits for {', '.join(self.survey.limits)}; "
                 f"expected also {', '.join(missing)}, which cmd uses"
+            )
+        if min(self.survey.limits.values()) <= self.survey.bright:
+            raise ValueError(
+                f"survey.bright: found {self.survey.bright:g} mag; expected less than each of survey.limits"
             )
         self.sky.grid(self.tile.size)
         return self

@@ -77,8 +77,9 @@ class Tiles:
 
 
 def sightline_name(l: float, b: float) -> str:
-    """The name of a sightline in file names, such as ``l285.000_b-0.500``."""
-    return f"l{l:07.3f}_b{b:+07.3f}"
+    """The name of a sightline in file names, such as ``l285.000_b-00.500``."""
+    # + 0.0: minus zero is zero
+    return f"l{round(l, 3) % 360:07.3f}_b{round(b, 3) + 0.0:+07.3f}"
 
 
 def sightline_position(name: str) -> tuple[float, float]:

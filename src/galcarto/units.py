@@ -5,12 +5,11 @@ degrees, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr,
 micrometres. Quantities appear only at the edges (settings, `open_cube`).
 """
 
+import math
 from typing import Annotated, Any
 
 import astropy.units as u
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
-
-DEG2_PER_SR = (180.0 / 3.141592653589793) ** 2
 
 
 def parse(value: Any, unit: str) -> float:
@@ -37,14 +36,17 @@ def parse(value: Any, unit: str) -> float:
         raise ValueError(f"found {value!r}; {expected}")
     try:
         quantity = u.Quantity(value)
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"found {value!r}; {expected}") from None
     if quantity.unit == u.dimensionless_unscaled:
         raise ValueError(f"found {value!r} without a unit; {expected}")
     try:
-        return float(quantity.to_value(u.Unit(unit)))
+        number = float(quantity.to_value(u.Unit(unit)))
     except u.UnitConversionError:
         raise ValueError(f"found {value!r}, which is not convertible to {unit}; {expected}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"found {value!r}; expected a finite number")
+    return number
 
 
 def _quantity(unit: str) -> Any:

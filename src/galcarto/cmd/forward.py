@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galcarto.cmd import kernel
+from galcarto.errors import UserError
 from galcarto.surveys.survey import Survey
 
 TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
@@ -102,14 +103,17 @@ class ForwardModel:
         -------
         ndarray of uint16, shape (profile, magnitude, colour)
         """
-        return self._images(stars, extinction, stars.area / area, rng)
+        images = self._images(stars, extinction, stars.area / area, rng)
+        if images.max(initial=0) > np.iinfo(np.uint16).max:
+            raise UserError(f"found a pixel of {images.max()} stars; at most 65535 can be stored: choose smaller tiles")
+        return images.astype(np.uint16)
 
     def _images(self, stars: Stars, extinction: np.ndarray, gaps: np.ndarray, rng: np.random.Generator):
         table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
         bands = [self.survey.bands[band] for band in self.bands]
         profiles = np.pad(extinction, ((0, 0), (1, 0)))
         profiles = np.concatenate([profiles, profiles[:, -1:]], axis=1)
-        out = np.zeros((len(extinction), self.pixels, self.pixels), np.uint16)
+        out = np.zeros((len(extinction), self.pixels, self.pixels), np.uint32)
         (m_low, m_high), (c_low, c_high) = self.magnitude_range, self.colour_range
         kernel.render(
             stars.packed,
@@ -153,18 +157,26 @@ class ForwardModel:
         Returns
         -------
         ndarray of float32, shape (distance, grid)
-            Columns at the A_V of `EXTINCTION_GRID`; stars beyond the last edge count in the last bin.
+            Within the limits and the diagram, errors left aside. Columns at the A_V of `EXTINCTION_GRID`;
+            stars beyond the last edge count in the last bin.
         """
         last = len(self.edges) - 2
         bins = np.minimum(stars.packed[:, 0].astype(int), last)
         result = np.empty((last + 1, len(EXTINCTION_GRID)), np.float32)
         for column, a_v in enumerate(EXTINCTION_GRID):
-            weight = np.ones(len(bins))
-            for i, band in enumerate(self.bands):
-                magnitude = stars.packed[:, 1 + i] + self.coefficients[band] * a_v
-                weight *= self.survey.bands[band].completeness(magnitude) * (magnitude < self.limits[band])
+            behind = {band: stars.packed[:, 1 + i] + self.coefficients[band] * a_v for i, band in enumerate(self.bands)}
+            weight = self._in_diagram(behind).astype(float)
+            for band, magnitude in behind.items():
+                weight *= self.survey.bands[band].completeness(magnitude)
+                weight *= (magnitude < self.limits[band]) & (magnitude >= self.bright)
             result[:, column] = np.bincount(bins, weight, last + 1) / stars.area
         return result
+
+    def _in_diagram(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
+        magnitude = magnitudes[self.magnitude_band]
+        colour = magnitudes[self.colour_bands[0]] - magnitudes[self.colour_bands[1]]
+        (m_low, m_high), (c_low, c_high) = self.magnitude_range, self.colour_range
+        return (magnitude >= m_low) & (magnitude < m_high) & (colour >= c_low) & (colour < c_high)
 
     def image(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
         """The diagram of an observed catalogue whose rows pass the limits.

@@ -67,7 +67,7 @@ def render(
     origin, pixel : tuple of two float32, mag
         Lower edges and widths of the pixels: magnitude, colour.
     normals, exponentials : ndarray of float32, shape (65536,)
-    out : ndarray of uint16, shape (profile, magnitude, colour)
+    out : ndarray of uint32, shape (profile, magnitude, colour)
         Zero on entry.
     """
     rows, columns = out.shape[1], out.shape[2]
@@ -113,4 +113,4 @@ def render(
             row = (measured[axes[0]] - origin[0]) * per_row
             column = (measured[axes[1]] - measured[axes[2]] - origin[1]) * per_column
             if row >= 0 and row < rows and column >= 0 and column < columns:
-                image[int(row), int(column)] += np.uint16(1)
+                image[int(row), int(column)] += np.uint32(1)

@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from scipy import stats
 
+from galcarto.errors import UserError
 from galcarto.sky import Tiles
 
 # E(B-V) per unit optical depth at 353 GHz: Planck 2013 results XI (A&A 571, A11).
@@ -16,7 +17,7 @@ EBV_PER_TAU353 = 1.49e4
 POINTS = 10  # along a tile's side; the average over a tile is over their square
 
 
-class MapError(ValueError):
+class MapError(UserError):
     """A reference map that cannot be used."""
 
 
@@ -62,7 +63,8 @@ def read(path: str | Path, ordering: str, column: str | None, hdu: int) -> np.nd
                 values = sphere
     if not hp.isnpixok(len(values)):
         raise MapError(f"{path}: found {len(values)} pixels; expected 12 nside^2")
-    values = np.where(np.isfinite(values), values, hp.UNSEEN)
+    # maps are stored in single precision, in which UNSEEN is another number
+    values = np.where(np.isfinite(values) & ~hp.mask_bad(values), values, hp.UNSEEN)
     return hp.reorder(values, n2r=True) if ordering == "nested" else values
 
 
@@ -114,16 +116,11 @@ def straight_line(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
     -------
     dict
         ``spearman``; ``slope`` and ``offset_mag`` by Theil-Sen (Sen 1968); ``scatter_mag``, 1.4826 times
-        the median absolute residual; ``n``.
-
-    Raises
-    ------
-    MapError
-        With fewer than three tiles.
+        the median absolute residual; ``n``. All but ``n`` are NaN with fewer than three tiles.
     """
     if len(ours) < 3:
-        raise MapError(f"found {len(ours)} tiles that both maps cover; expected at least 3")
-    line = stats.theilslopes(ours, theirs)
+        return dict.fromkeys(("spearman", "slope", "offset_mag", "scatter_mag"), float("nan")) | {"n": len(ours)}
+    line = stats.theilslopes(ours, theirs, method="joint")
     residual = ours - line.slope * theirs - line.intercept
     return {
         "spearman": float(stats.spearmanr(ours, theirs).statistic),
@@ -132,28 +129,3 @@ def straight_line(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         "scatter_mag": float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
         "n": len(ours),
     }
-
-
-def smooth_patch(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
-    """A patch of the sphere through a Gaussian beam, normalised over the pixels that are there.
-
-    Parameters
-    ----------
-    nside : int
-    pixels : ndarray, shape (pixel,)
-        RING indices.
-    values : ndarray, shape (pixel,)
-    fwhm : float, deg
-
-    Returns
-    -------
-    ndarray, shape (pixel,)
-    """
-    vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
-    sigma = np.radians(fwhm) / np.sqrt(8 * np.log(2))
-    result = np.empty(len(pixels))
-    for start in range(0, len(pixels), 1000):
-        angle2 = 2.0 - 2.0 * (vectors[start : start + 1000] @ vectors.T)
-        weight = np.exp(-0.5 * angle2 / sigma**2)
-        result[start : start + 1000] = weight @ values / weight.sum(axis=1)
-    return result

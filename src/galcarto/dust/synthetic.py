@@ -6,6 +6,7 @@ discrete clouds. It is a test bed that looks like a galaxy, not a model of ours.
 
 from dataclasses import dataclass
 
+import healpy as hp
 import numba
 import numpy as np
 
@@ -157,6 +158,31 @@ class SyntheticDust:
 
 def _log_uniform(rng: np.random.Generator, ends: tuple[float, float], number: int) -> np.ndarray:
     return np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]), size=number))
+
+
+def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
+    """A patch of the sphere through a Gaussian beam, normalised over the pixels that are there.
+
+    Parameters
+    ----------
+    nside : int
+    pixels : ndarray, shape (pixel,)
+        RING indices.
+    values : ndarray, shape (pixel,)
+    fwhm : float, deg
+
+    Returns
+    -------
+    ndarray, shape (pixel,)
+    """
+    vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
+    sigma = np.radians(fwhm) / np.sqrt(8 * np.log(2))
+    result = np.empty(len(pixels))
+    for start in range(0, len(pixels), 1000):
+        angle2 = 2.0 - 2.0 * (vectors[start : start + 1000] @ vectors.T)
+        weight = np.exp(-0.5 * angle2 / sigma**2)
+        result[start : start + 1000] = weight @ values / weight.sum(axis=1)
+    return result
 
 
 @numba.njit(parallel=True, cache=True, fastmath=True)

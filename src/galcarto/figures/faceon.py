@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
+from galcarto.errors import UserError
 from galcarto.figures.arms import ARMS, trace
 from galcarto.figures.style import GREY, OUTLINE, PAGE, STYLE, plain_decades
 
@@ -100,7 +101,7 @@ def faceon(view: xr.Dataset) -> Figure:
     density = view.extinction_density.where(view.within.astype(bool))
     positive = density.values[density.values > 0]
     if positive.size == 0:
-        raise ValueError(
+        raise UserError(
             "face-on view: found no positive extinction_density within distance_max; expected at least one "
             "pixel; look at 'quality' and 'distance_max' in the cube for sightlines with enough stars"
         )

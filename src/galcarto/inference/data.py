@@ -7,17 +7,10 @@ from pathlib import Path
 import netCDF4
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch.utils.data import IterableDataset
 
 from galcarto.cmd.files import BLOCK
-
-
-def _rank() -> tuple[int, int]:
-    """This process's number among those that train together, and how many they are."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
+from galcarto.errors import UserError
 
 
 class Examples(IterableDataset):
@@ -57,7 +50,7 @@ class Examples(IterableDataset):
                 with netCDF4.Dataset(path) as file:
                     size = len(file.dimensions["example"])
             except (OSError, KeyError) as error:
-                raise ValueError(
+                raise UserError(
                     f"{path}: cannot be read as a set of examples ({error}); delete it and run again"
                 ) from error
             starts = range(0, size, BLOCK)
@@ -65,30 +58,26 @@ class Examples(IterableDataset):
             sizes += [min(BLOCK, size - start) for start in starts]
         self._sizes = sorted(sizes)
         if len(self) == 0:
-            raise ValueError(
+            raise UserError(
                 f"found {sum(sizes)} examples in {len(self.paths)} files; expected at least a batch of {batch} in "
                 f"each of {rounds} rounds: lower training.batch or training.rounds, or raise profiles.examples"
             )
 
     def __len__(self) -> int:
-        """Batches in an epoch, on each of the devices that train together."""
+        """Batches in an epoch."""
         if not self.buffer:
             return -(-sum(self._sizes) // self.batch)
         # whichever blocks a round gets, it has this many whole batches
-        return sum(self._sizes[: self._share()]) // self.batch
-
-    def _share(self) -> int:
-        """Blocks of a round for each device."""
-        return len(self._blocks) // self.rounds // _rank()[1]
+        return sum(self._sizes[: len(self._blocks) // self.rounds]) // self.batch
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         blocks = self._blocks
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.buffer:
             order = np.random.default_rng([self.seed, self.epoch // self.rounds]).permutation(len(blocks))
-            rank, world = _rank()
-            first = (self.epoch % self.rounds * world + rank) * self._share()
-            blocks = [blocks[i] for i in order[first : first + self._share()]]
+            share = len(blocks) // self.rounds
+            first = self.epoch % self.rounds * share
+            blocks = [blocks[i] for i in order[first : first + share]]
         left = len(self)
         with ExitStack() as stack:
             files = [stack.enter_context(netCDF4.Dataset(path)) for path in self.paths]

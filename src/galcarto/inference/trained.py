@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration
 from galcarto.inference.networks import build, prepare
 from galcarto.inference.posterior import PARAMETERS, Posterior
@@ -87,9 +88,9 @@ class Trained:
             content = torch.load(path, weights_only=True, map_location="cpu")
             found = content["format"]
         except Exception as error:
-            raise ValueError(f"{path}: not a network of Galcarto ({error}); delete it and train again") from error
+            raise UserError(f"{path}: not a network of Galcarto ({error}); delete it and train again") from error
         if found != FORMAT:
-            raise ValueError(f"{path}: found format {found}; expected {FORMAT}: delete it and train again")
+            raise UserError(f"{path}: found format {found}; expected {FORMAT}: delete it and train again")
         shape = json.loads(content["shape"])
         edges = content["edges"].numpy()
         network = build(outputs=PARAMETERS * (len(edges) - 1), **shape)

@@ -40,7 +40,7 @@ class Learner(L.LightningModule):
     steps : int
         Optimiser steps of the whole training; the learning rate falls as a cosine over them.
     seed : int
-        Epoch e draws its dropout from the pair (seed, e), so that a resumed run is the undisturbed one.
+        Epoch e draws its dropout from seed + e, so that a resumed run is the undisturbed one.
     """
 
     def __init__(
@@ -135,7 +135,6 @@ def fit(
     patience: int,
     precision: str,
     accelerator: str,
-    devices: int,
     callbacks: Sequence[L.Callback] = (),
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a network, resuming from the last checkpoint in `checkpoints` where there is one.
@@ -152,7 +151,7 @@ def fit(
         Passes over the training set.
     patience : int
         Rounds without a better validation loss before the training stops.
-    precision, accelerator, devices
+    precision, accelerator
         As Lightning's Trainer takes them.
 
     Returns
@@ -172,7 +171,7 @@ def fit(
     trainer = L.Trainer(
         max_epochs=epochs * train.rounds,
         accelerator=accelerator,
-        devices=devices,
+        devices=1,
         precision=precision,  # type: ignore[arg-type]
         gradient_clip_val=CLIP,
         deterministic=True,

@@ -141,7 +141,7 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     near, far = reach(strip.stars_beyond, edges, min_stars)
     share = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
-    quality = np.where(missing, NOT_OBSERVED, 0) | np.where(share < COMPLETE, PARTLY_OBSERVED, 0)
+    partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
     return {
         "extinction": np.cumsum(density * width, axis=1),
         "extinction_sd": extinction_samples.std(axis=1),
@@ -153,7 +153,7 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
         "distance_max": np.where(missing, np.nan, far),
         "stars": strip.stars,
         "area": strip.area,
-        "quality": (quality | np.where(far < edges[-1], STARS_RUN_OUT, 0)).astype(np.uint8),
+        "quality": np.where(missing, NOT_OBSERVED, partly).astype(np.uint8),
     }
 
 

@@ -11,8 +11,8 @@ POINTS = 4  # along a pixel's side
 def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     """Mean extinction density over the cube's latitudes, seen from the galactic pole.
 
-    Each pixel averages the cells of the cube under a square of points in it, so that neither near (small) nor far
-    (large) cells are lost.
+    Each pixel averages the cells of the cube above and below a square of points in it, so that neither near (small)
+    nor far (large) cells are lost.
 
     Parameters
     ----------
@@ -27,10 +27,9 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
         more of the latitudes are within ``distance_max`` there.
     """
     l_edges, d_edges = edges_of(cube, "l"), edges_of(cube, "distance")
-    weight = xr.ufuncs.cos(xr.ufuncs.deg2rad(cube["b"]))
-    density = cube["extinction_density"].weighted(weight).mean("b").transpose("l", "distance").to_numpy()
-    reached = (cube["distance"] <= cube["distance_max"]).weighted(weight).mean("b")
-    inside = reached.transpose("l", "distance").to_numpy()
+    density = cube["extinction_density"].transpose("b", "l", "distance").to_numpy()
+    reached = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
+    inside = reached.transpose("b", "l", "distance").to_numpy()
 
     # the sector's bounding box, from points along its rim
     rim = np.radians(np.linspace(l_edges[0], l_edges[-1], 721))
@@ -42,23 +41,21 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     x, y = axes
     offset = ((np.arange(POINTS) + 0.5) / POINTS - 0.5) * pixel
     fine_x, fine_y = np.meshgrid((x[:, None] + offset).ravel(), (y[:, None] + offset).ravel())
-    distance = np.hypot(fine_x, fine_y)
+    radius = np.hypot(fine_x, fine_y)
     longitude = l_edges[0] + np.mod(np.degrees(np.arctan2(fine_y, fine_x)) - l_edges[0], 360.0)
     i = np.searchsorted(l_edges, longitude, side="right") - 1
-    k = np.searchsorted(d_edges, distance, side="right") - 1
-    covered = (i < len(l_edges) - 1) & (k < len(d_edges) - 1)
-    at = np.where(covered, i, 0), np.where(covered, k, 0)
-
-    def pixels(values: np.ndarray) -> np.ndarray:
-        blocks = values.reshape(len(y), POINTS, len(x), POINTS)
-        return blocks.transpose(0, 2, 1, 3).reshape(len(y), len(x), -1)
-
-    value = pixels(np.where(covered, density[at], np.nan))
-    known = np.isfinite(value)
-    number = known.sum(axis=2)
-    mean = np.divide(np.where(known, value, 0).sum(axis=2), number, out=np.full(number.shape, np.nan), where=number > 0)
-    within = pixels(np.where(covered, inside[at], 0.0))
-    share = np.divide(np.where(known, within, 0).sum(axis=2), number, out=np.zeros(number.shape), where=number > 0)
+    total, weights, within = np.zeros((3, len(y), len(x)))
+    for j, cosine in enumerate(np.cos(np.radians(cube["b"].to_numpy()))):
+        # above the point in the plane the sightline at latitude b is 1 / cos b as long
+        k = np.searchsorted(d_edges, radius / cosine, side="right") - 1
+        covered = (i < len(l_edges) - 1) & (k < len(d_edges) - 1)
+        at = np.where(covered, i, 0), np.where(covered, k, 0)
+        known = covered & np.isfinite(density[j][at])
+        total += cosine * _pixels(np.where(known, density[j][at], 0.0))
+        weights += cosine * _pixels(known)
+        within += cosine * _pixels(known & inside[j][at])
+    mean = np.divide(total, weights, out=np.full(total.shape, np.nan), where=weights > 0)
+    share = np.divide(within, weights, out=np.zeros(total.shape), where=weights > 0)
     dataset = xr.Dataset(
         {
             "extinction_density": (
@@ -79,3 +76,9 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     )
     dataset.attrs["b_range_degree"] = [float(cube["b_bounds"].min()), float(cube["b_bounds"].max())]
     return dataset
+
+
+def _pixels(values: np.ndarray) -> np.ndarray:
+    """Sums over the points of each pixel."""
+    rows, columns = values.shape[0] // POINTS, values.shape[1] // POINTS
+    return values.reshape(rows, POINTS, columns, POINTS).sum(axis=(1, 3))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from galcarto.errors import UserError
+
 
 def open_cube(path: str | Path) -> xr.Dataset:
     """Open a cube of extinction; values are read when they are used.
@@ -35,10 +37,13 @@ def open_cube(path: str | Path) -> xr.Dataset:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: not found; expected a cube.nc: 'snakemake --cores all' makes one")
-    cube = xr.open_dataset(path, engine="netcdf4")
+    try:
+        cube = xr.open_dataset(path, engine="netcdf4")
+    except OSError as error:
+        raise UserError(f"{path}: not a netCDF file ({error}); expected a cube of extinction by Galcarto") from None
     expected = {"extinction", "extinction_density", "distance_max", "quality"}
     missing = expected - set(cube.variables)
     if missing:
         cube.close()
-        raise ValueError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
+        raise UserError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
     return cube

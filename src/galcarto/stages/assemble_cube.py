@@ -16,7 +16,9 @@ from galcarto.maps import cube
 from galcarto.settings import Settings, read_sections
 from galcarto.surveys import SURVEYS
 
-SECTIONS = [name for name in Settings.model_fields if name not in ("region", "seed", "compare", "faceon")]
+SECTIONS = [
+    name for name in Settings.model_fields if name not in ("region", "seed", "training_job", "compare", "faceon")
+]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

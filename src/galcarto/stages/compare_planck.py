@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
     used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
     metrics = planck.straight_line(ours.to_numpy()[used], theirs[used])
+    if metrics["n"] < 3:
+        logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
     left_out = int((np.isfinite(ours.to_numpy()) & (theirs >= chosen.ceiling)).sum())
     if left_out:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
@@ -60,4 +62,5 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset.to_netcdf(args.comparison)
     with open(args.metrics, "w") as handle:
-        json.dump({"planck": {args.name: metrics | {"left_out": left_out}}}, handle, indent=2)
+        known = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+        json.dump({"planck": {args.name: known | {"left_out": left_out}}}, handle, indent=2)

@@ -31,13 +31,18 @@ def run(args: argparse.Namespace) -> None:
     """Write the cleaned star list and the observed area."""
     sky, tile, survey = read_sections(args.settings, "sky", "tile", "survey")
     tiles = sky.grid(tile.size)
-    parts, cell = [], 0.0
+    everything, cell, repeated = pd.DataFrame(), 0.0, 0
     for file in sky.files:
-        parts.append(catalogue.read(file.path, file.columns, list(survey.limits), file.frame))
-        logging.info("%s: %d rows", file.path, len(parts[-1]))
+        part = catalogue.read(file.path, file.columns, list(survey.limits), file.frame)
+        logging.info("%s: %d rows", file.path, len(part))
+        if len(everything):
+            again = catalogue.repeats(part, everything)
+            logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
+            part, repeated = part[~again], repeated + int(again.sum())
+        everything = pd.concat([everything, part], ignore_index=True)
         cell = max(cell, file.footprint_cell)
-    everything = pd.concat(parts, ignore_index=True)
     stars, dropped = catalogue.clean(everything, tiles, survey.limits, survey.bright)
+    dropped["in an earlier catalogue"] = repeated
     if stars.empty:
         raise catalogue.CatalogueError(
             f"sky.files: found {len(everything)} rows and none that can be used ({dropped}); "
@@ -52,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     dataset["area"] = ("l", "b"), fraction * tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
     inputs = [file.path for file in sky.files]
     dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, inputs)
-    dataset.attrs["rows_read"] = len(everything)
+    dataset.attrs["rows_read"] = len(everything) + repeated
     dataset.attrs["rows_kept"] = len(stars)
     dataset.attrs["rows_dropped"] = json.dumps(dropped)
     dataset.to_netcdf(args.footprint)

@@ -2,7 +2,7 @@
 
 Example:
   galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml \\
-      sky tile distance galaxy dust survey)" \\
+      sky synthetic tile distance galaxy dust survey)" \\
       --seed 1 --stars stars.parquet --footprint footprint.nc --truth truth.nc --planck planck.fits
 """
 
@@ -19,8 +19,8 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto import provenance
-from galcarto.compare.planck import smooth_patch
-from galcarto.dust.synthetic import SyntheticDust
+from galcarto.dust.synthetic import SyntheticDust, through_beam
+from galcarto.galaxy.synthesis import EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.model import band_coefficients, star_model
 from galcarto.seeds import generator
@@ -33,7 +33,9 @@ BORDER = 2.0  # pixels around the window in the Planck-like map
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, survey")
+    parser.add_argument(
+        "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, survey"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stars", required=True, help="Parquet file to write: observed stars")
     parser.add_argument("--footprint", required=True, help="netCDF file to write: area of each tile")
@@ -43,10 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the observed stars, the area, the truth and the reference map."""
-    sky, tile, distance, galaxy, law, survey = read_sections(
-        args.settings, "sky", "tile", "distance", "galaxy", "dust", "survey"
+    sky, synthetic, tile, distance, galaxy, law, survey = read_sections(
+        args.settings, "sky", "synthetic", "tile", "distance", "galaxy", "dust", "survey"
     )
-    tiles, instrument, synthetic = sky.grid(tile.size), SURVEYS[survey.name], sky.synthetic
+    tiles, instrument = sky.grid(tile.size), SURVEYS[survey.name]
     coefficients = band_coefficients(survey, law)
     rng = generator(args.seed, "observe_synthetic", "dust")
     dust = SyntheticDust.draw(
@@ -80,7 +82,10 @@ def run(args: argparse.Namespace) -> None:
         extinction = dust.extinction(pixel_l, pixel_b, full)
         truth[i, j] = extinction.mean(axis=0)[: len(edges) - 1]
         rng = generator(args.seed, "observe_synthetic", f"{l:.4f}", f"{b:.4f}")
-        stars = model.draw(l, b, tiles.area()[i, j], rng)
+        try:
+            stars = model.draw(l, b, tiles.area()[i, j], rng)
+        except EmptySightlineError:
+            continue  # a small tile may hold no star; that is an observation too
         observed = _observe(
             stars, pixel_l, pixel_b, tile.size / per_side, extinction, full, coefficients, instrument, survey, rng
         )
@@ -88,8 +93,9 @@ def run(args: argparse.Namespace) -> None:
         writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
         writer.write_table(table)
         number += len(observed)
-    if writer:
-        writer.close()
+    if writer is None:
+        raise EmptySightlineError(f"found no star in {truth[..., 0].size} tiles; expected some within survey.limits")
+    writer.close()
     logging.info("%d observed stars in %d tiles", number, truth[..., 0].size)
 
     footprint = xr.Dataset(coords=tile_coordinates(tiles), attrs=attributes)
@@ -106,7 +112,7 @@ def run(args: argparse.Namespace) -> None:
         },
     )
     dataset.to_netcdf(args.truth, encoding={"extinction": {"zlib": True}})
-    _write_planck(args.planck, dust, sky, law.r_v, args.seed)
+    _write_planck(args.planck, dust, sky, synthetic, law.r_v, args.seed)
 
 
 def _observe(stars, pixel_l, pixel_b, size, extinction, edges, coefficients, instrument, survey, rng) -> pd.DataFrame:
@@ -126,9 +132,9 @@ def _observe(stars, pixel_l, pixel_b, size, extinction, edges, coefficients, ins
     return frame[seen]
 
 
-def _write_planck(path, dust: SyntheticDust, sky, r_v: float, seed: int) -> None:
+def _write_planck(path, dust: SyntheticDust, sky, synthetic, r_v: float, seed: int) -> None:
     """The whole line of sight as E(B-V), through a beam and with noise; a partial-sky HEALPix file."""
-    nside, synthetic = sky.synthetic.planck_nside, sky.synthetic
+    nside = synthetic.planck_nside
     l, b = hp.pix2ang(nside, np.arange(hp.nside2npix(nside)), lonlat=True)
     border = BORDER * np.degrees(hp.nside2resol(nside))
     along = border / np.cos(np.radians(max(map(abs, sky.b))))
@@ -137,7 +143,7 @@ def _write_planck(path, dust: SyntheticDust, sky, r_v: float, seed: int) -> None
     pixels = np.flatnonzero(near)
     total = dust.extinction(l[pixels], b[pixels], np.array([0.0, EDGE]))[:, 0]
     rng = generator(seed, "observe_synthetic", "planck")
-    seen = smooth_patch(nside, pixels, total, synthetic.planck_beam)
+    seen = through_beam(nside, pixels, total, synthetic.planck_beam)
     seen += synthetic.planck_noise * rng.standard_normal(len(pixels))
     sphere = np.full(hp.nside2npix(nside), hp.UNSEEN)
     sphere[pixels] = seen / r_v

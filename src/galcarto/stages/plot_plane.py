@@ -1,4 +1,4 @@
-"""Draw the total extinction in the plane of the sky beside a map of dust emission.
+"""Draw the extinction in the plane of the sky beside a map of dust emission.
 
 Example:
   galcarto plot_plane --comparison results/demo/comparisons/planck_synthetic.nc \\

@@ -41,11 +41,17 @@ def run(args: argparse.Namespace) -> None:
     model = forward_model(survey, cmd, dust, distance.edges())
     table = pq.read_table(args.stars)
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
-    columns = {band: table[band].to_numpy() for band in model.bands}
-    stars = model.pack(table["distance"].to_numpy(), columns, float(metadata["area_deg2"]))
     rng = generator(args.seed, "render_cmds", args.split, Path(args.stars).stem)
+    distance_all, area_all = table["distance"].to_numpy(), float(metadata["area_deg2"])
+    columns = {band: table[band].to_numpy() for band in model.bands}
+    # the sky's stars are not those of its reference: neither are those of an image
+    first_half = generator(args.seed, "render_cmds", Path(args.stars).stem).random(len(distance_all)) < 0.5
+    stars, others = (
+        model.pack(distance_all[half], {band: values[half] for band, values in columns.items()}, area_all / 2)
+        for half in (first_half, ~first_half)
+    )
     full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
-    reference, detectable = model.reference(stars, rng), model.detectable(stars)
+    reference, detectable = model.reference(others, rng), model.detectable(others)
 
     def blocks():
         with netCDF4.Dataset(args.profiles) as file:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from galcarto import provenance
+from galcarto.errors import UserError
 from galcarto.model import forward_model
 from galcarto.settings import read_sections
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     tiles = sky.grid(tile.size)
     references = xr.concat([xr.load_dataset(path) for path in args.references], dim="tile", combine_attrs="drop")
     if len(references["l"]) != tiles.area().size:
-        raise ValueError(
+        raise UserError(
             f"--references: found {len(references['l'])} tiles; expected {tiles.area().size} from sky and tile"
         )
     counts = np.zeros((tiles.area().size, cmd.pixels, cmd.pixels), np.uint16)

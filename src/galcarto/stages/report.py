@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from galcarto.errors import UserError
 from galcarto.maps.reader import open_cube
 
 
@@ -60,7 +61,7 @@ CAPTIONS = {
     "planck": Caption(
         "The plane of the sky",
         "Two maps of extinction side by side and a scatter plot of one against the other.",
-        "Extinction to the outer edge of the map beside that of the whole sightline from dust emission, on one "
+        "Extinction as far as stars reach beside that of the whole sightline from dust emission, on one "
         "colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind the map, so "
         "points below the 1:1 line are expected.",
     ),
@@ -103,7 +104,7 @@ def _caption(path: Path) -> Caption:
     for stem in (path.stem, path.stem.partition("_")[0]):
         if stem in CAPTIONS:
             return CAPTIONS[stem]
-    raise ValueError(
+    raise UserError(
         f"--figures: found {path.name}; expected a name that begins with one of {', '.join(CAPTIONS)}; "
         "rename it, or add a caption in galcarto/stages/report.py"
     )

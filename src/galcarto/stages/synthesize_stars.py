@@ -32,7 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the star list; the metadata holds its area in deg2."""
     galaxy, survey = read_sections(args.settings, "galaxy", "survey")
     model = star_model(galaxy, survey)
-    area = galaxy.stars / max(model.density(args.l, args.b), 1e-6)
+    # one list for the images and one for their reference, which on a real sky are independent too
+    area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)
     attributes = provenance.attributes("synthesize_stars", json.loads(args.settings), args.seed, [])

@@ -75,7 +75,6 @@ def run(args: argparse.Namespace) -> None:
         patience=training.patience,
         precision=training.precision,
         accelerator=training.accelerator,
-        devices=training.devices,
     )
     counts, reference, truth = _some(valid, CALIBRATION, generator(args.seed, "train_network", "calibration"))
     trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1))

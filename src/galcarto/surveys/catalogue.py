@@ -4,16 +4,20 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pandas as pd
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from galcarto.errors import UserError
 from galcarto.sky import Tiles, to_galactic
 
+SAME = 0.5 * u.arcsec
 SENTINEL = 90.0  # mag; archives write 99.999 or -999 where nothing was measured
 
 
-class CatalogueError(ValueError):
+class CatalogueError(UserError):
     """A catalogue that cannot be used."""
 
 
@@ -68,7 +72,15 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
             f"{path}: no column {', '.join(missing)}; found {', '.join(names)}; "
             f"expected {', '.join(wanted.values())} (sky.files.columns)"
         )
-    values = {ours: _floats(table[theirs]) for ours, theirs in wanted.items()}
+    values = {}
+    for ours, theirs in wanted.items():
+        try:
+            values[ours] = _floats(table[theirs])
+        except (TypeError, ValueError) as error:
+            raise CatalogueError(f"{path}: column {theirs}: expected numbers ({error})") from None
+        unit = getattr(table[theirs], "unit", None)
+        if unit is not None and ours in ("longitude", "latitude"):
+            values[ours] = values[ours] * u.Unit(unit).to(u.deg)
     longitude, latitude = values.pop("longitude"), values.pop("latitude")
     known = np.isfinite(longitude) & np.isfinite(latitude) & (np.abs(latitude) <= 90)
     l, b = np.full(len(longitude), np.nan), np.full(len(longitude), np.nan)
@@ -81,6 +93,29 @@ def _floats(column) -> np.ndarray:
     if np.ma.isMaskedArray(column):
         return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
     return np.asarray(column, dtype=float)
+
+
+def repeats(stars: pd.DataFrame, earlier: pd.DataFrame) -> np.ndarray:
+    """Which stars an earlier catalogue has already, where two overlap.
+
+    Parameters
+    ----------
+    stars, earlier : DataFrame
+        From `read`.
+
+    Returns
+    -------
+    ndarray of bool, shape (star,)
+        Within 0.5 arcsec of one of the earlier stars: less than any survey of ours resolves.
+    """
+    found = np.zeros(len(stars), bool)
+    placed = np.isfinite(stars["l"].to_numpy())
+    known = earlier[np.isfinite(earlier["l"])]
+    if placed.any() and len(known):
+        here = SkyCoord(stars["l"][placed].to_numpy() * u.deg, stars["b"][placed].to_numpy() * u.deg, frame="galactic")
+        there = SkyCoord(known["l"].to_numpy() * u.deg, known["b"].to_numpy() * u.deg, frame="galactic")
+        found[placed] = here.match_to_catalog_sky(there)[1] < SAME
+    return found
 
 
 def clean(
