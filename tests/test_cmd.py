@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from galcarto.cmd.files import BLOCK, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, stars_beyond
+from galcarto.errors import UserError
 
 EDGES = np.linspace(0.0, 10.0, 21)
 PROFILES = {
@@ -295,3 +296,9 @@ def test_examples_can_be_read_back(tmp_path, make_model, rng):
             "distance": "kiloparsec",
         }
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_more_bands_than_the_kernel_has_bits_for_are_refused(make_model):
+    model = make_model()
+    with pytest.raises(UserError, match="at most 3 bands"):
+        replace(model, limits={band: 15.0 for band in ("J", "H", "Ks", "G")})

@@ -151,7 +151,7 @@ class Galaxy(Section):
     """The mock Galaxy."""
 
     model: Literal["robin2003"] = "robin2003"
-    stars: int = Field(150_000, ge=1000, description="bare stars in a sightline's list")
+    stars: int = Field(300_000, ge=1000, description="bare stars in a sightline's list")
 
 
 class Dust(Section):

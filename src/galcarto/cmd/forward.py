@@ -62,6 +62,12 @@ class ForwardModel:
     pixels: int
     edges: np.ndarray
 
+    def __post_init__(self) -> None:
+        if len(self.limits) > kernel.MAX_BANDS:
+            raise UserError(
+                f"survey.limits: found {', '.join(self.limits)}; at most {kernel.MAX_BANDS} bands make a diagram"
+            )
+
     @property
     def bands(self) -> list[str]:
         """The bands a star needs, in the kernel's order."""

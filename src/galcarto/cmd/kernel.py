@@ -9,6 +9,7 @@ _LEVELS = (np.arange(65536) + 0.5) / 65536
 # and unit mean.
 NORMALS = (ndtri(_LEVELS) / ndtri(_LEVELS).std()).astype(np.float32)
 GAPS = (np.log1p(-_LEVELS) / np.log1p(-_LEVELS).mean()).astype(np.float32)
+MAX_BANDS = 3  # their errors share one draw of 64 bits with the gap
 # A star this much fainter than a limit is not tried: it would need an error of more than 3.5 sigma.
 HOPELESS = np.float32(1.0)
 
@@ -58,7 +59,7 @@ def render(
         Mean gap: the list's solid angle over the image's.
     seeds : ndarray of uint64, shape (profile,)
     coefficients, limits : ndarray of float32, shape (band,)
-        A_band / A_V, and faint limits in mag. At most three bands.
+        A_band / A_V, and faint limits in mag; at most MAX_BANDS.
     bright : float32, mag
     errors, completeness : ndarray of float32, shape (band, table)
         Against true magnitude, from `table_start` in steps of `table_step`.

@@ -44,11 +44,12 @@ def run(args: argparse.Namespace) -> None:
     rng = generator(args.seed, "render_cmds", args.split, Path(args.stars).stem)
     distance_all, area_all = table["distance"].to_numpy(), float(metadata["area_deg2"])
     columns = {band: table[band].to_numpy() for band in model.bands}
-    # the sky's stars are not those of its reference: neither are those of an image
+    # The sky's stars are not those of its reference: neither are those of an image. Validation changes the
+    # two lists round, so that it stops and calibrates the training on lists that were not learnt by heart.
     first_half = generator(args.seed, "render_cmds", Path(args.stars).stem).random(len(distance_all)) < 0.5
     stars, others = (
         model.pack(distance_all[half], {band: values[half] for band, values in columns.items()}, area_all / 2)
-        for half in (first_half, ~first_half)
+        for half in ((~first_half, first_half) if args.split == "valid" else (first_half, ~first_half))
     )
     full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
     reference, detectable = model.reference(others, rng), model.detectable(others)

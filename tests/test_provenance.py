@@ -1,0 +1,80 @@
+"""Provenance, digests of code, and random streams."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from galcarto import provenance
+from galcarto.seeds import generator
+
+
+def test_inputs_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None:
+    paths = []
+    for folder in ("train", "valid"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "l284.nc")
+        paths[-1].write_text(folder)
+    found = json.loads(provenance.attributes("rule", {}, 1, paths)["galcarto_inputs_sha256"])
+    assert set(found) == {"train/l284.nc", "valid/l284.nc"}
+    assert found["train/l284.nc"] != found["valid/l284.nc"]
+
+
+def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "a.nc").write_text("x")
+    text = json.dumps(provenance.attributes("rule", {"dust": {"law": "G23"}}, 1, [tmp_path / "a.nc"]))
+    assert str(tmp_path) not in text
+    assert "G23" in text
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package in small: a stage that imports a room, which imports the ground floor."""
+    for folder in ("stages", "cmd", "maps"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").write_text("")
+    (tmp_path / "__init__.py").write_text("def f():\n    from galcarto.maps.reader import open_cube\n")
+    (tmp_path / "units.py").write_text("")
+    (tmp_path / "seeds.py").write_text("")
+    (tmp_path / "maps/reader.py").write_text("")
+    (tmp_path / "cmd/kernel.py").write_text("from galcarto import units\n")
+    (tmp_path / "stages/render.py").write_text("import numpy\n\ndef run():\n    from galcarto.cmd import kernel\n")
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    provenance.code_digest.cache_clear()
+    yield tmp_path
+    provenance.code_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("module", "changes"),
+    [
+        ("stages/render.py", True),
+        ("cmd/kernel.py", True),
+        ("cmd/__init__.py", True),
+        ("units.py", True),
+        ("seeds.py", False),
+        ("maps/reader.py", False),
+    ],
+)
+def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, changes: bool) -> None:
+    before = provenance.code_digest("render")
+    provenance.code_digest.cache_clear()
+    assert provenance.code_digest("render") == before
+    (package / module).write_text((package / module).read_text() + "\n# edited\n")
+    provenance.code_digest.cache_clear()
+    assert (provenance.code_digest("render") != before) == changes
+
+
+def test_a_template_counts_as_part_of_its_stage(package: Path) -> None:
+    before = provenance.code_digest("render")
+    (package / "stages/render.html.j2").write_text("<p>")
+    provenance.code_digest.cache_clear()
+    assert provenance.code_digest("render") != before
+
+
+def test_streams_are_reproducible_and_independent() -> None:
+    one = generator(1, "render", "train").random(1000)
+    np.testing.assert_array_equal(one, generator(1, "render", "train").random(1000))
+    for other in (generator(2, "render", "train"), generator(1, "render", "valid"), generator(1, "train", "render")):
+        assert abs(np.corrcoef(one, other.random(1000))[0, 1]) < 0.15
