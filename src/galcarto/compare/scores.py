@@ -44,8 +44,9 @@ def score(samples: np.ndarray, truth: np.ndarray, valid: np.ndarray, distance: n
 
     error = mean - truth
     relative = np.where(valid, relative_error(mean, truth), np.nan)
-    below = (samples < truth[:, None]).sum(axis=1) + 0.5 * (samples == truth[:, None]).sum(axis=1)
-    rank = (below + 0.5) / (samples.shape[1] + 1)
+    # randomised within its step of 1 / (samples + 1), so that every bin of the histogram is as wide
+    step = np.random.default_rng(0).random(truth.shape)
+    rank = ((samples < truth[:, None]).sum(axis=1) + step) / (samples.shape[1] + 1)
     pit, edges = np.histogram(rank[valid], bins=PIT_BINS, range=(0, 1), density=True)
     by = {
         "median_relative_error": [np.nanmedian(c) if k else np.nan for c, k in zip(relative.T, known, strict=True)],
