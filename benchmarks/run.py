@@ -13,7 +13,8 @@ import numba
 import numpy as np
 import torch
 
-from galcarto.cmd.forward import ForwardModel, Stars
+from galcarto.cmd.forward import TABLE_SIZE, TABLE_START, TABLE_STEP, ForwardModel, Stars
+from galcarto.cmd.kernel import HOPELESS
 from galcarto.dust import law, profiles
 from galcarto.galaxy.besancon import ROBIN2003
 from galcarto.galaxy.synthesis import StarModel
@@ -47,25 +48,33 @@ def line(name: str, value: float, unit: str, note: str = "") -> None:
 def numpy_images(
     model: ForwardModel, stars: Stars, extinction: np.ndarray, area: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The peer: the kernel's work with np.interp and np.histogram2d, one image after the other."""
-    magnitude_edges, colour_edges = model.axis_edges()
+    """The peer: the kernel's work with np.interp and np.histogram2d, one image after the other.
+
+    It is given what the kernel has: single precision, tabulated errors and completeness, and hopeless stars
+    left out before they are measured.
+    """
     nodes = np.arange(len(model.edges))
+    table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
+    errors = {band: model.survey.bands[band].error(table).astype("f4") for band in model.bands}
+    shares = {band: model.survey.bands[band].completeness(table).astype("f4") for band in model.bands}
     images = []
     for profile in extinction:
         chosen = stars.packed[rng.integers(len(stars.packed), size=rng.poisson(len(stars.packed) * area / stars.area))]
-        a_v = np.interp(chosen[:, 0], nodes, np.append(0.0, profile))
-        seen = np.ones(len(chosen), bool)
+        a_v = np.interp(chosen[:, 0], nodes, np.append(0.0, profile)).astype("f4")
+        true = {
+            band: chosen[:, 1 + i] + np.float32(model.coefficients[band]) * a_v for i, band in enumerate(model.bands)
+        }
+        hopeful = np.all([true[band] < model.limits[band] + HOPELESS for band in model.bands], axis=0)
+        seen = np.ones(int(hopeful.sum()), bool)
         measured = {}
-        for i, band in enumerate(model.bands):
-            true = chosen[:, 1 + i] + model.coefficients[band] * a_v
-            instrument = model.survey.bands[band]
-            seen &= rng.random(len(true)) < instrument.completeness(true)
-            measured[band] = true + instrument.error(true) * rng.standard_normal(len(true))
+        for band in model.bands:
+            kept = true[band][hopeful]
+            at = ((kept - TABLE_START) / TABLE_STEP).astype(np.int32)
+            seen &= rng.random(len(kept), dtype=np.float32) < shares[band][at]
+            measured[band] = kept + errors[band][at] * rng.standard_normal(len(kept), dtype=np.float32)
             seen &= (measured[band] < model.limits[band]) & (measured[band] >= model.bright)
         colour = measured[model.colour_bands[0]] - measured[model.colour_bands[1]]
-        image, *_ = np.histogram2d(
-            measured[model.magnitude_band][seen], colour[seen], bins=(magnitude_edges, colour_edges)
-        )
+        image, *_ = np.histogram2d(measured[model.magnitude_band][seen], colour[seen], bins=model.axis_edges())
         images.append(image)
     return np.stack(images)
 

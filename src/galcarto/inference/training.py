@@ -84,7 +84,7 @@ class Learner(L.LightningModule):
 
     def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
         """Log the validation loss, weighted by examples."""
-        self.log("valid_loss", self._loss(batch), batch_size=len(batch[0]), prog_bar=True, sync_dist=True)
+        self.log("valid_loss", self._loss(batch), batch_size=len(batch[0]), prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
