@@ -3,13 +3,16 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from galcarto.errors import UserError
+from galcarto.galaxy.components import table_digest
 from galcarto.provenance import code_digest
-from galcarto.settings import SettingsError, read_settings
+from galcarto.settings import read_settings
 from galcarto.sky import sightline_position
 
 try:
     SETTINGS = read_settings(config)
-except SettingsError as error:
+    GALAXY_TABLE = table_digest(SETTINGS.galaxy.model)
+except UserError as error:
     raise WorkflowError(f"The settings cannot be used.\n{error}") from None
 validate(config, "../config/schema.json", set_default=False)
 

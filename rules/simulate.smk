@@ -18,6 +18,7 @@ rule synthesize_stars:
     params:
         code=code_digest("synthesize_stars"),
         settings=SETTINGS.section_json("galaxy", "survey"),
+        table=GALAXY_TABLE,
         seed=SEED,
         l=lambda wildcards: sightline_position(wildcards.sightline)[0],
         b=lambda wildcards: sightline_position(wildcards.sightline)[1],
@@ -67,7 +68,8 @@ rule render_cmds:
         runtime=120,
     params:
         code=code_digest("render_cmds"),
-        settings=SETTINGS.section_json("survey", "cmd", "dust", "distance", "tile"),
+        settings=SETTINGS.section_json("galaxy", "survey", "cmd", "dust", "distance", "tile"),
+        table=GALAXY_TABLE,
         seed=SEED,
         number=lambda wildcards: per_sightline(wildcards.split),
         first=lambda wildcards: per_sightline(wildcards.split)

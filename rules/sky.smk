@@ -26,6 +26,7 @@ if SYNTHETIC:
         params:
             code=code_digest("observe_synthetic"),
             settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "survey"),
+            table=GALAXY_TABLE,
             seed=SEED,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto observe_synthetic --settings {params.settings:q} "
@@ -73,10 +74,10 @@ rule render_references:
     params:
         code=code_digest("render_references"),
         settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"),
-        seed=SEED,
+        table=GALAXY_TABLE,
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
-        "--seed {params.seed} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
+        "--strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
 
 
 rule render_sky:

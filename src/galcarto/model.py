@@ -5,13 +5,13 @@ import numpy as np
 from galcarto import settings
 from galcarto.cmd.forward import ForwardModel
 from galcarto.dust.law import coefficients
-from galcarto.galaxy.besancon import MODELS
+from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys import SURVEYS
 from galcarto.surveys.survey import Survey
 
 # Errors bring stars over a limit from this far below it, mag.
-MARGIN = 0.5
+MARGIN = 0.75
 
 
 def instrument(survey: settings.Survey) -> Survey:
@@ -33,8 +33,9 @@ def instrument(survey: settings.Survey) -> Survey:
 
 def star_model(galaxy: settings.Galaxy, survey: settings.Survey) -> StarModel:
     """The mock Galaxy down to what the survey may see."""
-    limits = {band: survey.limits[band] + MARGIN for band in instrument(survey).bands if band in survey.limits}
-    return StarModel(MODELS[galaxy.model], [limits])
+    bands = instrument(survey).bands
+    limits = {band: survey.limits[band] + MARGIN for band in bands if band in survey.limits}
+    return StarModel(load(galaxy.model), [limits], bands=tuple(bands), binaries=galaxy.binaries)
 
 
 def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:

@@ -45,7 +45,7 @@ def git_commit() -> str:
         return "unknown"
 
 
-def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str | Path]) -> dict[str, Any]:
+def attributes(rule: str, settings: dict[str, Any], seed: int | None, inputs: list[str | Path]) -> dict[str, Any]:
     """Global attributes that let a reader rebuild a file. No date, host or path goes in.
 
     Parameters
@@ -54,8 +54,8 @@ def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str 
         Name of the rule that writes the file.
     settings : dict
         The settings the rule was given.
-    seed : int
-        The region's seed.
+    seed : int or None
+        The region's seed; none where nothing is random.
     inputs : list of path
         Files the rule read; their names, with the folder, and sha256 are stored.
 
@@ -70,7 +70,7 @@ def attributes(rule: str, settings: dict[str, Any], seed: int, inputs: list[str 
         "galcarto_rule": rule,
         "galcarto_config": text,
         "galcarto_config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "galcarto_seed": seed,
+        **({} if seed is None else {"galcarto_seed": seed}),
         "galcarto_software": json.dumps({name: metadata.version(name) for name in LIBRARIES}),
         "galcarto_inputs_sha256": json.dumps({"/".join(Path(p).parts[-2:]): file_sha256(p) for p in inputs}),
     }

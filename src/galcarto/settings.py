@@ -150,7 +150,8 @@ class Distance(Section):
 class Galaxy(Section):
     """The mock Galaxy."""
 
-    model: Literal["robin2003"] = "robin2003"
+    model: str = Field("robin2003", description="a table of the package, or the path of a .yaml file")
+    binaries: bool = Field(True, description="unresolved binaries")
     stars: int = Field(300_000, ge=1000, description="bare stars in a sightline's list")
 
 

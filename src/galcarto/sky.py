@@ -6,6 +6,8 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 131), the fit of the arms we draw
+
 
 @dataclass(frozen=True)
 class Tiles:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from galcarto.cmd import kernel
+from galcarto.cmd.integration import Diagram
 from galcarto.errors import UserError
 from galcarto.surveys.survey import Survey
 
 TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
-REFERENCE_DRAWS = 16  # realisations of the bare stars whose mean is the reference diagram
 # A_V at which the number of detectable stars is tabulated, mag
 EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
 
@@ -146,43 +146,25 @@ class ForwardModel:
         )
         return out
 
-    def reference(self, stars: Stars, rng: np.random.Generator) -> np.ndarray:
-        """The bare diagram, without dust but with errors and limits, as stars per deg2 and pixel.
-
-        Returns
-        -------
-        ndarray of float32, shape (magnitude, colour)
-        """
-        bare = np.zeros((REFERENCE_DRAWS, len(self.edges) - 1))
-        images = self._images(stars, bare, np.ones(REFERENCE_DRAWS), rng)
-        return (images.sum(axis=0) / (REFERENCE_DRAWS * stars.area)).astype(np.float32)
-
-    def detectable(self, stars: Stars) -> np.ndarray:
-        """Expected detected stars per deg2 in each distance bin, behind a given A_V.
-
-        Returns
-        -------
-        ndarray of float32, shape (distance, grid)
-            Within the limits and the diagram, errors left aside. Columns at the A_V of `EXTINCTION_GRID`;
-            stars beyond the last edge count in the last bin.
-        """
-        last = len(self.edges) - 2
-        bins = np.minimum(stars.packed[:, 0].astype(int), last)
-        result = np.empty((last + 1, len(EXTINCTION_GRID)), np.float32)
-        for column, a_v in enumerate(EXTINCTION_GRID):
-            behind = {band: stars.packed[:, 1 + i] + self.coefficients[band] * a_v for i, band in enumerate(self.bands)}
-            weight = self._in_diagram(behind).astype(float)
-            for band, magnitude in behind.items():
-                weight *= self.survey.bands[band].completeness(magnitude)
-                weight *= (magnitude < self.limits[band]) & (magnitude >= self.bright)
-            result[:, column] = np.bincount(bins, weight, last + 1) / stars.area
-        return result
-
-    def _in_diagram(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
-        magnitude = magnitudes[self.magnitude_band]
-        colour = magnitudes[self.colour_bands[0]] - magnitudes[self.colour_bands[1]]
-        (m_low, m_high), (c_low, c_high) = self.magnitude_range, self.colour_range
-        return (magnitude >= m_low) & (magnitude < m_high) & (colour >= c_low) & (colour < c_high)
+    def diagram(self) -> Diagram:
+        """The survey and the diagram as the integrals need them."""
+        names = tuple(dict.fromkeys([self.magnitude_band, *self.colour_bands, *self.bands]))
+        table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
+        bands = [self.survey.bands[name] for name in names]
+        magnitude_edges, colour_edges = self.axis_edges()
+        return Diagram(
+            bands=names,
+            colour=(names.index(self.colour_bands[0]), names.index(self.colour_bands[1])),
+            limits=np.array([self.limits[name] for name in names]),
+            coefficients=np.array([self.coefficients[name] for name in names]),
+            bright=self.bright,
+            table_start=TABLE_START,
+            table_step=TABLE_STEP,
+            errors=np.stack([band.error(table) for band in bands]),
+            completeness=np.stack([band.completeness(table) for band in bands]),
+            magnitude_edges=magnitude_edges,
+            colour_edges=colour_edges,
+        )
 
     def image(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
         """The diagram of an observed catalogue whose rows pass the limits.

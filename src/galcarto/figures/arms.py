@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SUN_RADIUS = 8.15  # kpc, of the same fit: the arms are measured from the Sun, so it goes with them
+from galcarto.sky import SUN_RADIUS
 
 
 class Arm(NamedTuple):

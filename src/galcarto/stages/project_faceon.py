@@ -9,10 +9,10 @@ import argparse
 import json
 
 from galcarto import provenance
-from galcarto.galaxy.besancon import SUN_RADIUS
 from galcarto.maps.faceon import project
 from galcarto.maps.reader import open_cube
 from galcarto.settings import read_sections
+from galcarto.sky import SUN_RADIUS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """Render the colour-magnitude images of one split and sightline.
 
 Example:
-  galcarto render_cmds --settings "$(galcarto settings config/config.yaml survey cmd dust distance tile)" \\
+  galcarto render_cmds --settings "$(galcarto settings config/config.yaml \\
+      galaxy survey cmd dust distance tile)" \\
       --seed 1 --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
 """
 
@@ -16,7 +17,9 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.files import BLOCK, write_examples
-from galcarto.model import forward_model
+from galcarto.cmd.forward import EXTINCTION_GRID
+from galcarto.cmd.integration import Integrator
+from galcarto.model import forward_model, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
@@ -25,7 +28,9 @@ CHUNK = 4 * BLOCK  # examples rendered at once
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections survey, cmd, dust, distance, tile")
+    parser.add_argument(
+        "--settings", required=True, help="JSON of the sections galaxy, survey, cmd, dust, distance, tile"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
@@ -37,22 +42,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write counts and profiles of the examples, the bare reference and the table of detectable stars."""
-    survey, cmd, dust, distance, tile = read_sections(args.settings, "survey", "cmd", "dust", "distance", "tile")
+    galaxy, survey, cmd, dust, distance, tile = read_sections(
+        args.settings, "galaxy", "survey", "cmd", "dust", "distance", "tile"
+    )
     model = forward_model(survey, cmd, dust, distance.edges())
     table = pq.read_table(args.stars)
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     rng = generator(args.seed, "render_cmds", args.split, Path(args.stars).stem)
     distance_all, area_all = table["distance"].to_numpy(), float(metadata["area_deg2"])
     columns = {band: table[band].to_numpy() for band in model.bands}
-    # The sky's stars are not those of its reference: neither are those of an image. Validation changes the
-    # two lists round, so that it stops and calibrates the training on lists that were not learnt by heart.
-    first_half = generator(args.seed, "render_cmds", Path(args.stars).stem).random(len(distance_all)) < 0.5
-    stars, others = (
-        model.pack(distance_all[half], {band: values[half] for band, values in columns.items()}, area_all / 2)
-        for half in ((~first_half, first_half) if args.split == "valid" else (first_half, ~first_half))
-    )
+    # Validation takes the other half of the list: it stops and calibrates the training on stars that were not learnt
+    # by heart.
+    half = generator(args.seed, "render_cmds", Path(args.stars).stem).random(len(distance_all)) < 0.5
+    half = ~half if args.split == "valid" else half
+    stars = model.pack(distance_all[half], {band: values[half] for band, values in columns.items()}, area_all / 2)
+    integrator = Integrator(star_model(galaxy, survey), model.diagram(), model.edges)
+    direction = float(metadata["l_deg"]), float(metadata["b_deg"])
+    reference = integrator.image(*direction).astype(np.float32)
+    detectable = integrator.detectable(*direction, EXTINCTION_GRID).astype(np.float32)
     full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
-    reference, detectable = model.reference(others, rng), model.detectable(others)
 
     def blocks():
         with netCDF4.Dataset(args.profiles) as file:

@@ -1,8 +1,8 @@
-"""Render the bare reference diagram of every tile of a strip, from mock stars of its own direction.
+"""Integrate the bare reference diagram of every tile of a strip, in its own direction.
 
 Example:
   galcarto render_references --settings "$(galcarto settings config/config.yaml \\
-      sky tile distance galaxy dust survey cmd)" --seed 1 --strip 0000 --output 0000.nc
+      sky tile distance galaxy dust survey cmd)" --strip 0000 --output 0000.nc
 """
 
 import argparse
@@ -14,15 +14,14 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.forward import EXTINCTION_GRID
+from galcarto.cmd.integration import Integrator
 from galcarto.model import forward_model, star_model
-from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, survey, cmd")
-    parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
     parser.add_argument("--output", required=True, help="netCDF file to write")
 
@@ -33,18 +32,14 @@ def run(args: argparse.Namespace) -> None:
         args.settings, "sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"
     )
     forward = forward_model(survey, cmd, dust, distance.edges())
-    model = star_model(galaxy, survey)
+    integrator = Integrator(star_model(galaxy, survey), forward.diagram(), forward.edges)
     tiles = sky.strip(tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
     reference = np.empty((len(l), cmd.pixels, cmd.pixels), np.float32)
     detectable = np.empty((len(l), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
-        rng = generator(args.seed, "render_references", f"{l[i]:.4f}", f"{b[i]:.4f}")
-        area = galaxy.stars / max(model.density(l[i], b[i]), 1e-6)
-        drawn = model.draw(l[i], b[i], area, rng)
-        columns = {band: drawn[band].to_numpy() for band in forward.bands}
-        stars = forward.pack(drawn["distance"].to_numpy(), columns, area)
-        reference[i], detectable[i] = forward.reference(stars, rng), forward.detectable(stars)
+        reference[i] = integrator.image(l[i], b[i])
+        detectable[i] = integrator.detectable(l[i], b[i], EXTINCTION_GRID)
     dataset = xr.Dataset(
         {
             "reference": (("tile", "magnitude", "colour"), reference, {"units": "degree-2"}),
@@ -52,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
             "l": ("tile", l, {"units": "degree"}),
             "b": ("tile", b, {"units": "degree"}),
         },
-        attrs=provenance.attributes("render_references", json.loads(args.settings), args.seed, []),
+        attrs=provenance.attributes("render_references", json.loads(args.settings), None, []),
     )
     compressed = {"zlib": True, "complevel": 1}
     dataset.to_netcdf(args.output, encoding={"reference": compressed, "detectable": compressed})

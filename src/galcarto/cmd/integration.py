@@ -1,0 +1,387 @@
+"""Expected colour-magnitude diagrams, by integration over populations, distances and errors: no star is drawn."""
+
+from dataclasses import dataclass
+from math import erf, exp, pi, sqrt
+
+import numba
+import numpy as np
+
+from galcarto.galaxy.binaries import GOLDEN
+from galcarto.galaxy.hess import Hess
+from galcarto.galaxy.synthesis import MODULUS_RANGE, MODULUS_STEP, StarModel
+
+STEP = MODULUS_STEP / 2  # mag: cells of the magnitude, two in a distance bin, and of the colour
+COARSE = 0.1  # mag: cells of a band outside the diagram, which only has a limit
+FAINTEST = 1.0  # mag beyond the faint limit of the magnitude: as in the kernel
+NODES, SPACING = 18, 0.5  # of the error that the magnitude and the colour share, in standard deviations
+CHUNKS = 16  # partial sums; their number is fixed, so that the sum does not depend on the threads
+TINY = 1e-6  # mag: an error that is none
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """What of a survey and a diagram the integrals need.
+
+    Attributes
+    ----------
+    bands : tuple of str
+        The magnitude's; the colour's other one, or both; then those that only have limits.
+    colour : (int, int)
+        Bands of the colour's first and second term.
+    limits, coefficients : ndarray, shape (band,)
+        Faint limits in mag, and A_band / A_V.
+    bright : float, mag
+    table_start, table_step : float, mag
+    errors, completeness : ndarray, shape (band, table)
+    magnitude_edges, colour_edges : ndarray, mag
+    """
+
+    bands: tuple[str, ...]
+    colour: tuple[int, int]
+    limits: np.ndarray
+    coefficients: np.ndarray
+    bright: float
+    table_start: float
+    table_step: float
+    errors: np.ndarray
+    completeness: np.ndarray
+    magnitude_edges: np.ndarray
+    colour_edges: np.ndarray
+
+    @property
+    def axes(self) -> list[tuple[str, ...]]:
+        """Magnitude, colour, and the extra band less the magnitude."""
+        first, second = (self.bands[i] for i in self.colour)
+        extra = [] if self.extra is None else [(self.bands[self.extra], self.bands[0])]
+        return [(self.bands[0],), (first, second), *extra]
+
+    @property
+    def extra(self) -> int | None:
+        """The band that magnitude and colour do not give."""
+        if len(self.bands) < 3:
+            return None
+        return self.colour[1] if 0 not in self.colour else 3 - sum(self.colour)
+
+    def matrix(self) -> np.ndarray:
+        """Band magnitudes from the axes' coordinates, shape (band, axis)."""
+        rows = np.zeros((len(self.bands), len(self.axes)))
+        rows[:, 0] = 1.0
+        if self.extra is not None:
+            rows[self.extra, 2] = 1.0
+        first, second = self.colour
+        if second == 0:
+            rows[first, 1] = 1.0
+        elif first == 0:
+            rows[second, 1] = -1.0
+        else:  # both differ from the magnitude: the extra band is the second
+            rows[first, 1:] = 1.0
+        return rows
+
+
+class Integrator:
+    """Integrals over the mock Galaxy for one survey and diagram.
+
+    Parameters
+    ----------
+    model : StarModel
+        With the diagram's bands.
+    diagram : Diagram
+    edges : ndarray, shape (distance + 1,), kpc
+        Of the extinction profile.
+    """
+
+    def __init__(self, model: StarModel, diagram: Diagram, edges: np.ndarray) -> None:
+        self.model, self.diagram, self.edges = model, diagram, edges
+        steps = [STEP, STEP, COARSE][: len(diagram.axes)]
+        self.hess: Hess = model.hess(diagram.axes, steps)
+        self.coarse = model.hess(diagram.axes, [MODULUS_STEP, COARSE, COARSE][: len(diagram.axes)])
+        self.middle = np.sqrt(model.edges[:-1] * model.edges[1:])
+
+    def image(self, l: float, b: float, extinction: np.ndarray | None = None) -> np.ndarray:
+        """Expected stars per deg2 and pixel, with errors, completeness and limits.
+
+        Parameters
+        ----------
+        l, b : float, deg
+        extinction : ndarray, shape (distance,), mag
+            Cumulative A_V at the outer edge of each bin; none for the bare diagram.
+
+        Returns
+        -------
+        ndarray, shape (magnitude, colour)
+        """
+        d, hess = self.diagram, self.hess
+        half = np.sqrt(np.repeat(self.model.edges[:-1], 2) * np.repeat(self.model.edges[1:], 2))
+        half = half * np.tile(10.0 ** (0.2 * np.array([-0.5, 0.5]) * STEP), len(self.middle))
+        a_v = np.zeros(len(half))
+        if extinction is not None:
+            a_v = np.interp(half, self.edges, np.append(0.0, extinction))
+        # A_V moves a star along each axis, in cells
+        along = np.linalg.lstsq(d.matrix(), d.coefficients, rcond=None)[0] / hess.step
+        low = hess.cell.min(axis=0) + np.minimum(np.floor(along * a_v.max()), 0).astype(int)
+        high = hess.cell.max(axis=0) + np.maximum(np.ceil(along * a_v.max()), 0).astype(int) + 1
+        modulus = round(MODULUS_RANGE[0] / STEP)  # cells
+        low[0] = np.floor((d.bright - FAINTEST) / STEP)
+        high[0] = np.ceil((d.limits[0] + FAINTEST) / STEP)
+        grid = np.zeros(high - low + 1)
+        _accumulate(
+            hess.first,
+            hess.entry,
+            hess.number,
+            np.ascontiguousarray(hess.cell - low),
+            np.concatenate(self.model.content(l, b)),
+            modulus,
+            a_v[:, None] * along,
+            grid.reshape(-1),
+            np.array(grid.shape),
+        )
+        cells = np.flatnonzero(grid)
+        at = np.stack(np.unravel_index(cells, grid.shape), axis=-1) + low
+        # a cell of the magnitude holds stars of two half bins of distance: its middle lies at its upper edge
+        place = (at + np.array([1.0, *[0.5] * (len(low) - 1)])) * hess.step
+        true = place @ d.matrix().T
+        parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
+        pivot = 0 if 0 in d.colour else d.colour[1]
+        other = d.colour[0] if d.colour[1] == pivot else d.colour[1]
+        _blur(
+            grid.reshape(-1)[cells],
+            true,
+            d.limits,
+            d.bright,
+            d.errors,
+            d.completeness,
+            d.table_start,
+            d.table_step,
+            pivot,
+            other,
+            1.0 if d.colour[0] == other else -1.0,
+            d.magnitude_edges,
+            d.colour_edges,
+            parts,
+        )
+        return parts.sum(axis=0)
+
+    def detectable(self, l: float, b: float, a_v: np.ndarray) -> np.ndarray:
+        """Expected detected stars per deg2 in each bin of the extinction profile, behind a given A_V.
+
+        Within the limits and the diagram, errors left aside; stars beyond the last edge count in the last bin.
+
+        Parameters
+        ----------
+        l, b : float, deg
+        a_v : ndarray, shape (grid,), mag
+
+        Returns
+        -------
+        ndarray, shape (distance, grid)
+        """
+        d, hess = self.diagram, self.coarse
+        place = (hess.cell + 0.5) * hess.step
+        parts = np.zeros((len(self.middle), len(a_v)))
+        _detect(
+            hess.first,
+            hess.entry,
+            hess.number,
+            place @ d.matrix().T,
+            np.concatenate(self.model.content(l, b)),
+            5.0 * np.log10(self.middle) + 10.0,
+            a_v,
+            d.coefficients,
+            d.limits,
+            d.bright,
+            d.completeness,
+            d.table_start,
+            d.table_step,
+            d.colour,
+            (d.magnitude_edges[0], d.magnitude_edges[-1]),
+            (d.colour_edges[0], d.colour_edges[-1]),
+            parts,
+        )
+        # each distance bin of the stars is shared by volume between the profile's; the last takes all that is beyond
+        borders = np.append(self.edges[:-1], max(self.edges[-1], self.model.edges[-1])) ** 3
+        near, far = self.model.edges[:-1, None] ** 3, self.model.edges[1:, None] ** 3
+        shared = np.clip(np.minimum(far, borders[1:]) - np.maximum(near, borders[:-1]), 0.0, None) / (far - near)
+        return shared.T @ parts
+
+
+@numba.njit(cache=True)
+def _populate(first, entry, number, content, stop, out):
+    """Stars in each cell, for one distance bin; cells from `stop` on are left out."""
+    out[:] = 0.0
+    for p in range(len(content)):
+        if content[p] > 0:
+            for e in range(first[p], first[p + 1]):
+                if entry[e] >= stop:
+                    break
+                out[entry[e]] += content[p] * number[e]
+
+
+@numba.njit(cache=True)
+def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape):
+    """Move the stars of every half bin of distance to their apparent cells.
+
+    `shift`, shape (half bin, axis), is what extinction adds, in cells: a star is shared between its neighbours.
+    """
+    cells, axes = cell.shape
+    here = np.zeros(cells)
+    strides = np.ones(axes, np.int64)
+    for i in range(axes - 2, -1, -1):
+        strides[i] = strides[i + 1] * shape[i + 1]
+    whole = np.zeros(axes, np.int64)
+    part = np.zeros(axes)
+    # the volume of a distance bin, 10^(0.6 modulus), in its two halves
+    far = 10.0 ** (0.3 * MODULUS_STEP)
+    shares = (1.0 / (1.0 + far), far / (1.0 + far))
+    for d in range(content.shape[1]):
+        stop = np.searchsorted(cell[:, 0], shape[0] - (modulus + 2 * d))
+        _populate(first, entry, number, content[:, d], stop, here)
+        for half in range(2):
+            for i in range(axes):
+                whole[i] = int(np.floor(shift[2 * d + half, i]))
+                part[i] = shift[2 * d + half, i] - whole[i]
+            whole[0] += modulus + 2 * d + half
+            for corner in range(1 << axes):
+                weight, offset, step0 = shares[half], 0, 0
+                for i in range(axes):
+                    up = (corner >> i) & 1
+                    weight *= part[i] if up else 1.0 - part[i]
+                    offset += (whole[i] + up) * strides[i]
+                    if i == 0:
+                        step0 = whole[i] + up
+                if weight == 0.0:
+                    continue
+                for c in range(stop):
+                    row = cell[c, 0] + step0
+                    if row < 0 or here[c] == 0.0:
+                        continue
+                    if row >= shape[0]:
+                        break
+                    at = offset
+                    for i in range(axes):
+                        at += cell[c, i] * strides[i]
+                    grid[at] += weight * here[c]
+
+
+@numba.njit(inline="always")
+def _below(x):
+    """The normal distribution's integral."""
+    return 0.5 * (1.0 + erf(x / sqrt(2.0)))
+
+
+@numba.njit(parallel=True, cache=True)
+def _blur(number, true, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out):
+    """Spread the stars of apparent cells over the pixels: errors, completeness, limits.
+
+    The measured pivot band runs over the nodes of its error; given it, a pixel is an interval of the other band.
+    The nodes shift evenly from cell to cell: both being regular, they would beat otherwise.
+    """
+    bands, last = true.shape[1], errors.shape[1] - 1
+    count = len(number)
+    for chunk in numba.prange(out.shape[0]):
+        image = out[chunk]
+        for s in range(chunk * count // out.shape[0], (chunk + 1) * count // out.shape[0]):
+            share = number[s]
+            for k in range(bands):
+                t = min(max(int((true[s, k] - start) / step), 0), last)
+                share *= completeness[k, t]
+                if k != pivot and k != other and not (k == 0 and pivot != 0):
+                    error = max(errors[k, t], TINY)
+                    share *= _below((limits[k] - true[s, k]) / error) - _below((bright - true[s, k]) / error)
+            if share < 1e-12:
+                continue
+            t = min(max(int((true[s, pivot] - start) / step), 0), last)
+            error = max(errors[pivot, t], TINY)
+            t = min(max(int((true[s, other] - start) / step), 0), last)
+            second = max(errors[other, t], TINY)
+            shift = (GOLDEN * s) % 1.0 - 0.5
+            for node in range(NODES):
+                x = SPACING * (node - NODES // 2 + shift + 0.5)
+                measured = true[s, pivot] + x * error
+                if measured >= limits[pivot] or measured < bright:
+                    continue
+                weight = share * SPACING / sqrt(2.0 * pi) * exp(-0.5 * x * x)
+                # columns within reach of the other band's error
+                middle = sign * (true[s, other] - measured)
+                left = max(np.searchsorted(columns, middle - 5 * second, side="right") - 1, 0)
+                right = min(np.searchsorted(columns, middle + 5 * second, side="left"), len(columns) - 1)
+                if pivot == 0:
+                    top = np.searchsorted(rows, measured, side="right") - 1
+                    bottom = top + 1
+                    if top < 0 or bottom >= len(rows):
+                        continue
+                    spread = TINY
+                else:
+                    t = min(max(int((true[s, 0] - start) / step), 0), last)
+                    spread = max(errors[0, t], TINY)
+                    top = max(np.searchsorted(rows, true[s, 0] - 5 * spread, side="right") - 1, 0)
+                    bottom = min(np.searchsorted(rows, true[s, 0] + 5 * spread, side="left"), len(rows) - 1)
+                for row in range(top, bottom):
+                    part = weight
+                    if pivot != 0:
+                        upper = min(rows[row + 1], limits[0])
+                        lower = max(rows[row], bright)
+                        if upper <= lower:
+                            continue
+                        part *= _below((upper - true[s, 0]) / spread) - _below((lower - true[s, 0]) / spread)
+                    for column in range(left, right):
+                        a = measured + sign * columns[column]
+                        b = measured + sign * columns[column + 1]
+                        lower, upper = max(min(a, b), bright), min(max(a, b), limits[other])
+                        if upper > lower:
+                            image[row, column] += part * (
+                                _below((upper - true[s, other]) / second) - _below((lower - true[s, other]) / second)
+                            )
+
+
+@numba.njit(parallel=True, cache=True)
+def _detect(
+    first,
+    entry,
+    number,
+    absolute,
+    content,
+    modulus,
+    grid,
+    coefficients,
+    limits,
+    bright,
+    completeness,
+    start,
+    step,
+    colour,
+    magnitude_range,
+    colour_range,
+    out,
+):
+    """Detected stars of each distance bin behind each A_V."""
+    bands, last = absolute.shape[1], completeness.shape[1] - 1
+    for d in numba.prange(content.shape[1]):
+        here = np.empty(len(absolute))
+        stop = np.searchsorted(absolute[:, 0], limits[0] + MODULUS_STEP - modulus[d])
+        _populate(first, entry, number, content[:, d], stop, here)
+        for g in range(len(grid)):
+            total = 0.0
+            for c in range(stop):
+                if here[c] == 0.0:
+                    continue
+                magnitude = absolute[c, 0] + modulus[d] + coefficients[0] * grid[g]
+                if magnitude >= limits[0] + MODULUS_STEP:
+                    break
+                weight = here[c]
+                for k in range(bands):
+                    seen = absolute[c, k] + modulus[d] + coefficients[k] * grid[g]
+                    # the part of the cell on the bright side of the limit
+                    weight *= min(max((limits[k] - seen) / MODULUS_STEP + 0.5, 0.0), 1.0)
+                    if weight == 0.0 or seen < bright:
+                        weight = 0.0
+                        break
+                    weight *= completeness[k, min(max(int((seen - start) / step), 0), last)]
+                hue = (
+                    absolute[c, colour[0]]
+                    - absolute[c, colour[1]]
+                    + (coefficients[colour[0]] - coefficients[colour[1]]) * grid[g]
+                )
+                inside = magnitude_range[0] <= magnitude < magnitude_range[1]
+                if inside and colour_range[0] <= hue < colour_range[1]:
+                    total += weight
+            out[d, g] = total

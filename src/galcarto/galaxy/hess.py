@@ -1,0 +1,72 @@
+"""Hess diagrams: how many stars of a population there are in each cell of absolute magnitude and colour."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PIECES = 1000  # at most, of a stretch of an isochrone that is longer than a cell
+BITS, ORIGIN = 13, 4096  # of a cell's number along an axis
+
+
+@dataclass(frozen=True)
+class Hess:
+    """Stars per unit of density, by population.
+
+    Attributes
+    ----------
+    step : ndarray, shape (axis,), mag
+        Width of the cells.
+    cell : ndarray of int, shape (cell, axis)
+        A cell spans ``cell * step`` to ``(cell + 1) * step``; sorted, the first axis first. Only cells with stars.
+    first : ndarray of int, shape (population + 1,)
+        Where the entries of a population begin; one population is a metallicity of a component.
+    entry : ndarray of int, shape (entry,)
+        Row in `cell`; ascending within a population.
+    number : ndarray, shape (entry,)
+        Stars per unit of the component's density.
+    """
+
+    step: np.ndarray
+    cell: np.ndarray
+    first: np.ndarray
+    entry: np.ndarray
+    number: np.ndarray
+
+    @classmethod
+    def fold(
+        cls, step: np.ndarray, components: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+    ) -> "Hess":
+        """From stretches of isochrones, evenly filled with stars.
+
+        Parameters
+        ----------
+        step : ndarray, shape (axis,), mag
+        components : sequence of (number, low, high, metallicity)
+            Stars in each stretch, shape (stretch,); coordinates at its ends, shape (stretch, axis), mag; number of
+            its metallicity.
+        """
+        axes = len(step)
+        keys, numbers, owners, offset = [], [], [], 0
+        for number, low, high, metallicity in components:
+            pieces = np.clip(np.ceil(np.abs((high - low) / step).max(axis=1)), 1, PIECES).astype(int)
+            stretch = np.repeat(np.arange(len(number)), pieces)
+            place = (np.arange(len(stretch)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 0.5) / pieces[stretch]
+            where = low[stretch] + place[:, None] * (high - low)[stretch]
+            key = metallicity[stretch].astype(np.int64)
+            for column in np.floor(where / step).astype(np.int64).T:
+                key = (key << BITS) + (column + ORIGIN)
+            cells, inverse = np.unique(key, return_inverse=True)
+            keys.append(cells & ((1 << (BITS * axes)) - 1))
+            owners.append(offset + (cells >> (BITS * axes)))
+            numbers.append(np.bincount(inverse, (number / pieces)[stretch]))
+            offset += int(metallicity.max()) + 1
+        held, entry = np.unique(np.concatenate(keys), return_inverse=True)
+        columns = [((held >> (BITS * i)) & ((1 << BITS) - 1)) - ORIGIN for i in reversed(range(axes))]
+        return cls(
+            step=step,
+            cell=np.stack(columns, axis=-1),
+            first=np.searchsorted(np.concatenate(owners), np.arange(offset + 1)),
+            entry=entry,
+            number=np.concatenate(numbers),
+        )
