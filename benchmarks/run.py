@@ -1,12 +1,13 @@
 """Time the hot paths against named peers: ``make bench``.
 
-Every ratio is measured in one run on one machine: mock stars, the CMD kernel against numpy on the same
-stars, training and inference of both networks.
+Every ratio is measured in one run on one machine: mock stars against a plain loop over the same densities, the
+CMD kernel against numpy on the same stars, training and inference of both networks.
 """
 
 import platform
 import statistics
 import time
+import tracemalloc
 from collections.abc import Callable
 
 import numba
@@ -14,9 +15,11 @@ import numpy as np
 import torch
 
 from galcarto.cmd.forward import TABLE_SIZE, TABLE_START, TABLE_STEP, ForwardModel, Stars
+from galcarto.cmd.integration import Integrator
 from galcarto.cmd.kernel import HOPELESS
 from galcarto.dust import law, profiles
-from galcarto.galaxy.besancon import ROBIN2003
+from galcarto.galaxy import isochrones
+from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.inference.networks import NETWORKS, build, prepare
 from galcarto.inference.posterior import PARAMETERS, Posterior
@@ -79,13 +82,66 @@ def numpy_images(
     return np.stack(images)
 
 
+def loop_stars(model: StarModel, l: float, b: float, area: float, rng: np.random.Generator) -> list[tuple]:
+    """A plain loop: every metallicity and distance bin, and every star in it, one after the other.
+
+    The same densities, isochrone segments, limits and columns as `StarModel.draw`.
+    """
+    stars = []
+    near, far = model.edges[:-1], model.edges[1:]
+    for expected, population, reach in zip(model.expected(l, b), model._populations, model._reach, strict=True):
+        for node, bins in np.ndindex(expected.shape):
+            for _ in range(rng.poisson(expected[node, bins] * area)):
+                at = population.number[population.first[node]] + rng.random() * reach[node, bins]
+                segment = np.searchsorted(population.number, at, side="right") - 1
+                start, stop = population.number[segment], population.number[segment + 1]
+                values = population.low[segment] + (at - start) / (stop - start) * (
+                    population.high[segment] - population.low[segment]
+                )
+                distance = np.cbrt(near[bins] ** 3 + rng.random() * (far[bins] ** 3 - near[bins] ** 3))
+                values[: len(model.bands)] += 5.0 * np.log10(distance) + 10.0
+                if model._faintness(values[None])[0] <= 0.0:
+                    stars.append((distance, *values, population.age[segment], population.ratio[segment]))
+    return stars
+
+
 def bench_stars(model: StarModel) -> None:
-    """Mock stars per second on one core."""
+    """Mock stars per second on one core, against a plain loop; memory of a field and of one ten times its size."""
     l, b = 284.0, 0.8
     area = 1_000_000 / model.density(l, b)
-    rng = np.random.default_rng(1)
-    wall, spread, _ = median_seconds(lambda: model.draw(l, b, area, rng), 3)
-    line("mock stars, a field of a million", 1_000_000 / wall, "stars/s, one core", f"+-{spread / wall:.0%}")
+    start = time.perf_counter()
+    few = len(loop_stars(model, l, b, area / 100, np.random.default_rng(1)))
+    peer = few / (time.perf_counter() - start)
+    line("mock stars, plain loop", peer, "stars/s, one core", f"{len(model.bands)} bands")
+    for size in (1, 3):
+        number = len(model.draw(l, b, size * area, np.random.default_rng(1)))
+        wall, spread, _ = median_seconds(lambda size=size: model.draw(l, b, size * area, np.random.default_rng(1)), 5)
+        note = f"{number / wall / peer:.0f} x plain loop, +-{spread / wall:.0%}"
+        line(f"mock stars, a field of {number / 1e6:.1f} million", number / wall, "stars/s, one core", note)
+    for size in (1, 10):
+        tracemalloc.start()
+        number = sum(map(len, model.chunks(l, b, size * area, np.random.default_rng(1), blocks=4)))
+        line(f"peak memory, {number / 1e6:.1f} million stars in parts", tracemalloc.get_traced_memory()[1] / 1e6, "MB")
+        tracemalloc.stop()
+
+
+def two_mass() -> ForwardModel:
+    """The diagram of the kernel's and the integral's benchmarks."""
+    survey = SURVEYS["2mass"]
+    coefficients = law.coefficients("G23", 3.1, {name: band.wavelength for name, band in survey.bands.items()})
+    edges = np.linspace(0.0, 10.0, BINS + 1)
+    return ForwardModel(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64, edges)
+
+
+def bench_expected(model: StarModel) -> None:
+    """A bare diagram and its table of detectable stars by integration, one thread."""
+    numba.set_num_threads(1)
+    forward = two_mass()
+    integrator = Integrator(model, forward.diagram(), forward.edges)
+    for name, function in (("bare diagram", integrator.image), ("detectable stars", integrator.detectable)):
+        function(284.0, 0.8)
+        wall, spread, _ = median_seconds(lambda function=function: function(284.0, 0.8))
+        line(f"expected {name}", wall, "s, one thread", f"+-{spread / wall:.0%}")
 
 
 def bench_kernel(model: StarModel) -> None:
@@ -94,12 +150,9 @@ def bench_kernel(model: StarModel) -> None:
     area = 150_000 / model.density(l, b)
     rng = np.random.default_rng(2)
     drawn = model.draw(l, b, area, rng)
-    survey = SURVEYS["2mass"]
-    edges = np.linspace(0.0, 10.0, BINS + 1)
-    coefficients = law.coefficients("G23", 3.1, {name: band.wavelength for name, band in survey.bands.items()})
-    forward = ForwardModel(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64, edges)
+    forward = two_mass()
     stars = forward.pack(drawn["distance"].to_numpy(), {band: drawn[band].to_numpy() for band in LIMITS}, area)
-    extinction = profiles.draw(rng, 2000, edges, 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
+    extinction = profiles.draw(rng, 2000, forward.edges, 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
     per_image = len(stars.packed) * AREA / stars.area
 
     few = extinction[:60]
@@ -152,9 +205,14 @@ def main() -> None:
         f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}; medians"
     )
     start = time.perf_counter()
-    model = StarModel(ROBIN2003, [{band: limit + 0.5 for band, limit in LIMITS.items()}])
-    line("mock Galaxy, set-up", time.perf_counter() - start, "s")
+    isochrones.load()
+    middle = time.perf_counter()
+    model = StarModel(load("robin2003"), [{band: limit + 0.5 for band, limit in LIMITS.items()}])
+    stop = time.perf_counter()
+    note = f"{middle - start:.2f} s of them for the isochrones"
+    line("mock Galaxy, set-up", stop - start, "s", note)
     bench_stars(model)
+    bench_expected(model)
     bench_kernel(model)
     bench_networks()
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from galcarto.cmd import kernel
-from galcarto.cmd.integration import Diagram
+from galcarto.cmd.integration import EXTINCTION_GRID, Diagram
 from galcarto.errors import UserError
 from galcarto.surveys.survey import Survey
 
 TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
-# A_V at which the number of detectable stars is tabulated, mag
-EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
 
 
 @dataclass(frozen=True)
@@ -184,7 +182,7 @@ def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     detectable : ndarray, shape (..., distance, grid), per deg2
-        From `ForwardModel.detectable`.
+        From `Integrator.detectable`.
     extinction : ndarray, shape (..., distance), mag
 
     Returns

@@ -10,12 +10,16 @@ from galcarto.galaxy.binaries import GOLDEN
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import MODULUS_RANGE, MODULUS_STEP, StarModel
 
-STEP = MODULUS_STEP / 2  # mag: cells of the magnitude, two in a distance bin, and of the colour
+STEP = MODULUS_STEP / 2  # mag: cells of the magnitude, two in a distance bin
+FINE = 0.04  # mag: cells of the colour
 COARSE = 0.1  # mag: cells of a band outside the diagram, which only has a limit
+# A_V at which the number of detectable stars is tabulated, mag
+EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
 FAINTEST = 1.0  # mag beyond the faint limit of the magnitude: as in the kernel
 NODES, SPACING = 18, 0.5  # of the error that the magnitude and the colour share, in standard deviations
 CHUNKS = 16  # partial sums; their number is fixed, so that the sum does not depend on the threads
 TINY = 1e-6  # mag: an error that is none
+NEGLIGIBLE = 1e-10  # share of all stars in a cell, and of a population in its bin, that is left out
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,35 @@ class Integrator:
 
     def __init__(self, model: StarModel, diagram: Diagram, edges: np.ndarray) -> None:
         self.model, self.diagram, self.edges = model, diagram, edges
-        steps = [STEP, STEP, COARSE][: len(diagram.axes)]
+        steps = [STEP, FINE, COARSE][: len(diagram.axes)]
         self.hess: Hess = model.hess(diagram.axes, steps)
         self.coarse = model.hess(diagram.axes, [MODULUS_STEP, COARSE, COARSE][: len(diagram.axes)])
-        self.middle = np.sqrt(model.edges[:-1] * model.edges[1:])
+        self.row = self.coarse.cell[:, 0] - self.coarse.cell[0, 0]
+        hues, self.column = np.unique(self.coarse.cell[:, 1:], axis=0, return_inverse=True)
+        self.seen = self._detection(hues)
+
+    def _detection(self, hues: np.ndarray) -> np.ndarray:
+        """Share of an apparent cell's stars that is detected, shape (column, row, A_V)."""
+        d = self.diagram
+        first = self.coarse.cell[0, 0] + round(MODULUS_RANGE[0] / MODULUS_STEP)
+        # the middle of two cells' sum, that of the magnitude and that of the distance modulus, is their upper edge
+        magnitude = MODULUS_STEP * (np.arange(first, d.limits[0] / MODULUS_STEP + 1) + 1.0)
+        colour = (hues + 0.5) * self.coarse.step[1:]
+        place = [np.broadcast_to(magnitude, (len(hues), len(magnitude)))]
+        place += [np.broadcast_to(column[:, None], place[0].shape) for column in colour.T]
+        true = np.stack(place, axis=-1) @ d.matrix().T
+        share = np.ones((*true.shape[:2], len(EXTINCTION_GRID)))
+        behind = []
+        for k in range(len(d.bands)):
+            seen = true[..., k, None] + d.coefficients[k] * EXTINCTION_GRID
+            behind.append(seen)
+            table = np.clip(((seen - d.table_start) / d.table_step).astype(int), 0, d.completeness.shape[1] - 1)
+            # the part of the cell on the bright side of the limit
+            share *= np.clip((d.limits[k] - seen) / MODULUS_STEP + 0.5, 0.0, 1.0) * (seen >= d.bright)
+            share *= d.completeness[k][table]
+        hue = behind[d.colour[0]] - behind[d.colour[1]]
+        share *= (behind[0] >= d.magnitude_edges[0]) & (behind[0] < d.magnitude_edges[-1])
+        return share * ((hue >= d.colour_edges[0]) & (hue < d.colour_edges[-1]))
 
     def image(self, l: float, b: float, extinction: np.ndarray | None = None) -> np.ndarray:
         """Expected stars per deg2 and pixel, with errors, completeness and limits.
@@ -111,8 +140,8 @@ class Integrator:
         ndarray, shape (magnitude, colour)
         """
         d, hess = self.diagram, self.hess
-        half = np.sqrt(np.repeat(self.model.edges[:-1], 2) * np.repeat(self.model.edges[1:], 2))
-        half = half * np.tile(10.0 ** (0.2 * np.array([-0.5, 0.5]) * STEP), len(self.middle))
+        half = np.repeat(np.sqrt(self.model.edges[:-1] * self.model.edges[1:]), 2)
+        half = half * np.tile(10.0 ** (0.2 * np.array([-0.5, 0.5]) * STEP), len(half) // 2)
         a_v = np.zeros(len(half))
         if extinction is not None:
             a_v = np.interp(half, self.edges, np.append(0.0, extinction))
@@ -135,7 +164,7 @@ class Integrator:
             grid.reshape(-1),
             np.array(grid.shape),
         )
-        cells = np.flatnonzero(grid)
+        cells = np.flatnonzero(grid > NEGLIGIBLE * grid.sum())
         at = np.stack(np.unravel_index(cells, grid.shape), axis=-1) + low
         # a cell of the magnitude holds stars of two half bins of distance: its middle lies at its upper edge
         place = (at + np.array([1.0, *[0.5] * (len(low) - 1)])) * hess.step
@@ -161,42 +190,23 @@ class Integrator:
         )
         return parts.sum(axis=0)
 
-    def detectable(self, l: float, b: float, a_v: np.ndarray) -> np.ndarray:
-        """Expected detected stars per deg2 in each bin of the extinction profile, behind a given A_V.
+    def detectable(self, l: float, b: float) -> np.ndarray:
+        """Expected detected stars per deg2 in each bin of the extinction profile, behind the A_V of EXTINCTION_GRID.
 
         Within the limits and the diagram, errors left aside; stars beyond the last edge count in the last bin.
 
         Parameters
         ----------
         l, b : float, deg
-        a_v : ndarray, shape (grid,), mag
 
         Returns
         -------
         ndarray, shape (distance, grid)
         """
-        d, hess = self.diagram, self.coarse
-        place = (hess.cell + 0.5) * hess.step
-        parts = np.zeros((len(self.middle), len(a_v)))
-        _detect(
-            hess.first,
-            hess.entry,
-            hess.number,
-            place @ d.matrix().T,
-            np.concatenate(self.model.content(l, b)),
-            5.0 * np.log10(self.middle) + 10.0,
-            a_v,
-            d.coefficients,
-            d.limits,
-            d.bright,
-            d.completeness,
-            d.table_start,
-            d.table_step,
-            d.colour,
-            (d.magnitude_edges[0], d.magnitude_edges[-1]),
-            (d.colour_edges[0], d.colour_edges[-1]),
-            parts,
-        )
+        hess = self.coarse
+        parts = np.zeros((len(self.model.edges) - 1, len(EXTINCTION_GRID)))
+        content = np.concatenate(self.model.content(l, b))
+        _detect(hess.first, hess.entry, hess.number, self.row, self.column, content, self.seen, parts)
         # each distance bin of the stars is shared by volume between the profile's; the last takes all that is beyond
         borders = np.append(self.edges[:-1], max(self.edges[-1], self.model.edges[-1])) ** 3
         near, far = self.model.edges[:-1, None] ** 3, self.model.edges[1:, None] ** 3
@@ -208,8 +218,9 @@ class Integrator:
 def _populate(first, entry, number, content, stop, out):
     """Stars in each cell, for one distance bin; cells from `stop` on are left out."""
     out[:] = 0.0
+    least = NEGLIGIBLE * content.max()
     for p in range(len(content)):
-        if content[p] > 0:
+        if content[p] > least:
             for e in range(first[p], first[p + 1]):
                 if entry[e] >= stop:
                     break
@@ -333,55 +344,16 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
                             )
 
 
-@numba.njit(parallel=True, cache=True)
-def _detect(
-    first,
-    entry,
-    number,
-    absolute,
-    content,
-    modulus,
-    grid,
-    coefficients,
-    limits,
-    bright,
-    completeness,
-    start,
-    step,
-    colour,
-    magnitude_range,
-    colour_range,
-    out,
-):
-    """Detected stars of each distance bin behind each A_V."""
-    bands, last = absolute.shape[1], completeness.shape[1] - 1
-    for d in numba.prange(content.shape[1]):
-        here = np.empty(len(absolute))
-        stop = np.searchsorted(absolute[:, 0], limits[0] + MODULUS_STEP - modulus[d])
+@numba.njit(cache=True)
+def _detect(first, entry, number, row, column, content, seen, out):
+    """Detected stars of each distance bin behind each A_V.
+
+    `seen`, shape (column, row, A_V), is the share that is detected; `row` and `column` of a cell at the first bin.
+    """
+    here = np.empty(len(row))
+    for d in range(content.shape[1]):
+        stop = np.searchsorted(row, seen.shape[1] - d)
         _populate(first, entry, number, content[:, d], stop, here)
-        for g in range(len(grid)):
-            total = 0.0
-            for c in range(stop):
-                if here[c] == 0.0:
-                    continue
-                magnitude = absolute[c, 0] + modulus[d] + coefficients[0] * grid[g]
-                if magnitude >= limits[0] + MODULUS_STEP:
-                    break
-                weight = here[c]
-                for k in range(bands):
-                    seen = absolute[c, k] + modulus[d] + coefficients[k] * grid[g]
-                    # the part of the cell on the bright side of the limit
-                    weight *= min(max((limits[k] - seen) / MODULUS_STEP + 0.5, 0.0), 1.0)
-                    if weight == 0.0 or seen < bright:
-                        weight = 0.0
-                        break
-                    weight *= completeness[k, min(max(int((seen - start) / step), 0), last)]
-                hue = (
-                    absolute[c, colour[0]]
-                    - absolute[c, colour[1]]
-                    + (coefficients[colour[0]] - coefficients[colour[1]]) * grid[g]
-                )
-                inside = magnitude_range[0] <= magnitude < magnitude_range[1]
-                if inside and colour_range[0] <= hue < colour_range[1]:
-                    total += weight
-            out[d, g] = total
+        for c in range(stop):
+            if here[c] > 0.0:
+                out[d] += here[c] * seen[column[c], row[c] + d]

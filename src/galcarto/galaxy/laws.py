@@ -1,6 +1,6 @@
 """Density laws of the Galaxy's components; their parameters stand in the tables."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat
@@ -12,7 +12,13 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Einasto(Table):
+class DensityLaw(Table):
+    """A density; `quantity` is what it counts, Msun or stars, in 1/pc3."""
+
+    quantity: ClassVar[Literal["mass", "number"]] = "mass"
+
+
+class Einasto(DensityLaw):
     """An ellipsoidal disc with a central hole (Robin et al. 2003, table 3, after Einasto 1979).
 
     ``gaussian`` (the youngest disc): exp(-a2/scale2) - exp(-a2/hole2); ``exponential``:
@@ -39,7 +45,7 @@ class Einasto(Table):
         return np.where(radius2 < self.edge**2, self.local * np.maximum(value, 0.0), 0.0)
 
 
-class ModifiedExponential(Table):
+class ModifiedExponential(DensityLaw):
     """A radially exponential disc whose height law is a parabola that joins an exponential.
 
     Robin et al. 2003, table 3 (the thick disc).
@@ -60,7 +66,7 @@ class ModifiedExponential(Table):
         return self.local * np.exp(-(np.hypot(x, y) - sun_radius) / self.scale) * vertical
 
 
-class Sech2(Table):
+class Sech2(DensityLaw):
     """A radially exponential disc with the height law sech2(z / 2 height) (the Gaia universe model's)."""
 
     law: Literal["sech2"]
@@ -74,7 +80,7 @@ class Sech2(Table):
         return self.local * np.exp(-(np.hypot(x, y) - sun_radius) / self.scale) * vertical
 
 
-class PowerLaw(Table):
+class PowerLaw(DensityLaw):
     """A spheroid a^slope with a core, a2 = R2 + (z/axis_ratio)2 (Robin et al. 2003, table 3)."""
 
     law: Literal["power_law"]
@@ -89,11 +95,38 @@ class PowerLaw(Table):
         return self.local * (np.maximum(a, self.core) / sun_radius) ** self.slope
 
 
-class TriaxialBulge(Table):
+class DoublePowerLaw(DensityLaw):
+    """A cuspy spheroid a^inner (core + a)^outer, a2 = R2 + (z/axis_ratio)2 (the Gaia universe model's halo).
+
+    The slope changes from inner to inner + outer around the core radius; the density is constant in the last parsec.
+    """
+
+    law: Literal["double_power_law"]
+    local: PositiveFloat = Field(description="density at the Sun's radius, Msun/pc3")
+    inner: float
+    outer: float
+    axis_ratio: PositiveFloat
+    core: PositiveFloat = Field(description="kpc")
+
+    def density(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, sun_radius: float) -> np.ndarray:
+        """Density at galactocentric positions in kpc."""
+        a = np.maximum(np.sqrt(x**2 + y**2 + (z / self.axis_ratio) ** 2), 1e-3)
+        return self.local * (a / sun_radius) ** self.inner * ((self.core + a) / (self.core + sun_radius)) ** self.outer
+
+
+def _bar_axes(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates along and across a bar whose near end lies `angle` degrees from the Sun's direction, at l > 0."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return -x * cos + y * sin, x * sin + y * cos
+
+
+class TriaxialBulge(DensityLaw):
     """A Gaussian boxy ellipsoid with a smooth end (Robin et al. 2003, table 3).
 
     ``central`` exp(-rs2/2), rs4 = ((x/x0)2 + (y/y0)2)2 + (z/z0)4, times exp(-2 (R - edge)2) beyond the edge.
     """
+
+    quantity: ClassVar[Literal["mass", "number"]] = "number"
 
     law: Literal["triaxial_bulge"]
     central: PositiveFloat = Field(description="density at the centre: stars/pc3")
@@ -103,9 +136,7 @@ class TriaxialBulge(Table):
 
     def density(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, sun_radius: float) -> np.ndarray:
         """Density at galactocentric positions in kpc."""
-        angle = np.radians(self.angle)
-        along = -x * np.cos(angle) + y * np.sin(angle)
-        across = x * np.sin(angle) + y * np.cos(angle)
+        along, across = _bar_axes(x, y, self.angle)
         x0, y0, z0 = self.scales
         rs2 = np.sqrt(((along / x0) ** 2 + (across / y0) ** 2) ** 2 + (z / z0) ** 4)
         radius = np.hypot(x, y)
@@ -113,23 +144,59 @@ class TriaxialBulge(Table):
         return self.central * np.exp(-0.5 * rs2) * end
 
 
+class BoxyBar(DensityLaw):
+    """A boxy bar with a peanut and a sharp end (the Gaia universe model's, after Simion et al. 2017, MNRAS 471, 4323).
+
+    ``central`` sech2(rs), rs^c = rp^c + |z/h|^c, rp^p = |x/x0|^p + |y/y0|^p, h = z0 (1 + peanut sin(|x|/wave)).
+    """
+
+    quantity: ClassVar[Literal["mass", "number"]] = "number"
+
+    law: Literal["boxy_bar"]
+    central: PositiveFloat = Field(description="density at the centre: stars/pc3")
+    scales: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = Field(description="x0, y0, z0, kpc")
+    angle: float = Field(description="of the major axis from the Sun's direction, near end at l > 0, deg")
+    exponents: tuple[PositiveFloat, PositiveFloat] = Field(description="p, c: 2 for an ellipsoid, more for a box")
+    peanut: float = Field(description="how much thicker the bar is in its lobes", ge=0, lt=1)
+    wave: PositiveFloat = Field(description="kpc")
+    edge: PositiveFloat = Field(description="radius of the end, kpc")
+
+    def density(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, sun_radius: float) -> np.ndarray:
+        """Density at galactocentric positions in kpc."""
+        along, across = _bar_axes(x, y, self.angle)
+        x0, y0, z0 = self.scales
+        p, c = self.exponents
+        height = z0 * (1.0 + self.peanut * np.sin(np.abs(along) / self.wave))
+        plane = (np.abs(along / x0) ** p + np.abs(across / y0) ** p) ** (1.0 / p)
+        fall = np.exp(-2.0 * (plane**c + np.abs(z / height) ** c) ** (1.0 / c))
+        return np.where(np.hypot(x, y) < self.edge, self.central * 4.0 * fall / (1.0 + fall) ** 2, 0.0)
+
+
 Law = Annotated[
-    Einasto | ModifiedExponential | Sech2 | PowerLaw | TriaxialBulge,
+    Einasto | ModifiedExponential | Sech2 | PowerLaw | DoublePowerLaw | TriaxialBulge | BoxyBar,
     Field(discriminator="law"),
 ]
 
 
 class Warp(Table):
-    """The height of the plane: slope (R - start) sin(azimuth), up at l = 90 deg."""
+    """The height of the plane: slope (R - start) sin(azimuth - node), up at l = 90 deg for a node at 0.
+
+    The azimuth runs from the Sun's direction towards l = 90 deg.
+    """
 
     slope: float
+    down: float | None = Field(None, description="the slope where the plane bends down, if it is another")
     start: PositiveFloat = Field(description="kpc")
+    node: float = Field(0.0, description="azimuth of the line where the plane stays flat, deg")
 
     def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Height of the warped plane, kpc."""
         radius = np.hypot(x, y)
-        sine = np.divide(y, radius, out=np.zeros_like(radius), where=radius > 0)
-        return self.slope * np.maximum(radius - self.start, 0.0) * sine
+        node = np.radians(self.node)
+        up = y * np.cos(node) + x * np.sin(node)
+        sine = np.divide(up, radius, out=np.zeros_like(radius), where=radius > 0)
+        slope = np.where(sine < 0, self.slope if self.down is None else self.down, self.slope)
+        return slope * np.maximum(radius - self.start, 0.0) * sine
 
 
 class Flare(Table):

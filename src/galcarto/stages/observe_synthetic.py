@@ -20,11 +20,13 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.dust.synthetic import SyntheticDust, through_beam
+from galcarto.galaxy import field
 from galcarto.galaxy.synthesis import EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.model import band_coefficients, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
+from galcarto.sky import Tiles
 from galcarto.surveys import SURVEYS
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond
@@ -70,33 +72,32 @@ def run(args: argparse.Namespace) -> None:
     )
     edges = distance.edges()
     full = np.append(edges, np.arange(edges[-1] + 0.25, max(EDGE, edges[-1]) + 0.25, 0.25))
-    per_side = synthetic.pixels_per_tile
-    offsets = ((np.arange(per_side) + 0.5) / per_side - 0.5) * tile.size
+    pixels = Tiles.cover(sky.l, sky.b, tile.size / synthetic.pixels_per_tile)
+    extinction = np.zeros((*pixels.shape, len(full) - 1), np.float32)
+    for i in tqdm(range(pixels.shape[0]), desc="dust", unit="column", mininterval=5):
+        extinction[i] = dust.extinction(np.full(pixels.shape[1], pixels.l[i]), pixels.b, full)
+    per_tile = synthetic.pixels_per_tile
+    truth = extinction[..., : len(edges) - 1].astype(float)
+    truth = truth.reshape(tiles.shape[0], per_tile, tiles.shape[1], per_tile, -1).mean(axis=(1, 3))
+
     model = star_model(galaxy, survey)
     attributes = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, [])
-    truth = np.zeros((*tiles.shape, len(edges) - 1))
     writer, number = None, 0
-    for i, j in tqdm(list(np.ndindex(tiles.shape)), desc="tiles", unit="tile", mininterval=5):
-        l, b = tiles.l[i], tiles.b[j]
-        pixel_l, pixel_b = (v.ravel() for v in np.meshgrid(l + offsets, b + offsets, indexing="ij"))
-        extinction = dust.extinction(pixel_l, pixel_b, full)
-        truth[i, j] = extinction.mean(axis=0)[: len(edges) - 1]
-        rng = generator(args.seed, "observe_synthetic", f"{l:.4f}", f"{b:.4f}")
-        try:
-            stars = model.draw(l, b, tiles.area()[i, j], rng)
-        except EmptySightlineError:
-            continue  # a small tile may hold no star; that is an observation too
-        observed = _observe(
-            stars, pixel_l, pixel_b, tile.size / per_side, extinction, full, coefficients, instrument, survey, rng
-        )
-        table = pa.Table.from_pandas(observed, preserve_index=False)
-        writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
-        writer.write_table(table)
-        number += len(observed)
+    for cell in tqdm(field.cells(sky.l, sky.b), desc="stars", unit="cell", mininterval=5):
+        noise = generator(args.seed, "observe_synthetic", str(cell))
+        for stars in field.stars(model, cell, args.seed):
+            observed = _observe(stars, pixels, extinction, full, coefficients, instrument, survey, noise)
+            if len(observed) > 0:
+                table = pa.Table.from_pandas(observed, preserve_index=False)
+                writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
+                writer.write_table(table)
+                number += len(observed)
     if writer is None:
-        raise EmptySightlineError(f"found no star in {truth[..., 0].size} tiles; expected some within survey.limits")
+        raise EmptySightlineError(
+            f"found no star in {tiles.l.size} x {tiles.b.size} tiles; expected some within limits"
+        )
     writer.close()
-    logging.info("%d observed stars in %d tiles", number, truth[..., 0].size)
+    logging.info("%d observed stars in %d x %d tiles", number, *tiles.shape)
 
     footprint = xr.Dataset(coords=tile_coordinates(tiles), attrs=attributes)
     footprint["area"] = ("l", "b"), tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
@@ -115,17 +116,21 @@ def run(args: argparse.Namespace) -> None:
     _write_planck(args.planck, dust, sky, synthetic, law.r_v, args.seed)
 
 
-def _observe(stars, pixel_l, pixel_b, size, extinction, edges, coefficients, instrument, survey, rng) -> pd.DataFrame:
-    """Stars spread over the tile's dust pixels, dimmed, measured and cut."""
-    at = rng.integers(len(pixel_l), size=len(stars))
-    behind = np.empty(len(stars))
-    for pixel, profile in enumerate(extinction):
-        members = at == pixel
-        behind[members] = np.interp(stars["distance"][members], edges, np.append(0.0, profile))
+def _observe(stars, pixels, extinction, edges, coefficients, instrument, survey, rng) -> pd.DataFrame:
+    """Stars of the window behind their pixel's dust, measured and cut."""
+    i = np.floor((stars["l"].to_numpy() - pixels.l_edges[0]) % 360.0 / np.diff(pixels.l_edges[:2])[0]).astype(int)
+    j = np.floor((stars["b"].to_numpy() - pixels.b_edges[0]) / np.diff(pixels.b_edges[:2])[0]).astype(int)
+    inside = (i < pixels.shape[0]) & (j >= 0) & (j < pixels.shape[1])
+    stars, i, j = stars[inside], i[inside], j[inside]
+    # linear between the edges, as in the truth
+    distance = np.minimum(stars["distance"].to_numpy(), edges[-1])
+    far = np.clip(np.searchsorted(edges, distance), 1, len(edges) - 1)
+    before = np.where(far > 1, extinction[i, j, far - 2], 0.0)
+    part = (distance - edges[far - 1]) / (edges[far] - edges[far - 1])
+    behind = before + part * (extinction[i, j, far - 1] - before)
     true = {band: stars[band].to_numpy() + coefficients[band] * behind for band in survey.limits}
     measured, errors, seen = instrument.observe(true, survey.limits, survey.bright, rng)
-    position = rng.uniform(-0.5, 0.5, (2, len(stars))) * size
-    frame = pd.DataFrame({"l": (pixel_l[at] + position[0]) % 360.0, "b": pixel_b[at] + position[1]})
+    frame = pd.DataFrame({"l": stars["l"].to_numpy(), "b": stars["b"].to_numpy()})
     for band in survey.limits:
         frame[band] = measured[band].astype("f4")
         frame[f"{band}_error"] = errors[band].astype("f4")

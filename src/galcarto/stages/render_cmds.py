@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.files import BLOCK, write_examples
-from galcarto.cmd.forward import EXTINCTION_GRID
 from galcarto.cmd.integration import Integrator
 from galcarto.model import forward_model, star_model
 from galcarto.seeds import generator
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
     integrator = Integrator(star_model(galaxy, survey), model.diagram(), model.edges)
     direction = float(metadata["l_deg"]), float(metadata["b_deg"])
     reference = integrator.image(*direction).astype(np.float32)
-    detectable = integrator.detectable(*direction, EXTINCTION_GRID).astype(np.float32)
+    detectable = integrator.detectable(*direction).astype(np.float32)
     full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
 
     def blocks():

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     detectable = np.empty((len(l), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
         reference[i] = integrator.image(l[i], b[i])
-        detectable[i] = integrator.detectable(l[i], b[i], EXTINCTION_GRID)
+        detectable[i] = integrator.detectable(l[i], b[i])
     dataset = xr.Dataset(
         {
             "reference": (("tile", "magnitude", "colour"), reference, {"units": "degree-2"}),

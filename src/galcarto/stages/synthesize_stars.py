@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the star list; the metadata holds its area in deg2."""
     galaxy, survey = read_sections(args.settings, "galaxy", "survey")
     model = star_model(galaxy, survey)
-    # one list for the images and one for their reference, which on a real sky are independent too
+    # one half for the images of training or test, the other for those of validation
     area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)

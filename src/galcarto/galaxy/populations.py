@@ -1,0 +1,223 @@
+"""Stellar populations: what a unit of a component's density holds, by metallicity and brightness."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from galcarto.galaxy import isochrones
+from galcarto.galaxy.binaries import DUCHENE_KRAUS2013, Multiplicity, brightness, quantiles
+from galcarto.galaxy.components import Component, MassFunction
+
+AGES = 12  # per component
+YOUNG = 20.0  # ratio of a component's ages above which their steps are logarithmic
+STRATA = 4  # mass ratios for each stretch of an isochrone
+REMNANTS = 32  # masses of the primaries that are dead
+EXTRAS = ("mass", "logte", "logg")  # columns of a segment after its bands
+Faintness = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Segments of a component's isochrones: by metallicity, then by how faint a limit they need.
+
+    A segment is a stretch of an isochrone, of single stars or of binaries with one mass ratio.
+
+    Attributes
+    ----------
+    metallicity : ndarray, shape (metallicity,), dex
+    first : ndarray of int, shape (metallicity + 1,)
+        Where the segments of each metallicity begin.
+    key : ndarray, shape (segment,), mag
+        Observable at distance modulus mu where key + mu <= 0; ascending for one metallicity.
+    number : ndarray, shape (segment + 1,), stars per unit of the component's density
+        Cumulative number before each segment, over all metallicities.
+    low, high : ndarray, shape (segment, property)
+        Values at the segment's two ends.
+    age : ndarray, shape (segment,), Gyr
+    ratio : ndarray, shape (segment,)
+        Mass ratio of the binary; 0 for a single star.
+    """
+
+    metallicity: np.ndarray
+    first: np.ndarray
+    key: np.ndarray
+    number: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    age: np.ndarray
+    ratio: np.ndarray
+
+    def observable(self, modulus: np.ndarray) -> np.ndarray:
+        """Stars that may be seen at each distance modulus, shape (metallicity, modulus)."""
+        ends = [
+            start + np.searchsorted(self.key[start:stop], -modulus, side="right")
+            for start, stop in pairwise(self.first)
+        ]
+        return self.number[np.stack(ends)] - self.number[self.first[:-1], None]
+
+
+def _ages(component: Component) -> tuple[np.ndarray, np.ndarray]:
+    """Ages in Gyr and their shares of the star formation: logarithmic steps where young stars are among them."""
+    start, stop = component.age
+    if start == stop:
+        return np.array([start]), np.array([1.0])
+    if stop / start > YOUNG:
+        edges = np.geomspace(start, stop, AGES + 1)
+        middle = np.sqrt(edges[1:] * edges[:-1])
+    else:
+        edges = np.linspace(start, stop, AGES + 1)
+        middle = 0.5 * (edges[1:] + edges[:-1])
+    time = component.star_formation_time
+    formed = np.diff(edges) if time is None else np.diff(np.exp(edges / time))
+    return middle, formed / formed.sum()
+
+
+def _look_up(log_mass: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stars of given log initial masses on isochrones, and which of them the isochrones hold.
+
+    Shapes: log_mass (metallicity, point), values (metallicity, point, property), wanted (metallicity, segment,
+    stratum).
+    """
+    row = np.arange(len(log_mass))[:, None]
+    apart = 20.0 * row  # makes one ascending list of all the isochrones
+    nodes = (log_mass + apart).ravel()
+    at = np.searchsorted(nodes, wanted + apart[..., None], side="right") - 1
+    first = (row * log_mass.shape[1])[..., None]
+    held = (at >= first) & (at < first + log_mass.shape[1] - 1)
+    at = np.where(held, at, 0)
+    width = nodes[at + 1] - nodes[at]
+    fraction = np.divide(wanted + apart[..., None] - nodes[at], width, out=np.zeros_like(wanted), where=width > 0)
+    flat = values.reshape(len(nodes), -1)
+    return flat[at] + fraction[..., None].astype("f4") * (flat[at + 1] - flat[at]), held
+
+
+def _widows(imf: MassFunction, multiplicity: Multiplicity, mass: np.ndarray, last: np.ndarray):
+    """Companions of dead primaries per Msun of their own mass: the brightest of each system, and all.
+
+    Shapes: mass (metallicity, segment), last (metallicity, 1): the heaviest star that lives, Msun.
+    """
+    edges = np.geomspace(last[:, 0], imf.range[1], REMNANTS + 1, axis=-1)  # (metallicity, edge)
+    dead = imf.integral(edges[:, :-1], edges[:, 1:], 0)
+    primary = np.sqrt(edges[:, :-1] * edges[:, 1:])
+    spread = multiplicity.density(primary[:, None], mass[..., None] / primary[:, None]) / primary[:, None]
+    return (
+        (spread * (dead * multiplicity.share(primary))[:, None]).sum(axis=-1),
+        (spread * (dead * multiplicity.number(primary))[:, None]).sum(axis=-1),
+    )
+
+
+@dataclass
+class _Segments:
+    """Stretches of the isochrones of several metallicities, gathered; shapes (metallicity, segment, ...)."""
+
+    low: list[np.ndarray] = field(default_factory=list)
+    high: list[np.ndarray] = field(default_factory=list)
+    number: list[np.ndarray] = field(default_factory=list)
+    ratio: list[np.ndarray] = field(default_factory=list)
+    age: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, low: np.ndarray, high: np.ndarray, number: np.ndarray, ratio: np.ndarray, age: float) -> None:
+        count = len(number)
+        self.low.append(low.reshape(count, -1, low.shape[-1]))
+        self.high.append(high.reshape(count, -1, high.shape[-1]))
+        self.number.append(number.reshape(count, -1))
+        self.ratio.append(ratio.reshape(count, -1))
+        self.age.append(np.full(self.number[-1].shape[1], age))
+
+
+def build(
+    component: Component, metallicities: np.ndarray, bands: Sequence[str], faintness: Faintness, binaries: bool
+) -> Population:
+    """The stars of one unit of a component's density at each of several metallicities.
+
+    A density in Msun counts the living stars, those lighter than the isochrones' first one and every companion among
+    them; the IMF is that of the primaries. A density in stars counts what a survey counts: systems.
+
+    Parameters
+    ----------
+    component : Component
+    metallicities : ndarray, shape (metallicity,), dex
+        [M/H].
+    bands : sequence of str
+    faintness : callable
+        How far, in mag, stars of given absolute magnitudes, shape (star, band or more), are below the limits.
+    binaries : bool
+    """
+    multiplicity = DUCHENE_KRAUS2013
+    grid, imf = isochrones.load(), component.imf
+    columns = [isochrones.PROPERTIES.index(name) for name in (*bands, *EXTRAS)]
+    living = np.zeros(len(metallicities))  # Msun or stars, for one unit of the IMF
+    segments = _Segments()
+    for age, share in zip(*_ages(component), strict=True):
+        phases = grid.at(metallicities, age)
+        log_mass = np.concatenate([phase[0] for phase in phases], axis=1)
+        values = np.concatenate([phase[1][..., columns] for phase in phases], axis=1).astype("f4")
+        mass = 10.0**log_mass
+        below = np.full_like(mass[:, :1], imf.range[0])
+        living += share * _living(component, np.concatenate([below, mass], axis=1), multiplicity if binaries else None)
+        number = share * imf.integral(mass[:, :-1], mass[:, 1:], 0)
+        if binaries:
+            middle, width = 0.5 * (mass[:, :-1] + mass[:, 1:]), np.diff(mass, axis=1)
+            pairs = number * multiplicity.share(middle)
+            ratio = multiplicity.ratio(middle[..., None], quantiles(middle.shape[1], STRATA))
+            low, high = _pairs(log_mass, values, ratio, len(bands))
+            segments.add(low, high, np.repeat(pairs[..., None] / STRATA, STRATA, axis=2), ratio, age)
+            # a companion that has outlived its primary is seen as a single star
+            widows, _ = _widows(imf, multiplicity, middle, mass[:, -1:])
+            number = number - pairs + share * widows * width
+        segments.add(values[:, :-1], values[:, 1:], number, np.zeros_like(number), age)
+    return _sorted(segments, living, metallicities, faintness)
+
+
+def _living(component: Component, mass: np.ndarray, multiplicity: Multiplicity | None) -> np.ndarray:
+    """What the density counts of one unit of the IMF, between the edges `mass`, shape (metallicity, edge), Msun."""
+    imf, low, high = component.imf, mass[:, :-1], mass[:, 1:]
+    if component.normalisation == "number":
+        return imf.integral(low, high, 0).sum(axis=1)
+    amount = imf.integral(low, high, 1)
+    if multiplicity is not None:
+        middle = 0.5 * (low + high)
+        amount = amount * (1.0 + multiplicity.number(middle) * multiplicity.mean_ratio(middle))
+        _, widows = _widows(imf, multiplicity, middle, mass[:, -1:])
+        amount = amount + widows * middle * np.diff(mass, axis=1)
+    return amount.sum(axis=1)
+
+
+def _pairs(log_mass: np.ndarray, values: np.ndarray, ratio: np.ndarray, bands: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of each segment with a companion, shape (metallicity, segment, stratum, property)."""
+    ends = []
+    for points in (slice(None, -1), slice(1, None)):
+        second, held = _look_up(log_mass, values[..., :bands], log_mass[:, points, None] + np.log10(ratio))
+        second[~held] = np.inf  # too light for the isochrones: dark
+        pair = np.repeat(values[:, points, None], ratio.shape[2], axis=2)
+        pair[..., :bands] = brightness(pair[..., :bands], second)
+        ends.append(pair)
+    return ends[0], ends[1]
+
+
+def _sorted(segments: _Segments, living: np.ndarray, metallicities: np.ndarray, faintness: Faintness) -> Population:
+    """Segments that hold stars, by metallicity and then by the limit they need."""
+    low, high, number, ratio = (
+        np.concatenate(parts, axis=1) for parts in (segments.low, segments.high, segments.number, segments.ratio)
+    )
+    age = np.concatenate(segments.age)
+    parts = []
+    for i in range(len(metallicities)):
+        real = np.flatnonzero(number[i] > 0)
+        key = np.minimum(faintness(low[i, real]), faintness(high[i, real]))
+        order = np.argsort(key, kind="stable")
+        at = real[order]
+        parts.append((key[order], number[i, at] / living[i], low[i, at], high[i, at], age[at], ratio[i, at]))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Population(
+        metallicity=metallicities,
+        first=np.cumsum([0, *(len(part[0]) for part in parts)]),
+        key=columns[0],
+        number=np.concatenate([[0.0], np.cumsum(columns[1])]),
+        low=columns[2],
+        high=columns[3],
+        age=columns[4].astype(np.float32),
+        ratio=columns[5].astype(np.float32),
+    )
