@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from galcarto.errors import UserError
-from galcarto.galaxy.laws import Flare, Law, Table, TriaxialBulge, Warp
+from galcarto.galaxy.laws import Flare, Law, Table, Warp
 from galcarto.sky import cartesian
 
 TABLES = Path(__file__).parent / "tables"
@@ -73,6 +73,8 @@ class Component(Table):
         None for a constant rate.
     warped : bool
         Follows the model's warp and flare.
+    warp : Warp or None
+        Its own, in place of the model's.
     imf : MassFunction
     density : Law
         Living stars.
@@ -85,6 +87,7 @@ class Component(Table):
     alpha: float = 0.0
     star_formation_time: PositiveFloat | None = None
     warped: bool
+    warp: Warp | None = None
     imf: MassFunction
     density: Law
 
@@ -96,7 +99,7 @@ class Component(Table):
     @property
     def normalisation(self) -> Literal["mass", "number"]:
         """What the density counts: Msun, or stars."""
-        return "number" if isinstance(self.density, TriaxialBulge) else "mass"
+        return self.density.quantity
 
 
 class Sun(Table):
@@ -126,7 +129,7 @@ class Galaxy(Table):
         if not component.warped:
             return component.density.density(x, y, z, self.sun.radius)
         stretch = self.flare.factor(x, y)
-        flat = (z - self.warp.height(x, y)) / stretch
+        flat = (z - (component.warp or self.warp).height(x, y)) / stretch
         return component.density.density(x, y, flat, self.sun.radius) / stretch
 
 
@@ -161,7 +164,7 @@ def load(model: str) -> Galaxy:
     """
     path = table_path(model)
     try:
-        return Galaxy.model_validate(yaml.safe_load(path.read_text()))
+        return Galaxy.model_validate(yaml.safe_load(path.read_bytes()))
     except yaml.YAMLError as error:
         raise GalaxyTableError(f"{path}: not a YAML file: {error}") from None
     except ValidationError as error:
