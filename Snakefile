@@ -12,6 +12,7 @@ include: "rules/sky.smk"
 include: "rules/maps.smk"
 include: "rules/compare.smk"
 include: "rules/figures.smk"
+include: "rules/validate.smk"
 
 
 rule all:
@@ -23,4 +24,13 @@ rule all:
         f"{RESULTS}/metrics.json",
         f"{RESULTS}/report.html",
         FIGURES,
+    localrule: True
+
+
+rule validate_galaxy:
+    """Check the mock Galaxy against the Besançon model and the literature: numbers and figures."""
+    input:
+        f"{GALAXY}/metrics.json",
+        f"{GALAXY}/validation.nc",
+        GALAXY_FIGURES,
     localrule: True

@@ -89,7 +89,7 @@ def loop_stars(model: StarModel, l: float, b: float, area: float, rng: np.random
     """
     stars = []
     near, far = model.edges[:-1], model.edges[1:]
-    for expected, population, reach in zip(model.expected(l, b), model._populations, model._reach, strict=True):
+    for expected, population, reach in zip(model.expected(l, b), model.populations, model._reach, strict=True):
         for node, bins in np.ndindex(expected.shape):
             for _ in range(rng.poisson(expected[node, bins] * area)):
                 at = population.number[population.first[node]] + rng.random() * reach[node, bins]

@@ -48,7 +48,7 @@ rule assemble_cube:
             *(
                 name
                 for name in type(SETTINGS).model_fields
-                if name not in ("region", "seed", "training_job", "compare", "faceon")
+                if name not in ("region", "seed", "training_job", "compare", "faceon", "validation")
             )
         ),
         seed=SEED,

@@ -325,6 +325,15 @@ class Compare(Section):
         return self
 
 
+class Validation(Section):
+    """What the mock Galaxy is checked against."""
+
+    counts: str | None = Field(
+        "../shared/data/besancon_k_counts/counts.txt",
+        description="K counts of the Besançon model; without the file the comparison with it is left out",
+    )
+
+
 class FaceOn(Section):
     """The face-on view."""
 
@@ -353,6 +362,14 @@ class Settings(Section):
     inference: Inference = Inference()
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
+    validation: Validation = Validation()
+
+    @field_validator("region")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value == "galaxy":
+            raise ValueError("found 'galaxy', whose folder holds the checks of the mock Galaxy; expected another name")
+        return value
 
     @model_validator(mode="after")
     def _frames(self) -> "Settings":

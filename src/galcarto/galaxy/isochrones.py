@@ -14,8 +14,7 @@ from astropy.table import Table
 
 from galcarto.errors import UserError
 
-# The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB, the K of Bessell & Brett
-# (1988, PASP 100, 1134). A new band is a line here.
+# The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a line here.
 BANDS = {
     "J": "TMASS_JMAG",
     "H": "TMASS_HMAG",
@@ -28,7 +27,6 @@ BANDS = {
     "r": "SDSS_RMAG",
     "i": "SDSS_IMAG",
     "z": "SDSS_ZMAG",
-    "K": "JOHNSON_KMAG",
 }
 # Columns of a point along an isochrone that are interpolated beside its initial mass.
 PROPERTIES = (*BANDS, "mass", "logte", "logg")

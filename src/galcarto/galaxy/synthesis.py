@@ -68,17 +68,17 @@ class StarModel:
             if not np.isfinite(list(survey.values())).all():
                 raise StarModelError(f"limits: found {survey}; expected finite magnitudes")
         grid = isochrones.load().metallicity
-        self._populations = []
+        self.populations = []
         for component in galaxy.components:
             mean, sigma = component.overall_metallicity, component.metallicity[1]
             reach = 3 * sigma + abs(component.gradient) * galaxy.sun.radius
             nodes = np.arange(mean - reach, mean + reach + METALLICITY_STEP, METALLICITY_STEP)
             nodes = np.unique(np.clip(nodes, grid[0], grid[-1]))
-            self._populations.append(populations.build(component, nodes, self.bands, self._faintness, binaries))
+            self.populations.append(populations.build(component, nodes, self.bands, self._faintness, binaries))
         edges = np.arange(MODULUS_RANGE[0], MODULUS_RANGE[1] + MODULUS_STEP / 2, MODULUS_STEP)
         self.edges = 10.0 ** (0.2 * edges - 2.0)  # kpc
-        self._reach = [population.observable(edges[:-1]) for population in self._populations]
-        brightest = min(population.key.min() for population in self._populations)
+        self._reach = [population.observable(edges[:-1]) for population in self.populations]
+        brightest = min(population.key.min() for population in self.populations)
         if brightest + MODULUS_RANGE[0] > 0:
             raise StarModelError(
                 f"limits: found {self.limits}; the brightest star of the model, {1e3 * self.edges[0]:.1f} pc away, is "
@@ -106,7 +106,7 @@ class StarModel:
         radius = np.hypot(x, y)
         volume = np.radians(1.0) ** 2 * (far**3 - near**3) / 3.0 * 1e9  # pc3 per deg2
         result = []
-        for component, population in zip(self.galaxy.components, self._populations, strict=True):
+        for component, population in zip(self.galaxy.components, self.populations, strict=True):
             nodes = population.metallicity
             amount = self.galaxy.density(component, x, y, z) * volume
             mean = component.overall_metallicity + component.gradient * (radius - self.galaxy.sun.radius)
@@ -144,7 +144,7 @@ class StarModel:
                     p.high[:, light] @ signs,
                     np.repeat(np.arange(len(p.first) - 1), np.diff(p.first)),
                 )
-                for p in self._populations
+                for p in self.populations
             ],
         )
 
@@ -233,7 +233,7 @@ class StarModel:
     def _stars(self, number: int, node: np.ndarray, bins: np.ndarray, rng: np.random.Generator):
         """Distances, columns (magnitudes apparent), ages, metallicities and mass ratios of a component's stars."""
         near, far = self.edges[:-1], self.edges[1:]
-        population, reach = self._populations[number], self._reach[number]
+        population, reach = self.populations[number], self._reach[number]
         at = population.number[population.first[node]] + rng.random(len(bins)) * reach[node, bins]
         segment = np.searchsorted(population.number, at, side="right") - 1
         start = population.number[segment]

@@ -17,7 +17,9 @@ from galcarto.settings import Settings, read_sections
 from galcarto.surveys import SURVEYS
 
 SECTIONS = [
-    name for name in Settings.model_fields if name not in ("region", "seed", "training_job", "compare", "faceon")
+    name
+    for name in Settings.model_fields
+    if name not in ("region", "seed", "training_job", "compare", "faceon", "validation")
 ]
 
 

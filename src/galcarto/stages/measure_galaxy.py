@@ -1,0 +1,63 @@
+"""Measure the mock Galaxy against the Besançon model and the literature.
+
+Example:
+  galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml galaxy validation)" \\
+      --counts ../shared/data/besancon_k_counts/counts.txt --metrics metrics.json --output validation.nc
+"""
+
+import argparse
+import json
+import logging
+from typing import Any
+
+import numpy as np
+
+from galcarto import provenance
+from galcarto.compare.galaxy import ALL_STARS, BANDS, measure, read_counts
+from galcarto.galaxy.components import load
+from galcarto.galaxy.synthesis import StarModel
+from galcarto.settings import read_sections
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, validation")
+    parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model; none leaves them out")
+    parser.add_argument("--metrics", required=True, help="JSON file to write: every number")
+    parser.add_argument("--output", required=True, help="netCDF file to write: what the figures show")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the numbers and what the figures show."""
+    galaxy, validation = read_sections(args.settings, "galaxy", "validation")
+    table = read_counts(args.counts) if args.counts else None
+    if table is None:
+        found = "null" if validation.counts is None else f"no file {validation.counts}"
+        logging.warning(
+            "validation.counts: found %s; expected the K counts of the Besançon model: "
+            "the comparison with them is left out",
+            found,
+        )
+    model, single = (
+        StarModel(load(galaxy.model), [ALL_STARS], BANDS, binaries) for binaries in (galaxy.binaries, False)
+    )
+    metrics, dataset = measure(model, single, table)
+    for name, ratio in metrics.get("counts", {}).get("median_ratio", {}).items():
+        logging.info("K < %s mag: median of mock over Besançon counts %.3f", name, ratio)
+    inputs = [args.counts] if args.counts else []
+    dataset.attrs |= provenance.attributes("measure_galaxy", json.loads(args.settings), None, inputs)
+    dataset.to_netcdf(args.output)
+    with open(args.metrics, "w") as handle:
+        json.dump(_plain(metrics), handle, indent=2, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers for JSON: five digits, nothing below 1e-12, and null for those that are not known."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        if not np.isfinite(number):
+            return None
+        return float(f"{number:.5g}") if abs(number) > 1e-12 else 0.0
+    return value

@@ -1,0 +1,27 @@
+"""Draw the checks of the mock Galaxy.
+
+Example:
+  galcarto plot_galaxy --validation results/galaxy/validation.nc --output results/galaxy/figures/isochrones.png
+"""
+
+import argparse
+from pathlib import Path
+
+import xarray as xr
+
+from galcarto.figures import galaxy, style
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--validation", required=True, help="what measure_galaxy wrote (netCDF)")
+    parser.add_argument(
+        "--output", required=True, nargs="+", help=f"PNG files to write, of the names {', '.join(galaxy.FIGURES)}"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figures."""
+    with xr.open_dataset(args.validation) as validation:
+        for path in args.output:
+            style.save(galaxy.FIGURES[Path(path).stem](validation), path)
