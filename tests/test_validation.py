@@ -16,7 +16,8 @@ from matplotlib.text import Text
 
 from galcarto.__main__ import main
 from galcarto.compare import galaxy as checks
-from galcarto.compare.galaxy import Counts, CountsError
+from galcarto.compare import integrals, neighbourhood, star_counts
+from galcarto.compare.star_counts import Counts, CountsError
 from galcarto.figures import galaxy as figures
 from galcarto.figures import style
 from galcarto.galaxy import components
@@ -41,18 +42,20 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(small):
-    return StarModel(components.load(str(small)), [checks.ALL_STARS], checks.BANDS)
+    return StarModel(components.load(str(small)), [integrals.ALL_STARS], integrals.BANDS)
 
 
 @pytest.fixture(scope="module")
 def single(small):
-    return StarModel(components.load(str(small)), [checks.ALL_STARS], checks.BANDS, binaries=False)
+    return StarModel(components.load(str(small)), [integrals.ALL_STARS], integrals.BANDS, binaries=False)
 
 
 @pytest.fixture(scope="module")
 def own(model):
     """The model's own counts as the table to compare with."""
-    return Counts(L, B, LIMIT, checks.expected(model, L, B, [checks.reach(model, "Ks", LIMIT - checks.K_OVER_KS)])[0])
+    return Counts(
+        L, B, LIMIT, integrals.expected(model, L, B, [integrals.reach(model, "Ks", LIMIT - star_counts.K_OVER_KS)])[0]
+    )
 
 
 def settings(model: str, counts: str | None = None) -> str:
@@ -75,7 +78,7 @@ def without_table(small, tmp_path_factory):
 
 
 def test_a_model_agrees_with_its_own_counts(model, single, own):
-    metrics, dataset = checks.counts(model, single, own)
+    metrics, dataset = star_counts.counts(model, single, own)
     assert list(metrics["median_ratio"].values()) == pytest.approx([1.0] * 4)
     assert (metrics["plane_within_15_percent"], metrics["pole_within_20_percent"]) == (1.0, 1.0)
     assert (metrics["directions"], metrics["plane_directions"], metrics["pole_directions"]) == (7, 3, 2)
@@ -93,11 +96,11 @@ def test_a_model_agrees_with_its_own_counts(model, single, own):
 
 def test_scaled_counts_leave_the_tolerances(own):
     table = Counts(own.l, own.b, own.limit, 1.2 * own.number)
-    metrics = checks.count_scores(table, own.number)
+    metrics = star_counts.count_scores(table, own.number)
     assert list(metrics["median_ratio"].values()) == pytest.approx([1 / 1.2] * 4)
     assert metrics["plane_within_15_percent"] == 0.0
     assert metrics["pole_within_20_percent"] == 1.0
-    assert checks.count_scores(Counts(own.l, own.b, own.limit, 1.3 * own.number), own.number)[
+    assert star_counts.count_scores(Counts(own.l, own.b, own.limit, 1.3 * own.number), own.number)[
         "pole_within_20_percent"
     ] == pytest.approx(0.0)
 
@@ -108,7 +111,7 @@ def test_shares_and_noise_of_a_table_made_by_hand():
     table.number[4, 0] = 0.0  # no star, no ratio
     ours = np.full((5, 5), 400.0)
     ours[:, 3] = [340.0, 480.0, 100.0, 480.0, 500.0]
-    metrics = checks.count_scores(table, ours)
+    metrics = star_counts.count_scores(table, ours)
     assert metrics["plane_within_15_percent"] == 0.5
     assert metrics["pole_within_20_percent"] == 0.5
     assert metrics["median_ratio"] == {"10": 1.0, "12": 1.0, "14": 1.2, "16": 1.0}
@@ -122,8 +125,8 @@ def test_expected_counts_are_those_of_drawn_stars(small, rng):
     for l, b, area in ((60.0, 3.0, 1.0), (0.0, 90.0, 150.0)):
         stars = model.draw(l, b, area, rng)
         limits = np.array([12.0, 14.0])
-        reach = checks.reach(model, "Ks", limits)
-        expected = checks.expected(model, np.array([l]), np.array([b]), [reach])[0, 0] * area
+        reach = integrals.reach(model, "Ks", limits)
+        expected = integrals.expected(model, np.array([l]), np.array([b]), [reach])[0, 0] * area
         drawn = np.array([(stars["Ks"] < limit).sum() for limit in limits])
         assert (np.abs(drawn - expected) < 5 * np.sqrt(expected)).all()
 
@@ -137,7 +140,7 @@ def test_columns_that_touch_are_told_apart(tmp_path):
         HEADER + "10.00 -80.00 0.00 1. 2. 14. 37. 85. 165. 315. 571. 934.\n"
         "-30.00 0.00 0.00 1. 2. 30. 40. 50. 60. 741983.12933716.32479268.\n\n"
     )
-    counts = checks.read_counts(path)
+    counts = star_counts.read_counts(path)
     np.testing.assert_array_equal(counts.limit, [8, 9, 10, 11, 12, 13, 14, 15, 16])
     np.testing.assert_array_equal(counts.l, [10.0, 330.0])
     np.testing.assert_array_equal(counts.number[0], [1, 2, 14, 37, 85, 165, 315, 571, 934])
@@ -166,7 +169,7 @@ def test_a_malformed_table_is_refused(tmp_path, text, message):
     path = tmp_path / "counts.txt"
     path.write_text(text)
     with pytest.raises(CountsError, match=re.compile(message, re.DOTALL)) as caught:
-        checks.read_counts(path)
+        star_counts.read_counts(path)
     assert str(path) in str(caught.value)
     assert "validation.counts" in str(caught.value)
 
@@ -184,44 +187,44 @@ def test_a_malformed_table_ends_the_stage_with_one_message(tmp_path, small, caps
 def test_the_fit_finds_the_clump_of_a_histogram():
     magnitude = np.arange(-2.575, -0.6, 0.05)
     truth = np.array([40.0, -1.58, 0.17, 20.0, 3.0, -2.0])
-    found = checks.fit_clump(magnitude, 7.0 * checks.clump_model(magnitude, *truth))
+    found = neighbourhood.fit_clump(magnitude, 7.0 * neighbourhood.clump_model(magnitude, *truth))
     np.testing.assert_allclose(found[[1, 2]], truth[[1, 2]], atol=1e-6)
     np.testing.assert_allclose(found[[0, 3, 4, 5]], 7.0 * truth[[0, 3, 4, 5]], rtol=1e-5)
 
 
 def test_the_isochrones_hold_the_sun():
-    sun = checks.sun()
+    sun = neighbourhood.sun()
     for name, tolerance in (("M_Ks", 0.05), ("M_G", 0.05), ("BP_RP", 0.03), ("teff", 30.0), ("logg", 0.02)):
         assert sun[name] == pytest.approx(sun["literature"][name]["value"], abs=tolerance), name
 
 
 def test_the_mean_density_near_the_sun_is_the_galaxy_s(model):
     galaxy = model.galaxy
-    density = checks.density_within(model, checks.SUN)
+    density = integrals.density_within(model, integrals.SUN)
     place = (np.array([-galaxy.sun.radius]), np.array([0.0]), np.array([galaxy.sun.height]))
     for number, component in enumerate(galaxy.components):
-        of = checks._owners(model) == number
+        of = integrals.component_numbers(model) == number
         assert density[of].sum() == pytest.approx(galaxy.density(component, *place)[0], rel=2e-3)
-    assert checks.density_within(model, 0.4).sum() < density.sum()
+    assert integrals.density_within(model, 0.4).sum() < density.sum()
 
 
 def test_stretches_and_luminosity_function_hold_the_same_stars(model, single):
     for one in (model, single):
-        stars = checks.Stretches.near(one)
-        _, by_component = checks.luminosity_function(one)
-        assert by_component.sum() * checks.LUMINOSITY_BIN == pytest.approx(stars.number.sum())
+        stars = integrals.Stretches.near(one)
+        _, by_component = neighbourhood.luminosity_function(one)
+        assert by_component.sum() * neighbourhood.LUMINOSITY_BIN == pytest.approx(stars.number.sum())
         assert (stars.ratio > 0).any() == (one is model)
 
 
 def test_components_of_a_kind_are_told_by_their_names(model):
-    names, kind = checks.kinds(model.galaxy)
+    names, kind = integrals.kinds(model.galaxy)
     assert names == ["thin", "thick", "halo"]
     np.testing.assert_array_equal(kind, [0, 1, 2])
 
 
 def test_the_mass_function_is_integrated():
     # the integral of 0.016 M^-4.7 from 1 to 2 Msun
-    assert checks.bovy(np.array([1.0, 2.0]))[0] == pytest.approx(0.016 / 3.7 * (1 - 2**-3.7))
+    assert neighbourhood.bovy(np.array([1.0, 2.0]))[0] == pytest.approx(0.016 / 3.7 * (1 - 2**-3.7))
 
 
 def test_a_diagram_holds_the_counted_stars(model):
@@ -230,7 +233,9 @@ def test_a_diagram_holds_the_counted_stars(model):
     for at in checks.FIELDS.values():
         found = checks.diagram(model, *at, hess, *edges)
         limits = np.array([edges[0][0], edges[0][-1]])
-        bright, faint = (np.concatenate(model.content(*at))[..., None] * checks.reach(model, "Ks", limits)).sum((0, 1))
+        bright, faint = (np.concatenate(model.content(*at))[..., None] * integrals.reach(model, "Ks", limits)).sum(
+            (0, 1)
+        )
         assert found.sum() == pytest.approx(faint - bright, rel=2e-3)
 
 
@@ -288,7 +293,7 @@ def test_the_log_names_the_file_that_is_missing(small, tmp_path, caplog, monkeyp
 @pytest.fixture(scope="module")
 def validation(without_table, model, single, own):
     with xr.open_dataset(without_table / "validation.nc") as found:
-        return xr.merge([found.load(), checks.counts(model, single, own)[1]])
+        return xr.merge([found.load(), star_counts.counts(model, single, own)[1]])
 
 
 @pytest.mark.parametrize("name", list(figures.FIGURES))
@@ -364,10 +369,12 @@ def test_the_rule_takes_the_table_that_is_there(project):
 @pytest.mark.real
 def test_the_mock_agrees_with_the_besancon_model_and_the_sky(observations):
     galaxy = components.load("robin2003")
-    model, single = (StarModel(galaxy, [checks.ALL_STARS], checks.BANDS, binaries) for binaries in (True, False))
-    counts, _ = checks.counts(model, single, checks.read_counts(observations / "besancon_k_counts" / "counts.txt"))
-    clump, _ = checks.clump(model)
-    sun = checks.sun()
+    model, single = (StarModel(galaxy, [integrals.ALL_STARS], integrals.BANDS, binaries) for binaries in (True, False))
+    counts, _ = star_counts.counts(
+        model, single, star_counts.read_counts(observations / "besancon_k_counts" / "counts.txt")
+    )
+    clump, _ = neighbourhood.clump(model)
+    sun = neighbourhood.sun()
     assert counts["directions"] == 430
     assert counts["plane_within_15_percent"] >= 0.85
     assert counts["pole_within_20_percent"] >= 0.80

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from galcarto import provenance
-from galcarto.compare.galaxy import ALL_STARS, BANDS, measure, read_counts
+from galcarto.compare.galaxy import measure
+from galcarto.compare.integrals import ALL_STARS, BANDS
+from galcarto.compare.star_counts import read_counts
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.settings import read_sections

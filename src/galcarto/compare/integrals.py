@@ -1,0 +1,165 @@
+"""Integrals over the mock Galaxy's populations that its checks share; no star is drawn."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import healpy as hp
+import numpy as np
+import xarray as xr
+from scipy.sparse import csr_matrix
+
+from galcarto.galaxy.components import Galaxy
+from galcarto.galaxy.hess import Hess
+from galcarto.galaxy.synthesis import StarModel
+
+BANDS = ("Ks", "J", "G", "BP", "RP", "g", "r")  # of the models that are checked
+ALL_STARS = {"Ks": 30.0}  # a limit that hides none
+SUN = 0.02  # kpc: "at the Sun" is within this distance
+CELL = 0.025  # mag, of the cumulative counts
+DIRECTIONS = 2  # nside of the HEALPix directions that average over the sphere
+
+
+Check = tuple[dict[str, Any], xr.Dataset]  # numbers, and what the figures show
+
+
+def known(value: Any, source: str, error: float | None = None) -> dict[str, Any]:
+    """An entry of ``literature``."""
+    return {"value": value, **({} if error is None else {"error": error}), "source": source}
+
+
+def variable(dims: str | tuple[str, ...], values: Any, units: str, name: str) -> tuple[Any, ...]:
+    """A variable of a dataset."""
+    return dims, values, {"units": units, "long_name": name}
+
+
+def by_cell(hess: Hess) -> csr_matrix:
+    """Stars per unit of density, shape (population, cell)."""
+    return csr_matrix((hess.number, hess.entry, hess.first), shape=(len(hess.first) - 1, len(hess.cell)))
+
+
+def metallicities(model: StarModel) -> list[np.ndarray]:
+    """[M/H] of each component's populations, dex."""
+    return [population.metallicity for population in model.populations]
+
+
+def component_numbers(model: StarModel) -> np.ndarray:
+    """Number of the component that each population belongs to."""
+    sizes = [len(nodes) for nodes in metallicities(model)]
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def kinds(galaxy: Galaxy) -> tuple[list[str], np.ndarray]:
+    """Kinds of components, as thin1, thin2, ... and thick_young, thick_old are of two, and each component's kind."""
+    names = [re.split(r"[\d_]", component.name)[0] for component in galaxy.components]
+    distinct = list(dict.fromkeys(names))
+    return distinct, np.array([distinct.index(name) for name in names])
+
+
+def moduli(model: StarModel) -> np.ndarray:
+    """Distance moduli of the middles of the distance bins, mag."""
+    return 5.0 * np.log10(np.sqrt(model.edges[:-1] * model.edges[1:])) + 10.0
+
+
+def reach(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray:
+    """Stars brighter than limits, per unit of density.
+
+    Parameters
+    ----------
+    model : StarModel
+    band : str
+    limits : ndarray, shape (limit,), mag
+
+    Returns
+    -------
+    ndarray, shape (population, distance, limit)
+    """
+    hess = model.hess([(band,)], [CELL])
+    first = hess.cell[0, 0]
+    cells = np.zeros((len(hess.first) - 1, hess.cell[-1, 0] - first + 1))
+    cells[:, hess.cell[:, 0] - first] = by_cell(hess).toarray()
+    below = np.concatenate([np.zeros((len(cells), 1)), np.cumsum(cells, axis=1)], axis=1)
+    place = (limits - moduli(model)[:, None]) / CELL - first
+    place = np.clip(place, 0.0, cells.shape[1] - 1e-9)
+    cell = place.astype(int)
+    return below[:, cell] + (place - cell) * (below[:, cell + 1] - below[:, cell])
+
+
+def expected(model: StarModel, l: np.ndarray, b: np.ndarray, reaches: Sequence[np.ndarray]) -> np.ndarray:
+    """Stars per deg2 in several directions, without dust.
+
+    Parameters
+    ----------
+    model : StarModel
+    l, b : ndarray, shape (direction,), deg
+    reaches : sequence of ndarray, shape (population, distance, limit)
+        From `reach`, of this model or of one that differs only in its binaries.
+
+    Returns
+    -------
+    ndarray, shape (reach, direction, limit)
+    """
+    # rows (reach, limit), columns (population, distance)
+    matrix = np.stack(reaches).transpose(0, 3, 1, 2).reshape(len(reaches) * reaches[0].shape[2], -1)
+    numbers = [matrix @ np.concatenate(model.content(*at)).ravel() for at in zip(l, b, strict=True)]
+    return np.stack(numbers, axis=-1).reshape(len(reaches), -1, len(numbers)).transpose(0, 2, 1)
+
+
+def density_within(model: StarModel, radius: float) -> np.ndarray:
+    """Mean density within a distance from the Sun.
+
+    Parameters
+    ----------
+    model : StarModel
+    radius : float, kpc
+        Rounded to a distance bin's edge.
+
+    Returns
+    -------
+    ndarray, shape (population,), Msun/pc3 or stars/pc3
+    """
+    bins = int(np.argmin(np.abs(np.log(model.edges / radius))))
+    pixels = np.arange(hp.nside2npix(DIRECTIONS))
+    l, b = hp.pix2ang(DIRECTIONS, pixels, lonlat=True)
+    total = sum(np.concatenate(model.content(*at))[:, :bins].sum(axis=1) for at in zip(l, b, strict=True))
+    volume = np.radians(1.0) ** 2 * (model.edges[bins] ** 3 - model.edges[0] ** 3) / 3.0 * 1e9  # pc3 per deg2
+    return np.asarray(total) / (len(pixels) * volume)
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Stretches of the isochrones, and the stars or unresolved pairs on them at the Sun.
+
+    Attributes
+    ----------
+    number : ndarray, shape (stretch,), pc-3
+    component : ndarray of int, shape (stretch,)
+    ratio : ndarray, shape (stretch,)
+        Mass ratio of a pair; 0 for single stars.
+    values : dict of ndarray, shape (stretch,)
+        At the middle: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of the primary.
+    """
+
+    number: np.ndarray
+    component: np.ndarray
+    ratio: np.ndarray
+    values: dict[str, np.ndarray]
+
+    @classmethod
+    def near(cls, model: StarModel) -> "Stretches":
+        """Those of a model."""
+        density = density_within(model, SUN)
+        sizes = np.concatenate([np.diff(population.first) for population in model.populations])
+        middle = np.concatenate([0.5 * (population.low + population.high) for population in model.populations])
+        return cls(
+            number=np.concatenate([np.diff(population.number) for population in model.populations])
+            * np.repeat(density, sizes),
+            component=np.repeat(component_numbers(model), sizes),
+            ratio=np.concatenate([population.ratio for population in model.populations]),
+            values=dict(zip((*model.bands, "mass", "logte", "logg"), middle.T, strict=True)),
+        )
+
+    def colour(self, first: str, second: str) -> np.ndarray:
+        """A colour, mag."""
+        return self.values[first] - self.values[second]
