@@ -105,14 +105,6 @@ def test_without_dust_and_limits_every_star_counts(make_model, rng):
     assert abs(chi2 - full.sum()) < 5 * np.sqrt(2 * full.sum())
 
 
-def test_the_reference_is_the_bare_list_per_area(make_model, rng):
-    model = make_model(perfect=True)
-    distance, magnitudes = bare_stars(4000)
-    reference = model.reference(model.pack(distance, magnitudes, area=0.25), rng)
-    assert reference.shape == (200, 200)
-    assert reference.sum() == pytest.approx(4000 / 0.25, rel=5 / np.sqrt(10 * 4000))
-
-
 @given(st.floats(0.0, 20.0), st.integers(0, 100))
 def test_extinction_shifts_magnitude_and_colour_by_the_coefficients(make_model, a_v, seed):
     model = make_model(perfect=True)
@@ -200,34 +192,6 @@ def test_seeds_make_the_images(make_model):
 # --- detectable stars
 
 
-def test_without_dust_all_stars_are_detectable(make_model):
-    model = make_model(perfect=True)
-    distance, magnitudes = bare_stars(2000)
-    detectable = model.detectable(model.pack(distance, magnitudes, area=0.5))
-    assert detectable.shape == (20, len(EXTINCTION_GRID))
-    np.testing.assert_allclose(detectable.sum(axis=0)[:20], 2000 / 0.5, rtol=1e-5)
-    # behind much dust stars leave the diagram
-    assert detectable.sum(axis=0)[-1] < 0.95 * 2000 / 0.5
-    beyond = stars_beyond(detectable, np.zeros(20))
-    assert beyond[0] == pytest.approx(4000, rel=1e-5)
-    expected = [(distance >= edge).sum() / 0.5 for edge in EDGES[:-1]]
-    np.testing.assert_allclose(beyond, expected, rtol=1e-5)
-
-
-@given(st.integers(0, 2**32), st.floats(0.0, 20.0), st.floats(0.0, 5.0))
-def test_detectable_stars_never_grow_with_distance_or_dust(make_model, seed, total, more):
-    model = make_model()
-    rng = np.random.default_rng(seed)
-    detectable = model.detectable(model.pack(*bare_stars(500, seed=seed), area=1.0))
-    assert (np.diff(detectable, axis=1) <= 1e-4).all()
-    profile = np.sort(rng.uniform(0, total, (2, 20)), axis=1)
-    beyond = stars_beyond(detectable, profile)
-    assert beyond.shape == (2, 20)
-    assert (beyond >= 0).all()
-    assert (np.diff(beyond, axis=1) <= 0).all()
-    assert (stars_beyond(detectable, profile + more) <= beyond + 1e-3).all()
-
-
 def test_stars_beyond_interpolates_in_extinction():
     detectable = np.zeros((2, len(EXTINCTION_GRID)))
     detectable[0], detectable[1] = 100.0, 1000.0 - 10 * EXTINCTION_GRID
@@ -235,17 +199,6 @@ def test_stars_beyond_interpolates_in_extinction():
     np.testing.assert_allclose(stars_beyond(detectable, np.array([3.0, 11.0])), [990.0, 890.0])
     # beyond the grid: as at its end
     np.testing.assert_allclose(stars_beyond(detectable, np.array([50.0, 60.0])), [700.0, 600.0])
-
-
-def test_detectable_stars_are_those_rendered(make_model, rng):
-    """A wide list behind a screen: what scatters in and out over the limits nearly cancels."""
-    model = make_model(edges=np.concatenate([[0.0], np.linspace(0.04, 10.0, 20)]), magnitude_range=(0.0, 20.0))
-    stars = model.pack(*bare_stars(20_000), area=1.0)
-    detectable = model.detectable(stars)
-    for a_v in (0.0, 2.0, 10.0):
-        images = model.render(stars, np.full((20, 20), a_v), np.ones(20), rng)
-        column = int(np.flatnonzero(a_v == EXTINCTION_GRID)[0])
-        assert images.sum() / 20 == pytest.approx(detectable[:, column].sum(), rel=0.02)
 
 
 # --- files

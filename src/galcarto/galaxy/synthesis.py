@@ -182,14 +182,13 @@ class StarModel:
             raise StarModelError(f"found an area of {area} deg2; expected more than 0")
         counts = [rng.poisson(expected * area) for expected in self.expected(l, b)]
         sizes = [-(-int(count.sum()) // BLOCK) for count in counts]
-        streams = rng.spawn(sum(sizes))
         todo = [(number, block) for number, size in enumerate(sizes) for block in range(size)]
         totals = [np.cumsum(count) for count in counts]
         for start in range(0, len(todo), blocks):
             parts = []
-            for (number, block), stream in zip(
-                todo[start : start + blocks], streams[start : start + blocks], strict=True
-            ):
+            some = todo[start : start + blocks]
+            # children count on from one call to the next: a block's stream does not depend on `blocks`
+            for (number, block), stream in zip(some, rng.spawn(len(some)), strict=True):
                 ends = totals[number]
                 stars = np.arange(block * BLOCK, min((block + 1) * BLOCK, ends[-1]))
                 node, bins = np.divmod(np.searchsorted(ends, stars, side="right"), counts[number].shape[1])
