@@ -163,6 +163,7 @@ DIAGRAMS = {
     "J against Ks - J": ("J", ("Ks", "J"), ("J", "Ks")),
     "Ks against J - Ks, with H": ("Ks", ("J", "Ks"), ("J", "H", "Ks")),
     "H against J - Ks": ("H", ("J", "Ks"), ("J", "H", "Ks")),
+    "Ks against J - H": ("Ks", ("J", "H"), ("J", "H", "Ks")),
 }
 
 
@@ -245,7 +246,8 @@ def test_a_survey_without_errors_is_a_histogram(make_model, kind):
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize(
-    "kind", ["J against J - Ks", "J against Ks - J", "Ks against J - Ks, with H", "H against J - Ks"]
+    "kind",
+    ["J against J - Ks", "J against Ks - J", "Ks against J - Ks, with H", "H against J - Ks", "Ks against J - H"],
 )
 def test_other_diagrams_and_a_band_that_only_has_a_limit(make_model, kind):
     """Three limits and other axes, to where stars begin to be missed, with a bright limit, behind dust."""
@@ -257,7 +259,7 @@ def test_other_diagrams_and_a_band_that_only_has_a_limit(make_model, kind):
         magnitude_band=magnitude,
         colour_bands=colour,
         magnitude_range=(8.0, 18.0),
-        colour_range=(-1.0, 3.0) if colour == ("J", "Ks") else (-3.0, 1.0),
+        colour_range=(-3.0, 1.0) if colour == ("Ks", "J") else (-1.0, 3.0),
     )
     model = star_model(limits, FEW)
     integrator = Integrator(model, forward.diagram(), forward.edges)
@@ -407,6 +409,17 @@ def test_detectable_stars_are_those_counted(make_model, limits, bands):
         # 1 %: the cells at the limits, and the bins of the distance at the edges
         assert (np.abs(counts - expected) < 4 * error + 0.01 * expected).all(), a_v
         assert abs(counts.sum() - expected.sum()) < 4 * np.sqrt((error**2).sum()) + 0.003 * expected.sum()
+
+
+def test_detectable_stars_lie_in_the_diagram(make_model):
+    """Stars outside of its range do not count; its ends may lie within a cell of the magnitude, hence 3 %."""
+    forward = make_model(limits=LIMITS, magnitude_range=(10.0, 14.0), colour_range=(0.4, 0.8))
+    model = star_model(LIMITS, FEW)
+    expected = Integrator(model, forward.diagram(), forward.edges).detectable(60.0, 2.0)[:, 0].sum()
+    stars = model.draw(60.0, 2.0, 50_000 / expected, np.random.default_rng(7))
+    inside = stars["Ks"].between(10.0, 14.0) & (stars["J"] - stars["Ks"]).between(0.4, 0.8)
+    assert inside.sum() == pytest.approx(50_000, rel=0.03)
+    assert inside.sum() < 0.7 * ((stars["J"] < LIMITS["J"]) & (stars["Ks"] < LIMITS["Ks"])).sum()
 
 
 def test_detectable_stars_without_limits_are_all_stars(make_model):
