@@ -11,7 +11,7 @@ from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import MODULUS_RANGE, MODULUS_STEP, StarModel
 
 STEP = MODULUS_STEP / 2  # mag: cells of the magnitude, two in a distance bin
-FINE = 0.04  # mag: cells of the colour
+FINE = 0.02  # mag: cells of the colour
 COARSE = 0.1  # mag: cells of a band outside the diagram, which only has a limit
 # A_V at which the number of detectable stars is tabulated, mag
 EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
