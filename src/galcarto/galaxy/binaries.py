@@ -58,7 +58,8 @@ class Multiplicity:
 
 
 # Duchêne & Kraus 2013 (ARA&A 51, 269), table 1: multiplicity fraction and mass-ratio exponent at the middle (in
-# log mass) of each of their ranges. A star of a triple counts as one companion.
+# log mass) of each of their ranges, and companions per primary, which count every member of a triple. Their fractions
+# above 1.5 Msun are lower limits; the rows above 5 Msun could not be checked against the paper, and few stars use them.
 DUCHENE_KRAUS2013 = Multiplicity(
     mass=np.array([0.09, 0.22, 0.95, 2.7, 11.3, 25.0]),
     fraction=np.array([0.22, 0.26, 0.44, 0.50, 0.60, 0.80]),
