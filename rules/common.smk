@@ -19,6 +19,7 @@ validate(config, "../config/schema.json", set_default=False)
 RESULTS = f"results/{SETTINGS.region}"
 SEED = SETTINGS.seed
 STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
+CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
 COMPARISONS = ["heldout", *(["truth"] if SYNTHETIC else []), *(f"planck_{name}" for name in MAPS)]
@@ -38,6 +39,11 @@ wildcard_constraints:
 def examples(split):
     """Files of rendered examples of a split."""
     return [f"{RESULTS}/cmds/{split}/{name}.nc" for name in SETTINGS.sightlines.names(split)]
+
+
+def control_option(wildcards, input):
+    """The option of a stage that uses what the control field says."""
+    return f"--control {input.control}" if input.control else ""
 
 
 def per_sightline(split):

@@ -5,6 +5,8 @@
 
 rule synthesize_stars:
     """Draw the bare stars of one training or test sightline."""
+    input:
+        control=CONTROL,
     output:
         f"{RESULTS}/stars/{{sightline}}.parquet",
     log:
@@ -17,14 +19,15 @@ rule synthesize_stars:
         runtime=20,
     params:
         code=code_digest("synthesize_stars"),
-        settings=SETTINGS.section_json("galaxy", "survey"),
+        settings=SETTINGS.section_json("galaxy", "surveys"),
         table=GALAXY_TABLE,
         seed=SEED,
         l=lambda wildcards: sightline_position(wildcards.sightline)[0],
         b=lambda wildcards: sightline_position(wildcards.sightline)[1],
+        control=control_option,
     shell:
         "python -m galcarto synthesize_stars --settings {params.settings:q} --seed {params.seed} "
-        "--l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
+        "{params.control} --l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
 
 
 rule draw_profiles:
@@ -54,6 +57,7 @@ rule render_cmds:
     input:
         stars=f"{RESULTS}/stars/{{sightline}}.parquet",
         profiles=f"{RESULTS}/profiles/{{split}}.nc",
+        control=CONTROL,
     output:
         f"{RESULTS}/cmds/{{split}}/{{sightline}}.nc",
     log:
@@ -68,13 +72,16 @@ rule render_cmds:
         runtime=120,
     params:
         code=code_digest("render_cmds"),
-        settings=SETTINGS.section_json("galaxy", "survey", "cmd", "dust", "distance", "tile"),
+        settings=SETTINGS.section_json(
+            "galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"
+        ),
         table=GALAXY_TABLE,
         seed=SEED,
         number=lambda wildcards: per_sightline(wildcards.split),
         first=lambda wildcards: per_sightline(wildcards.split)
         * SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline),
+        control=control_option,
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
         "--seed {params.seed} --split {wildcards.split} --stars {input.stars:q} --profiles {input.profiles:q} "
-        "--first {params.first} --number {params.number} --output {output:q} > {log:q} 2>&1"
+        "{params.control} --first {params.first} --number {params.number} --output {output:q} > {log:q} 2>&1"

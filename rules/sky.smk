@@ -25,7 +25,7 @@ if SYNTHETIC:
             runtime=60,
         params:
             code=code_digest("observe_synthetic"),
-            settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "survey"),
+            settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"),
             table=GALAXY_TABLE,
             seed=SEED,
         shell:
@@ -52,7 +52,7 @@ else:
             runtime=60,
         params:
             code=code_digest("observe_files"),
-            settings=SETTINGS.section_json("sky", "tile", "survey"),
+            settings=SETTINGS.section_json("sky", "tile", "surveys"),
             seed=SEED,
         shell:
             "python -m galcarto observe_files --settings {params.settings:q} --seed {params.seed} "
@@ -61,6 +61,8 @@ else:
 
 rule render_references:
     """Render the bare reference diagram of every tile of a strip."""
+    input:
+        control=CONTROL,
     output:
         f"{RESULTS}/references/{{strip}}.nc",
     log:
@@ -73,11 +75,12 @@ rule render_references:
         runtime=60,
     params:
         code=code_digest("render_references"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"),
+        settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"),
         table=GALAXY_TABLE,
+        control=control_option,
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
-        "--strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
+        "{params.control} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
 
 
 rule render_sky:
@@ -98,8 +101,36 @@ rule render_sky:
         runtime=60,
     params:
         code=code_digest("render_sky"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "dust", "survey", "cmd"),
+        settings=SETTINGS.section_json("sky", "tile", "distance", "dust", "surveys", "pixels"),
         seed=SEED,
     shell:
         "python -m galcarto render_sky --settings {params.settings:q} --seed {params.seed} --stars {input.stars:q} "
         "--footprint {input.footprint:q} --references {input.references:q} --output {output:q} > {log:q} 2>&1"
+
+
+if SETTINGS.control is not None:
+
+    rule measure_control:
+        """Measure in the control field how real stars differ from the mock's."""
+        input:
+            [file.path for file in SETTINGS.control.files],
+        output:
+            corrections=f"{RESULTS}/control.json",
+            comparison=f"{RESULTS}/comparisons/control.nc",
+        log:
+            f"{RESULTS}/logs/measure_control.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=3000,
+            runtime=30,
+        params:
+            code=code_digest("measure_control"),
+            settings=SETTINGS.section_json(
+                "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
+            ),
+            table=GALAXY_TABLE,
+        shell:
+            "NUMBA_NUM_THREADS={threads} python -m galcarto measure_control --settings {params.settings:q} "
+            "--output {output.corrections:q} --comparison {output.comparison:q} > {log:q} 2>&1"

@@ -24,7 +24,7 @@ from pydantic import (
 
 from galcarto.errors import UserError
 from galcarto.sky import Tiles, sightline_name
-from galcarto.units import Degree, Kiloparsec, Magnitude
+from galcarto.units import Degree, Kiloparsec, Magnitude, Milliarcsecond
 
 
 class SettingsError(UserError):
@@ -47,6 +47,7 @@ class CatalogueFile(Section):
     """A star catalogue on disk."""
 
     path: str
+    survey: str = Field("2mass", description="the survey of its stars")
     columns: dict[str, str] = Field(
         description="our name to the file's: longitude, latitude, each band, and optionally BAND_error"
     )
@@ -162,16 +163,8 @@ class Dust(Section):
     r_v: float = Field(3.1, ge=2.3, le=5.6, description="the range of G23")
 
 
-class Survey(Section):
-    """What the survey sees."""
-
-    name: Literal["2mass"] = "2mass"
-    limits: dict[str, Magnitude] = Field(description="faint limit per band; other bands are not asked for")
-    bright: Magnitude = Field("4 mag", validate_default=True)
-
-
 class Axis(Section):
-    """One axis of the colour-magnitude diagram: a band, or a colour of two."""
+    """One axis of a diagram: a band, or a colour of two."""
 
     bands: Annotated[list[str], Field(min_length=1, max_length=2)]
     range: tuple[Magnitude, Magnitude]
@@ -179,22 +172,86 @@ class Axis(Section):
     _ordered = field_validator("range")(_increasing)
 
 
-class Cmd(Section):
-    """The colour-magnitude diagram."""
+class Survey(Section):
+    """What a survey sees, and the diagrams it is shown in."""
 
+    name: Literal["2mass", "gaia"] = "2mass"
+    limits: dict[str, Magnitude] = Field(description="faint limit per band; other bands are not asked for")
+    bright: Magnitude = Field("4 mag", validate_default=True)
     magnitude: Axis
     colour: Axis
-    pixels: int = Field(64, ge=8)
+    parallax: tuple[Milliarcsecond, Milliarcsecond] | None = Field(
+        None, description="range of a second diagram, of parallax against the same colour; none for no such diagram"
+    )
 
     @model_validator(mode="after")
-    def _kinds(self) -> "Cmd":
+    def _consistent(self) -> "Survey":
         if len(self.magnitude.bands) != 1 or len(self.colour.bands) != 2:
-            raise ValueError("expected one band in cmd.magnitude.bands and two in cmd.colour.bands")
+            raise ValueError("expected one band in magnitude.bands and two in colour.bands")
+        missing = [band for band in self.bands() if band not in self.limits]
+        if missing:
+            raise ValueError(
+                f"limits: found limits for {', '.join(self.limits)}; "
+                f"expected also {', '.join(missing)}, which the diagram uses"
+            )
+        if min(self.limits.values()) <= self.bright:
+            raise ValueError(f"bright: found {self.bright:g} mag; expected less than each of limits")
+        if self.parallax is not None:
+            _increasing(self.parallax)
         return self
 
     def bands(self) -> list[str]:
         """Bands that the diagram needs, each once."""
         return list(dict.fromkeys([*self.colour.bands, *self.magnitude.bands]))
+
+
+class Control(Section):
+    """A nearly dust-free field: how real stars differ from the mock's is measured there."""
+
+    files: list[CatalogueFile] = Field(min_length=1)
+    l: tuple[Degree, Degree]
+    b: tuple[Degree, Degree]
+    extinction: Magnitude = Field("0.1 mag", validate_default=True, ge=0, description="A_V of the field, as assumed")
+    extinction_sd: Magnitude = Field("0.05 mag", validate_default=True, ge=0)
+
+    _ordered = field_validator("l", "b")(_increasing)
+
+
+class Realism(Section):
+    """What real stars do beyond the mock; drawn anew for each training example around the control field's values."""
+
+    spread: tuple[float, float] = Field(
+        (0.0, 1.0), description="range of the standard deviation of ln(A_V) among the stars of a tile"
+    )
+    covering: tuple[float, float] = Field((0.7, 1.0), description="range of the share of a tile's area that dust covers")
+    colour: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the colour")
+    colour_slope: float = Field(0.01, ge=0, description="slope of the colour's zero point, mag per mag")
+    magnitude: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the magnitude")
+    normalisation: float = Field(0.05, ge=0, description="ln of the number of all stars")
+    components: float = Field(0.1, ge=0, description="ln of the number of a Galactic component's stars")
+    metallicity: float = Field(0.1, ge=0, description="shift of a component's metallicity, dex")
+    binaries: float = Field(0.2, ge=0, description="ln of the share of binaries")
+    r_v: float = Field(0.2, ge=0, description="R_V")
+    galaxies: float = Field(0.3, ge=0, description="ln of the number of stray galaxies")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "Realism":
+        for name, (low, high), top in (("spread", self.spread, 3.0), ("covering", self.covering, 1.0)):
+            if not 0 <= low <= high <= top:
+                raise ValueError(f"{name}: found {low:g} to {high:g}; expected 0 to {top:g}, the lower end first")
+        if self.covering[0] <= 0:
+            raise ValueError("covering: found a lower end of 0; expected more, as some of a tile holds its dust")
+        return self
+
+
+class Galaxies(Section):
+    """Stray galaxies among a survey's point sources: a power law of counts, behind all dust."""
+
+    density: float = Field(0.0, ge=0, description="per deg2 and mag at Ks = 14; 0 for none")
+    slope: float = Field(0.75, ge=0, description="of lg(counts) with Ks")
+    colour: tuple[Magnitude, Magnitude] = Field(
+        ("1.3 mag", "0.2 mag"), validate_default=True, description="mean and standard deviation of J-Ks"
+    )
 
 
 class Examples(Section):
@@ -205,25 +262,73 @@ class Examples(Section):
     test: int = Field(gt=0)
 
 
+class Clouds(Section):
+    """Discrete thin clouds of the prior: steps in a profile."""
+
+    mean: float = Field(1.5, ge=0, description="mean of their Poisson-distributed number")
+    extinction: tuple[Magnitude, Magnitude] = Field(("0.1 mag", "15 mag"), validate_default=True)
+    distance: tuple[Kiloparsec, Kiloparsec] = Field(("0.08 kpc", "5 kpc"), validate_default=True)
+    width: tuple[Kiloparsec, Kiloparsec] = Field(
+        ("0.005 kpc", "0.05 kpc"), validate_default=True, description="standard deviation along the sightline"
+    )
+
+    _ordered = field_validator("extinction", "distance", "width")(_increasing)
+
+    @model_validator(mode="after")
+    def _positive(self) -> "Clouds":
+        for name in ("extinction", "distance", "width"):
+            low = getattr(self, name)[0]
+            if low <= 0:
+                raise ValueError(
+                    f"{name}: found a lower end of {low:g}; expected more than 0, as it is drawn in its logarithm"
+                )
+        return self
+
+
 class Profiles(Section):
     """The prior over extinction profiles (a choice of ours; see config/README.md)."""
 
     slope: float = Field(2.0, gt=0)
     contrast: tuple[float, float] = (0.2, 1.5)
     envelope: tuple[Kiloparsec, Kiloparsec] = Field(("1 kpc", "20 kpc"), validate_default=True)
-    max_extinction: tuple[Magnitude, Magnitude] = Field(("0.05 mag", "30 mag"), validate_default=True)
+    smooth: tuple[Magnitude, Magnitude] = Field(
+        ("0.05 mag", "30 mag"), validate_default=True, description="A_V of the smooth part at the last distance"
+    )
+    bubble: tuple[Kiloparsec, Kiloparsec] = Field(
+        ("0.06 kpc", "0.2 kpc"), validate_default=True, description="range of the distance to the Local Bubble's wall"
+    )
+    bubble_density: tuple[float, float] = Field(
+        (0.02, 0.5), description="range of the smooth dust's density inside the bubble over that outside"
+    )
+    clouds: Clouds = Clouds()
+    max_extinction: Magnitude = Field(
+        "40 mag", validate_default=True, gt=0, description="profiles with more are drawn again"
+    )
 
-    _ordered = field_validator("contrast", "envelope", "max_extinction")(_increasing)
+    _ordered = field_validator("contrast", "envelope", "smooth", "bubble", "bubble_density")(_increasing)
 
     @model_validator(mode="after")
     def _positive(self) -> "Profiles":
-        for name, low in (("envelope", self.envelope[0]), ("max_extinction", self.max_extinction[0])):
+        for name in ("envelope", "smooth", "bubble_density"):
+            low = getattr(self, name)[0]
             if low <= 0:
                 raise ValueError(
                     f"{name}: found a lower end of {low:g}; expected more than 0, as it is drawn in its logarithm"
                 )
-        if self.contrast[0] < 0:
-            raise ValueError(f"contrast: found a lower end of {self.contrast[0]:g}; expected 0 or more")
+        for name in ("contrast", "bubble"):
+            low = getattr(self, name)[0]
+            if low < 0:
+                raise ValueError(f"{name}: found a lower end of {low:g}; expected 0 or more")
+        if self.clouds.distance[1] <= self.bubble[1]:
+            raise ValueError(
+                f"clouds.distance: found an end of {self.clouds.distance[1]:g} kpc; expected more than the "
+                f"{self.bubble[1]:g} kpc to which the bubble reaches, as no cloud stands inside it"
+            )
+        if self.max_extinction < self.smooth[1]:
+            raise ValueError(
+                f"max_extinction: found {self.max_extinction:g} mag; expected at least the {self.smooth[1]:g} mag "
+                "that the smooth part reaches"
+            )
         return self
 
 
@@ -351,8 +456,11 @@ class Settings(Section):
     distance: Distance
     galaxy: Galaxy = Galaxy()
     dust: Dust = Dust()
-    survey: Survey
-    cmd: Cmd
+    surveys: list[Survey] = Field(min_length=1)
+    pixels: int = Field(64, ge=16, description="along each side of a diagram")
+    control: Control | None = None
+    realism: Realism = Realism()
+    galaxies: Galaxies = Galaxies()
     profiles: Profiles = Profiles()
     examples: Examples
     sightlines: Sightlines
@@ -382,17 +490,16 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _bands(self) -> "Settings":
-        missing = [band for band in self.cmd.bands() if band not in self.survey.limits]
-        if missing:
-            raise ValueError(
-                f"survey.limits: found limits for {', '.join(self.survey.limits)}; "
-                f"expected also {', '.join(missing)}, which cmd uses"
-            )
-        if min(self.survey.limits.values()) <= self.survey.bright:
-            raise ValueError(
-                f"survey.bright: found {self.survey.bright:g} mag; expected less than each of survey.limits"
-            )
+    def _known_surveys(self) -> "Settings":
+        names = [survey.name for survey in self.surveys]
+        if len(set(names)) < len(names):
+            raise ValueError(f"surveys: found {', '.join(names)}; expected each once")
+        named = [(f"sky.files.{i}", file.survey) for i, file in enumerate(self.sky.files)]
+        if self.control is not None:
+            named += [(f"control.files.{i}", file.survey) for i, file in enumerate(self.control.files)]
+        for path, name in named:
+            if name not in names:
+                raise ValueError(f"{path}.survey: found {name!r}; expected one of surveys: {', '.join(names)}")
         self.sky.grid(self.tile.size)
         return self
 

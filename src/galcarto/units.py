@@ -1,7 +1,7 @@
 """The units of Galcarto's arrays, and how settings are read into them.
 
 Inside the package numbers are plain floats in one unit per kind: distances in kpc, angles in
-degrees, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr, wavelengths in
+degrees, parallaxes in mas, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr, wavelengths in
 micrometres. Quantities appear only at the edges (settings, `open_cube`).
 """
 
@@ -61,3 +61,4 @@ def _quantity(unit: str) -> Any:
 Kiloparsec = _quantity("kpc")
 Degree = _quantity("deg")
 Magnitude = _quantity("mag")
+Milliarcsecond = _quantity("mas")

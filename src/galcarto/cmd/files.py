@@ -1,21 +1,21 @@
 """Sets of colour-magnitude images on disk: written and read block by block."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import netCDF4
 import numpy as np
 
-from galcarto.cmd.forward import EXTINCTION_GRID, ForwardModel
+from galcarto.cmd.forward import ForwardModel
+from galcarto.cmd.integration import EXTINCTION_GRID, Integrator
 
 BLOCK = 256  # examples per stored chunk; also what training reads at once
-CHANNELS = ("counts", "reference")
 
 
 def write_examples(
     path: str | Path,
-    blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]],
     reference: np.ndarray,
     detectable: np.ndarray,
     model: ForwardModel,
@@ -26,20 +26,22 @@ def write_examples(
     Parameters
     ----------
     path : path
-    blocks : iterable of (counts, extinction, area)
-        Arrays of shapes (example, magnitude, colour), (example, distance) in mag, (example,) in deg2.
-    reference : ndarray, shape (magnitude, colour), per deg2
-    detectable : ndarray, shape (distance, grid), per deg2
+    blocks : iterable of (counts, extinction, area, present)
+        Arrays of shapes (example, channel, magnitude, colour), (example, distance) in mag, (example,) in deg2 and
+        (example, survey).
+    reference : ndarray, shape (channel, magnitude, colour), per deg2
+        Zero for diagrams of parallaxes.
+    detectable : ndarray, shape (survey, distance, grid), per deg2
     model : ForwardModel
     attributes : mapping
         Global attributes.
     """
     with netCDF4.Dataset(path, "w") as file:
         file.setncatts(dict(attributes))
-        file.setncattr("magnitude_band", model.magnitude_band)
-        file.setncattr("colour_bands", "-".join(model.colour_bands))
-        sizes = {"example": None, "magnitude": model.pixels, "colour": model.pixels}
-        sizes |= {"distance": len(model.edges) - 1, "grid": len(EXTINCTION_GRID)}
+        file.setncattr("channels", " ".join(model.channels))
+        channels = len(model.channels)
+        sizes = {"example": None, "channel": channels, "magnitude": model.pixels, "colour": model.pixels}
+        sizes |= {"survey": len(model.views), "distance": len(model.edges) - 1, "grid": len(EXTINCTION_GRID)}
         for name, size in sizes.items():
             file.createDimension(name, size)
 
@@ -48,15 +50,19 @@ def write_examples(
             created.units, created.long_name = units, long_name
             return created
 
-        for name, edges in zip(("magnitude", "colour"), model.axis_edges(), strict=True):
-            variable(name, "f8", (name,), "mag", f"{name} of the pixel centre")[:] = 0.5 * (edges[1:] + edges[:-1])
+        for name, values in axis_centres(model).items():
+            units = "mag" if name == "colour_axis" else "1"
+            described = "colour of the pixel centre" if name == "colour_axis" else "row centre: mag, or mas of parallax"
+            variable(name, "f8", ("channel", name.removesuffix("_axis")), units, described)[:] = values
         centre = 0.5 * (model.edges[1:] + model.edges[:-1])
         variable("distance", "f8", ("distance",), "kiloparsec", "centre of the distance bin")[:] = centre
         variable("grid", "f8", ("grid",), "mag", "A_V at which stars are counted")[:] = EXTINCTION_GRID
-        variable("reference", "f4", ("magnitude", "colour"), "degree-2", "bare stars per pixel")[:] = reference
-        variable("detectable", "f4", ("distance", "grid"), "degree-2", "detectable stars behind A_V")[:] = detectable
-        images = ("example", "magnitude", "colour")
-        counts = variable("counts", "u2", images, "1", "stars per pixel", (BLOCK, model.pixels, model.pixels))
+        images = ("channel", "magnitude", "colour")
+        variable("reference", "f4", images, "degree-2", "bare stars per pixel")[:] = reference
+        counted = ("survey", "distance", "grid")
+        variable("detectable", "f4", counted, "degree-2", "detectable stars behind A_V")[:] = detectable
+        chunks = (BLOCK, channels, model.pixels, model.pixels)
+        counts = variable("counts", "u2", ("example", *images), "1", "stars per pixel", chunks)
         profile = variable(
             "extinction",
             "f4",
@@ -66,8 +72,40 @@ def write_examples(
             (BLOCK, sizes["distance"]),
         )
         solid = variable("area", "f4", ("example",), "degree2", "solid angle of the tile", (BLOCK,))
+        seen = variable("present", "u1", ("example", "survey"), "1", "1 where the survey saw the tile", (BLOCK, sizes["survey"]))
         start = 0
-        for images_block, extinction, area in blocks:
-            stop = start + len(area)
-            counts[start:stop], profile[start:stop], solid[start:stop] = images_block, extinction, area
-            start = stop
+        for images_block, extinction, area, present in blocks:
+            part = slice(start, start + len(area))
+            counts[part], profile[part], solid[part], seen[part] = images_block, extinction, area, present
+            start += len(area)
+
+
+def axis_centres(model: ForwardModel) -> dict[str, np.ndarray]:
+    """Pixel centres of every diagram: ``magnitude_axis`` and ``colour_axis``, shape (channel, pixel)."""
+    edges = [view.axis_edges(channel) for view in model.views for channel in range(len(view.channels))]
+    rows, columns = (np.stack([0.5 * (e[i][1:] + e[i][:-1]) for e in edges]) for i in range(2))
+    return {"magnitude_axis": rows, "colour_axis": columns}
+
+
+def references(
+    model: ForwardModel, integrators: Sequence[Integrator], l: float, b: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the diagrams would be without dust.
+
+    Parameters
+    ----------
+    model : ForwardModel
+    integrators : sequence of Integrator
+        One for each view.
+    l, b : float, deg
+
+    Returns
+    -------
+    reference : ndarray of float32, shape (channel, magnitude, colour), per deg2
+        Zero for diagrams of parallaxes.
+    detectable : ndarray of float32, shape (survey, distance, grid), per deg2
+    """
+    reference = np.zeros((len(model.channels), model.pixels, model.pixels), np.float32)
+    for number, integrator in enumerate(integrators):
+        reference[model.surveys.index(number)] = integrator.image(l, b)
+    return reference, np.stack([integrator.detectable(l, b) for integrator in integrators]).astype(np.float32)

@@ -1,16 +1,20 @@
-"""From bare stars and extinction profiles to colour-magnitude images of a survey."""
+"""From bare stars and extinction profiles to diagrams of surveys."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from galcarto.cmd import kernel
 from galcarto.cmd.integration import EXTINCTION_GRID, Diagram
+from galcarto.cmd.nuisances import Nuisances, Populations
 from galcarto.errors import UserError
 from galcarto.surveys.survey import Survey
 
 TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
+LAW_STEP = 0.25  # mag
+LAW_GRID = np.arange(0.0, 60.0 + LAW_STEP / 2, LAW_STEP)  # A_V, mag; behind more a star is out of every survey's reach
+PARALLAX = "parallax"
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,22 @@ class Stars:
     ----------
     packed : ndarray of float32, shape (star, 1 + band)
         See `kernel.render`.
+    classes : ndarray of int32, shape (star, 2)
+        Population and class of colour.
+    populations : Populations
     area : float, deg2
         Solid angle that holds that many stars.
     """
 
     packed: np.ndarray
+    classes: np.ndarray
+    populations: Populations
     area: float
 
 
 @dataclass(frozen=True)
-class ForwardModel:
-    """How a survey sees stars behind dust, as images.
+class View:
+    """One survey as a region uses it: its limits and its diagrams.
 
     Attributes
     ----------
@@ -40,13 +49,17 @@ class ForwardModel:
         Faint limits; its bands are all needed for a star to count.
     bright : float, mag
     coefficients : dict of str to float
-        A_band / A_V.
+        A_band / A_V of a typical star.
     magnitude_band : str
     colour_bands : (str, str)
     magnitude_range, colour_range : (float, float), mag
+    parallax_range : (float, float) or None, mas
+        Of a second diagram, parallax against colour.
+    offsets : dict of str to (float, float)
+        What real stars measure beyond the mock's, in a band: at magnitude 13 (mag), and per magnitude.
+    normalisation : float
+        Real stars over the mock's.
     pixels : int
-    edges : ndarray, shape (distance + 1,), kpc
-        Equal steps from 0.
     """
 
     survey: Survey
@@ -58,97 +71,42 @@ class ForwardModel:
     magnitude_range: tuple[float, float]
     colour_range: tuple[float, float]
     pixels: int
-    edges: np.ndarray
-
-    def __post_init__(self) -> None:
-        if len(self.limits) > kernel.MAX_BANDS:
-            raise UserError(
-                f"survey.limits: found {', '.join(self.limits)}; at most {kernel.MAX_BANDS} bands make a diagram"
-            )
+    parallax_range: tuple[float, float] | None = None
+    offsets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    normalisation: float = 1.0
 
     @property
     def bands(self) -> list[str]:
-        """The bands a star needs, in the kernel's order."""
+        """The bands a star needs."""
         return list(self.limits)
 
-    def axis_edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel edges of magnitude and colour, mag."""
-        return np.linspace(*self.magnitude_range, self.pixels + 1), np.linspace(*self.colour_range, self.pixels + 1)
+    @property
+    def channels(self) -> list[str]:
+        """Names of its diagrams."""
+        first = f"{self.survey.name}:{'-'.join(self.colour_bands)},{self.magnitude_band}"
+        if self.parallax_range is None:
+            return [first]
+        return [first, f"{self.survey.name}:{'-'.join(self.colour_bands)},{PARALLAX}"]
 
-    def pack(self, distance: np.ndarray, magnitudes: Mapping[str, np.ndarray], area: float) -> Stars:
-        """Bare stars in the kernel's form.
+    def axis_edges(self, channel: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel edges of a diagram's rows (mag, or mas of parallax) and columns (mag)."""
+        rows = self.magnitude_range if channel == 0 else self.parallax_range
+        assert rows is not None
+        return np.linspace(*rows, self.pixels + 1), np.linspace(*self.colour_range, self.pixels + 1)
 
-        Parameters
-        ----------
-        distance : ndarray, shape (star,), kpc
-            Beyond the last edge the extinction stays what it is there.
-        magnitudes : mapping of str to ndarray, shape (star,), mag
-        area : float, deg2
-        """
-        position = np.interp(distance, self.edges, np.arange(len(self.edges)))
-        columns = [position, *(magnitudes[band] for band in self.bands)]
-        packed = np.stack(columns, axis=1).astype(np.float32)
-        # by magnitude: neighbours then share the kernel's decisions
-        order = np.argsort(magnitudes[self.magnitude_band], kind="stable")
-        return Stars(np.ascontiguousarray(packed[order]), area)
-
-    def render(self, stars: Stars, extinction: np.ndarray, area: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One image per profile, each with a fresh Poisson realisation of the stars.
-
-        Parameters
-        ----------
-        stars : Stars
-        extinction : ndarray, shape (profile, distance), mag
-            Cumulative A_V at the outer edge of each bin.
-        area : ndarray, shape (profile,), deg2
-        rng : numpy Generator
-
-        Returns
-        -------
-        ndarray of uint16, shape (profile, magnitude, colour)
-        """
-        images = self._images(stars, extinction, stars.area / area, rng)
-        if images.max(initial=0) > np.iinfo(np.uint16).max:
-            raise UserError(f"found a pixel of {images.max()} stars; at most 65535 can be stored: choose smaller tiles")
-        return images.astype(np.uint16)
-
-    def _images(self, stars: Stars, extinction: np.ndarray, gaps: np.ndarray, rng: np.random.Generator):
+    def tables(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Error and completeness of a band (of the parallax: mas, against the magnitude), shape (table,)."""
         table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
-        bands = [self.survey.bands[band] for band in self.bands]
-        profiles = np.pad(extinction, ((0, 0), (1, 0)))
-        profiles = np.concatenate([profiles, profiles[:, -1:]], axis=1)
-        out = np.zeros((len(extinction), self.pixels, self.pixels), np.uint32)
-        (m_low, m_high), (c_low, c_high) = self.magnitude_range, self.colour_range
-        kernel.render(
-            stars.packed,
-            np.ascontiguousarray(profiles, np.float32),
-            gaps.astype(np.float64),
-            rng.integers(0, 2**64, len(extinction), dtype=np.uint64),
-            np.array([self.coefficients[band] for band in self.bands], np.float32),
-            np.array([self.limits[band] for band in self.bands], np.float32),
-            np.float32(self.bright),
-            np.stack([band.error(table) for band in bands]).astype(np.float32),
-            np.stack([band.completeness(table) for band in bands]).astype(np.float32),
-            np.float32(TABLE_START),
-            np.float32(TABLE_STEP),
-            (
-                self.bands.index(self.magnitude_band),
-                self.bands.index(self.colour_bands[0]),
-                self.bands.index(self.colour_bands[1]),
-            ),
-            (np.float32(m_low), np.float32(c_low)),
-            (np.float32((m_high - m_low) / self.pixels), np.float32((c_high - c_low) / self.pixels)),
-            kernel.NORMALS,
-            kernel.GAPS,
-            out,
-        )
-        return out
+        if name == PARALLAX:
+            assert self.survey.parallax is not None
+            return self.survey.parallax.error(table), np.ones(TABLE_SIZE)
+        band = self.survey.bands[name]
+        return band.error(table), band.completeness(table)
 
     def diagram(self) -> Diagram:
-        """The survey and the diagram as the integrals need them."""
+        """The survey and its first diagram as the integrals need them."""
         names = tuple(dict.fromkeys([self.magnitude_band, *self.colour_bands, *self.bands]))
-        table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
-        bands = [self.survey.bands[name] for name in names]
+        errors, completeness = zip(*(self.tables(name) for name in names), strict=True)
         magnitude_edges, colour_edges = self.axis_edges()
         return Diagram(
             bands=names,
@@ -158,22 +116,203 @@ class ForwardModel:
             bright=self.bright,
             table_start=TABLE_START,
             table_step=TABLE_STEP,
-            errors=np.stack([band.error(table) for band in bands]),
-            completeness=np.stack([band.completeness(table) for band in bands]),
+            errors=np.stack(errors),
+            completeness=np.stack(completeness),
             magnitude_edges=magnitude_edges,
             colour_edges=colour_edges,
+            offsets=np.array([self.offsets.get(name, (0.0, 0.0)) for name in names]),
+            normalisation=self.normalisation,
         )
 
-    def image(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The diagram of an observed catalogue whose rows pass the limits.
+    def images(self, stars: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The diagrams of an observed catalogue whose rows pass the limits.
+
+        Parameters
+        ----------
+        stars : mapping of str to ndarray, shape (star,)
+            The bands, and the parallax (mas) where there is a diagram of it; a star whose parallax is not known is
+            left out there.
 
         Returns
         -------
-        ndarray of int64, shape (magnitude, colour)
+        ndarray of int64, shape (channel, row, column)
         """
-        colour = magnitudes[self.colour_bands[0]] - magnitudes[self.colour_bands[1]]
-        counts, *_ = np.histogram2d(magnitudes[self.magnitude_band], colour, bins=self.axis_edges())
-        return counts.astype(np.int64)
+        colour = stars[self.colour_bands[0]] - stars[self.colour_bands[1]]
+        result = []
+        for channel in range(len(self.channels)):
+            rows = np.asarray(stars[self.magnitude_band if channel == 0 else PARALLAX])
+            known = np.isfinite(rows)
+            counts, *_ = np.histogram2d(rows[known], np.asarray(colour)[known], bins=self.axis_edges(channel))
+            result.append(counts.astype(np.int64))
+        return np.stack(result)
+
+
+@dataclass(frozen=True)
+class ForwardModel:
+    """How surveys see stars behind dust, as images.
+
+    Attributes
+    ----------
+    views : sequence of View
+        One for each survey.
+    edges : ndarray, shape (distance + 1,), kpc
+        Equal steps from 0.
+    law : ndarray, shape (class, band, grid), mag
+        Extinction of the views' bands on `LAW_GRID`, for classes of intrinsic BP-RP.
+    colours : ndarray, shape (class - 1,), mag
+        Borders of the classes; empty where all stars redden alike.
+    """
+
+    views: Sequence[View]
+    edges: np.ndarray
+    law: np.ndarray
+    colours: np.ndarray
+
+    def __post_init__(self) -> None:
+        names = [band for view in self.views for band in view.bands]
+        if self.law.shape != (len(self.colours) + 1, len(names), len(LAW_GRID)):
+            raise ValueError(
+                f"found an extinction law of shape {self.law.shape}; "
+                f"expected {(len(self.colours) + 1, len(names), len(LAW_GRID))}"
+            )
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of all diagrams, survey after survey."""
+        return [name for view in self.views for name in view.channels]
+
+    @property
+    def surveys(self) -> list[int]:
+        """Number of the survey of each channel."""
+        return [number for number, view in enumerate(self.views) for _ in view.channels]
+
+    @property
+    def bands(self) -> list[tuple[int, str]]:
+        """What the kernel measures: number of the survey, and band or parallax."""
+        return [
+            (number, band)
+            for number, view in enumerate(self.views)
+            for band in [*view.bands, *([PARALLAX] if view.parallax_range else [])]
+        ]
+
+    @property
+    def pixels(self) -> int:
+        """Along each side of a diagram."""
+        return self.views[0].pixels
+
+    def pack(
+        self,
+        distance: np.ndarray,
+        magnitudes: Mapping[str, np.ndarray],
+        area: float,
+        populations: tuple[Populations, np.ndarray] | None = None,
+    ) -> Stars:
+        """Bare stars in the kernel's form.
+
+        Parameters
+        ----------
+        distance : ndarray, shape (star,), kpc
+            Beyond the last edge the extinction stays what it is there; infinite for galaxies.
+        magnitudes : mapping of str to ndarray, shape (star,), mag
+        area : float, deg2
+        populations : (Populations, ndarray of int, shape (star,)), optional
+            Groups whose numbers vary together, and each star's; none for one group.
+        """
+        position = np.interp(distance, self.edges, np.arange(len(self.edges)))
+        columns = [position]
+        for _, band in self.bands:
+            columns.append(1.0 / distance if band == PARALLAX else magnitudes[band])
+        packed = np.stack(columns, axis=1).astype(np.float32)
+        groups, group = populations or (Populations.single(len(distance)), np.zeros(len(distance), np.int32))
+        classes = np.zeros((len(distance), 2), np.int32)
+        classes[:, 0] = group
+        if len(self.colours):
+            classes[:, 1] = np.searchsorted(self.colours, magnitudes["BP"] - magnitudes["RP"])
+        # by magnitude: neighbours then share the kernel's decisions
+        order = np.argsort(magnitudes[self.views[0].magnitude_band], kind="stable")
+        return Stars(np.ascontiguousarray(packed[order]), np.ascontiguousarray(classes[order]), groups, area)
+
+    def render(
+        self,
+        stars: Stars,
+        extinction: np.ndarray,
+        area: np.ndarray,
+        rng: np.random.Generator,
+        nuisances: Nuisances | None = None,
+    ) -> np.ndarray:
+        """One set of diagrams per profile, each with a fresh Poisson realisation of the stars.
+
+        Parameters
+        ----------
+        stars : Stars
+        extinction : ndarray, shape (profile, distance), mag
+            Cumulative A_V at the outer edge of each bin.
+        area : ndarray, shape (profile,), deg2
+        rng : numpy Generator
+        nuisances : Nuisances, optional
+            None for the mock as it is.
+
+        Returns
+        -------
+        ndarray of uint16, shape (profile, channel, row, column)
+        """
+        number = len(extinction)
+        nuisances = nuisances or Nuisances.none(number, len(stars.populations.number), len(self.bands))
+        views = [self.views[survey] for survey, _ in self.bands]
+        names = [name for _, name in self.bands]
+        largest = nuisances.shares.max(axis=1)
+        normalisation = self.views[0].normalisation  # of the stars, whichever survey sees them
+        profiles = np.pad(extinction, ((0, 0), (1, 0)))
+        profiles = np.concatenate([profiles, profiles[:, -1:]], axis=1)
+        tables = [view.tables(name) for view, name in zip(views, names, strict=True)]
+        own = np.array([view.offsets.get(name, (0.0, 0.0)) for view, name in zip(views, names, strict=True)])
+        is_band = [name != PARALLAX for name in names]
+        law = np.zeros((len(self.law), len(names), len(LAW_GRID)), np.float32)
+        law[:, is_band] = self.law
+        sources, axes, origin, pixel = [], [], [], []
+        for at, (survey, name) in enumerate(self.bands):
+            sources.append(self.bands.index((survey, self.views[survey].magnitude_band)) if name == PARALLAX else at)
+        for survey, view in enumerate(self.views):
+            columns = [self.bands.index((survey, band)) for band in view.colour_bands]
+            for channel, name in enumerate([view.magnitude_band, PARALLAX][: len(view.channels)]):
+                axes.append([self.bands.index((survey, name)), *columns])
+                edges = view.axis_edges(channel)
+                origin.append([edge[0] for edge in edges])
+                pixel.append([edge[1] - edge[0] for edge in edges])
+        out = np.zeros((number, len(axes), self.pixels, self.pixels), np.uint32)
+        kernel.render(
+            stars.packed,
+            stars.classes,
+            np.ascontiguousarray(profiles, np.float32),
+            (stars.area / (area * largest * normalisation)).astype(np.float64),
+            rng.integers(0, 2**64, number, dtype=np.uint64),
+            (nuisances.shares / largest[:, None]).astype(np.float32),
+            nuisances.spreads.astype(np.float32),
+            nuisances.scales.astype(np.float32),
+            (nuisances.offsets + own).astype(np.float32),
+            law,
+            np.float32(LAW_STEP),
+            np.array([view.limits.get(name, np.inf) for view, name in zip(views, names, strict=True)], np.float32),
+            np.array(
+                [view.bright if name != PARALLAX else -np.inf for view, name in zip(views, names, strict=True)],
+                np.float32,
+            ),
+            np.array([survey for survey, _ in self.bands]),
+            np.array(sources),
+            np.stack([errors for errors, _ in tables]).astype(np.float32),
+            np.stack([completeness for _, completeness in tables]).astype(np.float32),
+            np.float32(TABLE_START),
+            np.float32(TABLE_STEP),
+            np.array(axes),
+            np.array(origin, np.float32),
+            np.array(pixel, np.float32),
+            kernel.NORMALS,
+            kernel.GAPS,
+            out,
+        )
+        if out.max(initial=0) > np.iinfo(np.uint16).max:
+            raise UserError(f"found a pixel of {out.max()} stars; at most 65535 can be stored: choose smaller tiles")
+        return out.astype(np.uint16)
 
 
 def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ FAINTEST = 1.0  # mag beyond the faint limit of the magnitude: as in the kernel
 NODES, SPACING = 18, 0.5  # of the error that the magnitude and the colour share, in standard deviations
 CHUNKS = 16  # partial sums; their number is fixed, so that the sum does not depend on the threads
 TINY = 1e-6  # mag: an error that is none
+REFERENCE_MAGNITUDE = 13.0  # where zero points are given
 NEGLIGIBLE = 1e-10  # share of all stars in a cell, and of a population in its bin, that is left out
 
 
@@ -38,6 +39,10 @@ class Diagram:
     table_start, table_step : float, mag
     errors, completeness : ndarray, shape (band, table)
     magnitude_edges, colour_edges : ndarray, mag
+    offsets : ndarray, shape (band, 2), mag and mag/mag
+        From the true magnitude to the survey's: at magnitude 13, and per magnitude.
+    normalisation : float
+        Factor on the number of stars.
     """
 
     bands: tuple[str, ...]
@@ -51,6 +56,8 @@ class Diagram:
     completeness: np.ndarray
     magnitude_edges: np.ndarray
     colour_edges: np.ndarray
+    offsets: np.ndarray
+    normalisation: float
 
     @property
     def axes(self) -> list[tuple[str, ...]]:
@@ -169,6 +176,7 @@ class Integrator:
         # a cell of the magnitude holds stars of two half bins of distance: its middle lies at its upper edge
         place = (at + np.array([1.0, *[0.5] * (len(low) - 1)])) * hess.step
         true = place @ d.matrix().T
+        true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
         parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
         pivot = 0 if 0 in d.colour else d.colour[1]
         other = d.colour[0] if d.colour[1] == pivot else d.colour[1]
@@ -188,7 +196,7 @@ class Integrator:
             d.colour_edges,
             parts,
         )
-        return parts.sum(axis=0)
+        return d.normalisation * parts.sum(axis=0)
 
     def detectable(self, l: float, b: float) -> np.ndarray:
         """Expected detected stars per deg2 in each bin of the extinction profile, behind the A_V of EXTINCTION_GRID.
@@ -211,7 +219,7 @@ class Integrator:
         borders = np.append(self.edges[:-1], max(self.edges[-1], self.model.edges[-1])) ** 3
         near, far = self.model.edges[:-1, None] ** 3, self.model.edges[1:, None] ** 3
         shared = np.clip(np.minimum(far, borders[1:]) - np.maximum(near, borders[:-1]), 0.0, None) / (far - near)
-        return shared.T @ parts
+        return self.diagram.normalisation * shared.T @ parts
 
 
 @numba.njit(cache=True)

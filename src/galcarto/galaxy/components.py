@@ -119,6 +119,14 @@ class Galaxy(Table):
     flare: Flare
     components: Annotated[tuple[Component, ...], Field(min_length=1)]
 
+    def enriched(self, shift: float) -> "Galaxy":
+        """The same Galaxy with the mean metallicity of every component shifted by so many dex."""
+        components = tuple(
+            component.model_copy(update={"metallicity": (component.metallicity[0] + shift, component.metallicity[1])})
+            for component in self.components
+        )
+        return self.model_copy(update={"components": components})
+
     def position(self, l: float, b: float, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Galactocentric (x, y, z) in kpc along a sightline; the Sun lies at (-radius, 0, height)."""
         x, y, z = cartesian(l, b, distance)

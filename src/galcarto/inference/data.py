@@ -14,7 +14,7 @@ from galcarto.errors import UserError
 
 
 class Examples(IterableDataset):
-    """Batches of (counts, reference, profile) from files of `cmd.files.write_examples`.
+    """Batches of (counts, reference, present, profile) from files of `cmd.files.write_examples`.
 
     For training (`buffer` > 0) stored blocks are read in random order over all files, `buffer` of them are mixed
     before batches are cut, and every epoch has the same number of whole batches. For evaluation every example
@@ -70,7 +70,7 @@ class Examples(IterableDataset):
         # whichever blocks a round gets, it has this many whole batches
         return sum(self._sizes[: len(self._blocks) // self.rounds]) // self.batch
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[list[torch.Tensor]]:
         blocks = self._blocks
         rng = np.random.default_rng([self.seed, self.epoch])
         if self.buffer:
@@ -82,11 +82,12 @@ class Examples(IterableDataset):
         with ExitStack() as stack:
             files = [stack.enter_context(netCDF4.Dataset(path)) for path in self.paths]
             references = [np.asarray(file["reference"][:]) for file in files]
+            owners = [surveys(file) for file in files]
             rest: list[np.ndarray] = []
             step = self.buffer or 1
             for at in range(0, len(blocks), step):
-                parts = [self._read(files[f], references[f], start) for f, start in blocks[at : at + step]]
-                mixed = [np.concatenate([part[i] for part in parts]) for i in range(3)]
+                parts = [self._read(files[f], references[f], owners[f], start) for f, start in blocks[at : at + step]]
+                mixed = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
                 if self.buffer:
                     order = rng.permutation(len(mixed[0]))
                     mixed = [array[order] for array in mixed]
@@ -101,12 +102,20 @@ class Examples(IterableDataset):
                 yield self._tensors(rest)
 
     @staticmethod
-    def _read(file: netCDF4.Dataset, reference: np.ndarray, start: int) -> list[np.ndarray]:
+    def _read(file: netCDF4.Dataset, reference: np.ndarray, owners: np.ndarray, start: int) -> list[np.ndarray]:
         part = slice(start, start + BLOCK)
         counts, area = np.asarray(file["counts"][part]), np.asarray(file["area"][part])
-        return [counts, reference * area[:, None, None], np.asarray(file["extinction"][part])]
+        present = np.asarray(file["present"][part])[:, owners]
+        return [counts, reference * area[:, None, None, None], present, np.asarray(file["extinction"][part])]
 
     @staticmethod
-    def _tensors(arrays: list[np.ndarray]):
-        counts, reference, profile = arrays
-        return torch.from_numpy(counts.astype(np.float32)), torch.from_numpy(reference), torch.from_numpy(profile)
+    def _tensors(arrays: list[np.ndarray]) -> list[torch.Tensor]:
+        counts, reference, present, profile = arrays
+        return [torch.from_numpy(a) for a in (counts.astype("f4"), reference, present.astype("f4"), profile)]
+
+
+def surveys(file: netCDF4.Dataset) -> np.ndarray:
+    """Number of the survey of each channel, from the channels' names."""
+    names = [name.split(":")[0] for name in file.channels.split(" ")]
+    order = list(dict.fromkeys(names))
+    return np.array([order.index(name) for name in names])

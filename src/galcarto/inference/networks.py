@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from galcarto.inference.posterior import PARAMETERS, Chain
+
 
 class Compact(nn.Module):
     """A net for CPUs: four convolutions that halve the image, two dense layers. About 1 M weights.
@@ -76,24 +78,56 @@ class Cornu2022(nn.Module):
 NETWORKS = {"compact": Compact, "cornu2022": Cornu2022}
 
 
-def build(name: str, channels: int, outputs: int, pixels: int, dropout: float) -> nn.Module:
-    """A network by the name in the settings, with fresh weights from torch's global generator."""
-    return NETWORKS[name](channels, outputs, pixels, dropout)
-
-
-def prepare(counts: Tensor, reference: Tensor) -> Tensor:
-    """Network input from counts.
-
-    The square root gives every pixel's Poisson noise the same size.
+class Estimator(nn.Module):
+    """A network and the chain that reads its outputs.
 
     Parameters
     ----------
-    counts : Tensor, shape (batch, magnitude, colour)
-    reference : Tensor, shape (batch, magnitude, colour)
+    name : str
+        Of the network in the settings.
+    channels, pixels : int
+        Planes of the input, and the side of an image.
+    bins : int
+        Of the profile.
+    dropout : float
+    """
+
+    def __init__(self, name: str, channels: int, pixels: int, bins: int, dropout: float) -> None:
+        super().__init__()
+        self.network = NETWORKS[name](channels, PARAMETERS * bins, pixels, dropout)
+        self.chain = Chain()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Parameters of the posterior, shape (batch, PARAMETERS * bins), for images (batch, channel, row, column)."""
+        return self.network(images)
+
+
+def prepare(counts: Tensor, reference: Tensor, present: Tensor) -> Tensor:
+    """Network input from counts.
+
+    The square root gives every pixel's Poisson noise the same size. A diagram that was not observed is empty and its
+    plane of `present` is 0: an empty sky looks different.
+
+    Parameters
+    ----------
+    counts : Tensor, shape (batch, channel, magnitude, colour)
+    reference : Tensor, shape (batch, channel, magnitude, colour)
         Expected bare counts in the same solid angle.
+    present : Tensor, shape (batch, channel)
+        1 where the channel was observed, else 0.
 
     Returns
     -------
-    Tensor of float32, shape (batch, channel, magnitude, colour)
+    Tensor of float32, shape (batch, planes, magnitude, colour)
+        `planes` of them.
     """
-    return torch.sqrt(torch.stack([counts.float(), reference.float()], dim=1))
+    plane = present.float()[:, :, None, None]
+    images = [torch.sqrt(counts.float()) * plane, torch.sqrt(reference.float()) * plane]
+    if counts.shape[1] > 1:
+        images.append(plane.expand(-1, -1, *counts.shape[2:]))
+    return torch.cat(images, dim=1)
+
+
+def planes(channels: int) -> int:
+    """Planes of the input that `prepare` makes of so many channels."""
+    return 2 if channels == 1 else 3 * channels

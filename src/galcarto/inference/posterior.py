@@ -3,13 +3,10 @@
 Two likelihoods are trained together:
 
 * marginal: in each bin, y = log(1 + A) of the cumulative profile A is normal around a non-decreasing mean;
-* chain: the increment of each bin, given what lies in front of it. With u = log(increment + floor),
-
-      u_i ~ N(g_i + rho_i (u_{i-1} - g_{i-1}) - kappa_i r_{i-1}, s_i),
-
-  where g is the log-increment of the marginal mean plus a correction, and r_{i-1} the standardised residual of
-  the cumulative profile so far: rho carries the smoothness of the profile, kappa draws a sample that has run
-  high or low back to what the stars say about the cumulative value.
+* chain: the increment of each bin, given what lies in front of it. u = log(increment + floor) has a mixture of normal
+  distributions whose parameters a small network, the same for all bins, makes of the bin's context (from the image) and of
+  the state: the profile so far, in absolute terms and against the marginal, and its last increments. A step that may
+  come here or later, such as a cloud's, is no problem to a mixture.
 
 Samples come from the chain: an increment is never negative, so every sample is non-decreasing.
 Nothing here knows what the profile is made of.
@@ -19,12 +16,40 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-from torch.nn.functional import pad, softplus
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax, pad, softplus
 
-PARAMETERS = 6  # per bin
+CONTEXT = 10  # numbers that the image tells the chain about a bin
+PARAMETERS = 2 + CONTEXT  # per bin
+STATE = 5
+KERNELS = 4  # normal distributions in the mixture
+HIDDEN = 48
+MEMORY = 0.7  # weight of the past in the running mean of the log-increments
 LARGEST = 4.0  # standardised step of a sample
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
+
+
+class Chain(nn.Module):
+    """From context and state to the mixture of the next log-increment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(CONTEXT + STATE, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3 * KERNELS)
+        )
+
+    def forward(self, context: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log weights, means and log widths, each of shape (..., KERNELS).
+
+        Parameters
+        ----------
+        context : Tensor, shape (..., CONTEXT)
+        state : Tensor, shape (..., STATE)
+        """
+        weight, mean, width = self.layers(torch.cat([context, state], dim=-1)).chunk(3, dim=-1)
+        # apart from the start, or the kernels would all learn the same
+        spread = torch.linspace(-2.0, 2.0, KERNELS, device=mean.device)
+        return log_softmax(weight, dim=-1), 2.0 * mean - 3.0 + spread, (width - 0.5).clamp(-5.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -35,10 +60,8 @@ class Posterior:
     ----------
     mean, log_sigma : Tensor, shape (batch, bin)
         Marginal of y = log(1 + A).
-    log_step : Tensor, shape (batch, bin)
-        g: central value of u.
-    rho, kappa, log_spread : Tensor, shape (batch, bin)
-        Parameters of the chain.
+    context : Tensor, shape (batch, bin, CONTEXT)
+    chain : Chain
     floor : float
         Added to an increment before the logarithm.
     ceiling : float
@@ -47,30 +70,27 @@ class Posterior:
 
     mean: Tensor
     log_sigma: Tensor
-    log_step: Tensor
-    rho: Tensor
-    kappa: Tensor
-    log_spread: Tensor
+    context: Tensor
+    chain: Chain
     floor: float
     ceiling: float
 
     @classmethod
-    def from_outputs(cls, outputs: Tensor, floor: float, ceiling: float) -> "Posterior":
+    def from_outputs(cls, outputs: Tensor, chain: Chain, floor: float, ceiling: float) -> "Posterior":
         """Read a network's outputs of shape (batch, PARAMETERS * bin)."""
-        step, log_sigma, correction, rho, kappa, log_spread = outputs.float().chunk(PARAMETERS, dim=1)
-        mean = torch.cumsum(softplus(step - 4.0), dim=1)
-        level = torch.expm1(mean.detach())
-        increments = level - pad(level, (1, 0))[:, :-1]
+        parameters = outputs.float().unflatten(1, (PARAMETERS, -1))
         return cls(
-            mean=mean,
-            log_sigma=(log_sigma - 1.0).clamp(-6.0, 2.0),
-            log_step=torch.log(increments + floor) + correction,
-            rho=torch.tanh(rho + 1.0),
-            kappa=kappa,
-            log_spread=log_spread.clamp(-5.0, 2.0),
+            mean=torch.cumsum(softplus(parameters[:, 0] - 4.0), dim=1),
+            log_sigma=(parameters[:, 1] - 1.0).clamp(-6.0, 2.0),
+            context=parameters[:, 2:].transpose(1, 2),
+            chain=chain,
             floor=floor,
             ceiling=ceiling,
         )
+
+    def _state(self, y: Tensor, residual: Tensor, last: Tensor, running: Tensor, bins: Tensor) -> Tensor:
+        """What the chain is told of the profile in front of a bin; all of order one."""
+        return torch.stack([y, residual / 2.0, last / 3.0 + 1.0, running / 3.0 + 1.0, bins], dim=-1)
 
     def negative_log_likelihood(self, profile: Tensor) -> tuple[Tensor, Tensor]:
         """Marginal and chain terms, each a mean over bins and batch, without constants.
@@ -85,13 +105,25 @@ class Posterior:
         marginal = 0.5 * residual**2 + self.log_sigma
         increments = profile - pad(profile, (1, 0))[:, :-1]
         u = torch.log(increments.clamp(min=0.0) + self.floor)
-        before = pad(residual.detach().clamp(-RESIDUAL, RESIDUAL), (1, 0))[:, :-1]
-        excess = pad(u - self.log_step, (1, 0))[:, :-1]
-        z = (u - self.log_step - self.rho * excess + self.kappa * before) * torch.exp(-self.log_spread)
-        chain = 0.5 * z**2 + self.log_spread
+        bins = u.shape[1]
+        # weights of the past in the running mean: row i holds those of the bins in front of bin i
+        lag = torch.arange(bins, device=u.device)[:, None] - torch.arange(bins, device=u.device) - 1
+        weight = torch.where(lag >= 0, (1.0 - MEMORY) * MEMORY ** lag.clamp(min=0), 0.0)
+        start = math.log(self.floor)
+        running = start + (u - start) @ weight.T
+        state = self._state(
+            pad(y, (1, 0))[:, :-1],
+            pad(residual.detach().clamp(-RESIDUAL, RESIDUAL), (1, 0))[:, :-1],
+            pad(u, (1, 0), value=start)[:, :-1],
+            running,
+            (torch.arange(bins, device=u.device) / bins).expand_as(u),
+        )
+        weights, means, widths = self.chain(self.context, state)
+        z = (u[..., None] - means) * torch.exp(-widths)
+        chain = -torch.logsumexp(weights - widths - 0.5 * z**2, dim=-1)
         return marginal.mean(), chain.mean()
 
-    def sample(self, number: int, generator: torch.Generator, freedom: float = math.inf) -> Tensor:
+    def sample(self, number: int, generator: torch.Generator) -> Tensor:
         """Draw profiles.
 
         Parameters
@@ -99,9 +131,6 @@ class Posterior:
         number : int
             Samples per profile.
         generator : torch.Generator
-        freedom : float
-            Degrees of freedom: all steps of a sample share a factor sqrt(freedom / chi2), which makes
-            the errors those of a multivariate Student distribution; infinite for normal errors.
 
         Returns
         -------
@@ -109,38 +138,36 @@ class Posterior:
             Cumulative, non-decreasing along the last axis.
         """
         batch, bins = self.mean.shape
-        width = torch.exp(self.log_spread)
-        scale = torch.ones(batch, number)
-        if math.isfinite(freedom):
-            normals = torch.randn(batch, number, round(freedom), generator=generator)
-            scale = torch.sqrt(round(freedom) / (normals**2).sum(dim=2))
+        start = math.log(self.floor)
         cumulative = torch.zeros(batch, number)
-        excess = torch.zeros(batch, number)
         residual = torch.zeros(batch, number)
+        last = torch.full((batch, number), start)
+        running = torch.full((batch, number), start)
         result = torch.empty(batch, number, bins)
-        inverse_sigma = torch.exp(-self.log_sigma)
-        for i in range(bins):
-            parameters = (self.log_step, self.rho, self.kappa, width, self.mean, inverse_sigma)
-            g, rho, kappa, s, mean, inverse = (p[:, i : i + 1] for p in parameters)
-            noise = torch.randn(batch, number, generator=generator) * scale
-            u = g + rho * excess - kappa * residual + s * noise.clamp(-LARGEST, LARGEST)
-            # below the floor there is no dust: the excess is that of the increment that is really taken
-            increment = torch.minimum((torch.exp(u) - self.floor).clamp(min=0.0), self.ceiling - cumulative)
-            excess = torch.log(increment + self.floor) - g
-            cumulative = cumulative + increment
-            residual = ((torch.log1p(cumulative) - mean) * inverse).clamp(-RESIDUAL, RESIDUAL)
-            result[:, :, i] = cumulative
+        inverse = torch.exp(-self.log_sigma)
+        with torch.inference_mode():
+            for i in range(bins):
+                place = torch.full((batch, number), i / bins)
+                state = self._state(torch.log1p(cumulative), residual, last, running, place)
+                context = self.context[:, i, None, :].expand(-1, number, -1)
+                weights, means, widths = self.chain(context, state)
+                # the kernel whose share of the unit interval holds a random number
+                chance = torch.rand(batch, number, 1, generator=generator)
+                kernel = (weights.exp().cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True).clamp(max=KERNELS - 1)
+                noise = torch.randn(batch, number, generator=generator).clamp(-LARGEST, LARGEST)
+                u = means.gather(-1, kernel)[..., 0] + widths.gather(-1, kernel)[..., 0].exp() * noise
+                # below the floor there is no dust: the chain goes on from the increment that is really taken
+                increment = torch.minimum((torch.exp(u) - self.floor).clamp(min=0.0), self.ceiling - cumulative)
+                last = torch.log(increment + self.floor)
+                running = MEMORY * running + (1.0 - MEMORY) * last
+                cumulative = cumulative + increment
+                residual = (torch.log1p(cumulative) - self.mean[:, i : i + 1]) * inverse[:, i : i + 1]
+                residual = residual.clamp(-RESIDUAL, RESIDUAL)
+                result[:, :, i] = cumulative
         return result
 
     def __getitem__(self, part: slice) -> "Posterior":
         """The posterior of part of the batch."""
         return Posterior(
-            self.mean[part],
-            self.log_sigma[part],
-            self.log_step[part],
-            self.rho[part],
-            self.kappa[part],
-            self.log_spread[part],
-            self.floor,
-            self.ceiling,
+            self.mean[part], self.log_sigma[part], self.context[part], self.chain, self.floor, self.ceiling
         )

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration
-from galcarto.inference.networks import build, prepare
-from galcarto.inference.posterior import PARAMETERS, Posterior
+from galcarto.inference.networks import Estimator, prepare
+from galcarto.inference.posterior import Posterior
 
-FORMAT = 1
+FORMAT = 2
 BATCH = 256
 
 
@@ -25,10 +24,10 @@ class Trained:
 
     Attributes
     ----------
-    network : nn.Module
+    network : Estimator
         In evaluation mode, on the CPU.
     shape : dict
-        ``name``, ``channels``, ``pixels``, ``dropout``: arguments of `networks.build`.
+        ``name``, ``channels``, ``pixels``, ``bins``, ``dropout``: arguments of `networks.Estimator`.
     edges : ndarray, shape (bin + 1,)
         Bin edges of the profile.
     support : (float, float)
@@ -36,19 +35,21 @@ class Trained:
     calibration : Calibration
     """
 
-    network: nn.Module
+    network: Estimator
     shape: Mapping[str, Any]
     edges: np.ndarray
     support: tuple[float, float]
     calibration: Calibration
 
-    def posterior(self, counts: np.ndarray, reference: np.ndarray) -> Posterior:
+    def posterior(self, counts: np.ndarray, reference: np.ndarray, present: np.ndarray) -> Posterior:
         """Posterior of images, in batches.
 
         Parameters
         ----------
-        counts, reference : ndarray, shape (image, magnitude, colour)
+        counts, reference : ndarray, shape (image, channel, magnitude, colour)
             Observed counts, and bare counts expected in the same solid angle.
+        present : ndarray, shape (image, channel)
+            1 where the channel was observed, else 0.
         """
         parts = []
         with torch.inference_mode():
@@ -57,9 +58,10 @@ class Trained:
                 images = prepare(
                     torch.from_numpy(counts[part].astype(np.float32)),
                     torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
+                    torch.from_numpy(np.ascontiguousarray(present[part], np.float32)),
                 )
                 parts.append(self.network(images))
-        return Posterior.from_outputs(torch.cat(parts), *self.support)
+        return Posterior.from_outputs(torch.cat(parts), self.network.chain, *self.support)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
         """Write tensors and JSON only: readable with ``weights_only=True``."""
@@ -69,7 +71,7 @@ class Trained:
             "edges": torch.from_numpy(self.edges),
             "support": list(self.support),
             "stretch": self.calibration.stretch,
-            "freedom": self.calibration.freedom,
+            "shift": self.calibration.shift,
             "weights": self.network.state_dict(),
             "provenance": json.dumps(dict(provenance)),
         }
@@ -93,7 +95,7 @@ class Trained:
             raise UserError(f"{path}: found format {found}; expected {FORMAT}: delete it and train again")
         shape = json.loads(content["shape"])
         edges = content["edges"].numpy()
-        network = build(outputs=PARAMETERS * (len(edges) - 1), **shape)
+        network = Estimator(**shape)
         network.load_state_dict(content["weights"])
-        calibration = Calibration(content["stretch"], content["freedom"])
+        calibration = Calibration(content["shift"], content["stretch"])
         return cls(network.eval(), shape, edges, tuple(content["support"]), calibration)

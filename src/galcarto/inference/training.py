@@ -10,11 +10,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from galcarto.inference.data import Examples
-from galcarto.inference.networks import prepare
+from galcarto.inference.networks import Estimator, prepare
 from galcarto.inference.posterior import Posterior
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
@@ -32,7 +32,7 @@ class Learner(L.LightningModule):
 
     Parameters
     ----------
-    network : nn.Module
+    network : Estimator
         From (batch, channel, magnitude, colour) to the parameters of `Posterior`.
     support : (float, float)
         Floor and ceiling of the posterior.
@@ -45,7 +45,7 @@ class Learner(L.LightningModule):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Estimator,
         support: tuple[float, float],
         learning_rate: float,
         weight_decay: float,
@@ -60,14 +60,14 @@ class Learner(L.LightningModule):
         self.history: list[dict[str, float]] = []
         self._sums = torch.zeros(2, dtype=torch.float64)
 
-    def posterior(self, counts: Tensor, reference: Tensor) -> Posterior:
+    def posterior(self, counts: Tensor, reference: Tensor, present: Tensor) -> Posterior:
         """Posterior of a batch of images."""
-        images = prepare(counts, reference).contiguous(memory_format=torch.channels_last)
-        return Posterior.from_outputs(self.network(images), *self.support)
+        images = prepare(counts, reference, present).contiguous(memory_format=torch.channels_last)
+        return Posterior.from_outputs(self.network(images), self.network.chain, *self.support)
 
     def _loss(self, batch: Sequence[Tensor]) -> Tensor:
-        counts, reference, profile = batch
-        marginal, chain = self.posterior(counts, reference).negative_log_likelihood(profile)
+        *images, profile = batch
+        marginal, chain = self.posterior(*images).negative_log_likelihood(profile)
         return marginal + chain
 
     def on_train_epoch_start(self) -> None:
@@ -122,7 +122,7 @@ class Learner(L.LightningModule):
 
 
 def fit(
-    build: Callable[[], nn.Module],
+    build: Callable[[], Estimator],
     train: Examples,
     valid: Examples,
     checkpoints: Path,
@@ -136,7 +136,7 @@ def fit(
     precision: str,
     accelerator: str,
     callbacks: Sequence[L.Callback] = (),
-) -> tuple[nn.Module, list[dict[str, float]]]:
+) -> tuple[Estimator, list[dict[str, float]]]:
     """Train a network, resuming from the last checkpoint in `checkpoints` where there is one.
 
     Parameters
@@ -156,7 +156,7 @@ def fit(
 
     Returns
     -------
-    network : nn.Module
+    network : Estimator
         In evaluation mode, with the weights of the lowest validation loss.
     history : list of dict
         One row per round.

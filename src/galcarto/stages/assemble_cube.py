@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the cube with the settings of the whole chain in its attributes."""
     found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
-    sky, tile, inference, dust, survey = (found[k] for k in ("sky", "tile", "inference", "dust", "survey"))
+    sky, tile, inference, dust, surveys = (found[k] for k in ("sky", "tile", "inference", "dust", "surveys"))
     edges = found["distance"].edges()
 
     def strips():
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
                 strip = cube.Strip(
                     samples=np.ma.filled(file["extinction_samples"][:], np.nan),
                     stars_beyond=np.asarray(file["stars_beyond"][:]),
-                    stars=np.asarray(file["stars"][:]),
-                    area=np.asarray(file["area"][:]),
+                    stars=np.asarray(file["stars"][:]).sum(axis=1),
+                    area=np.asarray(file["area"][:]).max(axis=1),
                     full_area=np.asarray(file["full_area"][:]),
                 )
             yield number * sky.strip_columns, cube.summarise(strip, edges, inference.min_stars)
@@ -58,8 +58,10 @@ def run(args: argparse.Namespace) -> None:
         "band": "V",
         "extinction_law": dust.law,
         "r_v": dust.r_v,
-        "survey": SURVEYS[survey.name].title,
-        "survey_limits": ", ".join(f"{band} < {limit:g} mag" for band, limit in survey.limits.items()),
+        "survey": ", ".join(SURVEYS[survey.name].title for survey in surveys),
+        "survey_limits": ", ".join(
+            f"{band} < {limit:g} mag" for survey in surveys for band, limit in survey.limits.items()
+        ),
         "frame": "galactic",
         "source": "synthetic sky" if sky.source == "synthetic" else "observed stars",
     }

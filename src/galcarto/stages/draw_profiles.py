@@ -53,12 +53,4 @@ def run(args: argparse.Namespace) -> None:
         extinction.long_name = "cumulative A_V from the Sun to the outer edge of the distance bin"
         for start in range(0, args.number, BLOCK):
             stop = min(start + BLOCK, args.number)
-            extinction[start:stop] = prior.draw(
-                rng,
-                stop - start,
-                edges,
-                slope=profiles.slope,
-                contrast=profiles.contrast,
-                envelope=profiles.envelope,
-                max_extinction=profiles.max_extinction,
-            )
+            extinction[start:stop] = prior.draw(rng, stop - start, edges, **profiles.model_dump())

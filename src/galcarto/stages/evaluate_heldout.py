@@ -15,6 +15,7 @@ import torch
 from galcarto import provenance
 from galcarto.cmd.forward import stars_beyond
 from galcarto.compare.scores import score
+from galcarto.inference.data import surveys
 from galcarto.inference.trained import Trained
 from galcarto.settings import read_sections
 
@@ -39,9 +40,12 @@ def run(args: argparse.Namespace) -> None:
         with netCDF4.Dataset(path) as file:
             area = np.asarray(file["area"][:])
             truth = np.asarray(file["extinction"][:])
-            reference = np.asarray(file["reference"][:]) * area[:, None, None]
-            posterior = trained.posterior(np.asarray(file["counts"][:]), reference)
-            beyond = stars_beyond(np.asarray(file["detectable"][:]), truth) * area[:, None]
+            reference = np.asarray(file["reference"][:]) * area[:, None, None, None]
+            present = np.asarray(file["present"][:])
+            posterior = trained.posterior(np.asarray(file["counts"][:]), reference, present[:, surveys(file)])
+            detectable = np.asarray(file["detectable"][:])
+            beyond = sum(present[:, i, None] * stars_beyond(detectable[i], truth) for i in range(len(detectable)))
+            beyond = beyond * area[:, None]
         samples.append(trained.calibration.sample(posterior, inference.samples, generator).numpy())
         truths.append(truth)
         valid.append(beyond >= inference.min_stars)

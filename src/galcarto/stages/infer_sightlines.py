@@ -39,14 +39,17 @@ def run(args: argparse.Namespace) -> None:
     with xr.open_dataset(args.sky) as file:
         images = file.isel(tile=slice(first, first + tiles.area().size)).load()
     bins = len(trained.edges) - 1
-    area = images["area"].to_numpy()
-    usable = (area >= tile.min_area_fraction * images["full_area"].to_numpy()) & (images["stars"].to_numpy() > 0)
+    area = images["area"].to_numpy()  # (tile, survey)
+    full = images["full_area"].to_numpy()
+    seen = (area >= tile.min_area_fraction * full[:, None]) & (images["stars"].to_numpy() > 0)
+    usable = seen.any(axis=1)
+    owner = images["owner"].to_numpy()
     samples = np.full((len(area), inference.samples, bins), np.nan, np.float32)
     beyond = np.zeros((len(area), bins), np.float32)
     if usable.any():
         chosen = images.isel(tile=usable)
-        reference = chosen["reference"].to_numpy() * area[usable, None, None]
-        posterior = trained.posterior(chosen["counts"].to_numpy(), reference)
+        reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
+        posterior = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
         for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
             # each tile has its own stream: a map does not depend on how it is cut into strips
             name = f"{float(images['l'][at]):.4f} {float(images['b'][at]):.4f}"
@@ -56,13 +59,15 @@ def run(args: argparse.Namespace) -> None:
             )
             samples[at] = drawn[0].numpy()
             mean = samples[at].mean(axis=0)
-            beyond[at] = stars_beyond(images["detectable"][at].to_numpy(), mean) * area[at]
+            for survey in np.flatnonzero(seen[at]):
+                beyond[at] += stars_beyond(images["detectable"][at, survey].to_numpy(), mean) * area[at, survey]
     dataset = xr.Dataset(
         {
             "extinction_samples": (("tile", "sample", "distance"), samples, {"units": "mag"}),
             "stars_beyond": (("tile", "distance"), beyond, {"units": "1"}),
             "stars": images["stars"],
             "area": images["area"],
+            "seen": (("tile", "survey"), seen.astype(np.uint8)),
             "full_area": images["full_area"],
         },
         attrs=provenance.attributes("infer_sightlines", json.loads(args.settings), args.seed, [args.network, args.sky]),

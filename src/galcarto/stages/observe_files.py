@@ -1,7 +1,7 @@
 """Read observed stars from catalogue files into the sky's star list.
 
 Example:
-  galcarto observe_files --settings "$(galcarto settings config/orion.yaml sky tile survey)" --seed 1 \\
+  galcarto observe_files --settings "$(galcarto settings config/orion.yaml sky tile surveys)" --seed 1 \\
       --stars stars.parquet --footprint footprint.nc
 """
 
@@ -21,43 +21,32 @@ from galcarto.surveys import catalogue
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, survey")
+    parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, surveys")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stars", required=True, help="Parquet file to write")
     parser.add_argument("--footprint", required=True, help="netCDF file to write: observed area of each tile")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the cleaned star list and the observed area."""
-    sky, tile, survey = read_sections(args.settings, "sky", "tile", "survey")
+    """Write the cleaned star list and the observed area of every survey."""
+    sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
     tiles = sky.grid(tile.size)
-    everything, cell, repeated = pd.DataFrame(), 0.0, 0
-    for file in sky.files:
-        part = catalogue.read(file.path, file.columns, list(survey.limits), file.frame)
-        logging.info("%s: %d rows", file.path, len(part))
-        if len(everything):
-            again = catalogue.repeats(part, everything)
-            logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
-            part, repeated = part[~again], repeated + int(again.sum())
-        everything = pd.concat([everything, part], ignore_index=True)
-        cell = max(cell, file.footprint_cell)
-    stars, dropped = catalogue.clean(everything, tiles, survey.limits, survey.bright)
-    dropped["in an earlier catalogue"] = repeated
-    if stars.empty:
-        raise catalogue.CatalogueError(
-            f"sky.files: found {len(everything)} rows and none that can be used ({dropped}); "
-            "expected stars inside sky.l, sky.b and survey.limits"
+    lists, areas, log = [], [], {}
+    for survey in surveys:
+        stars, placed, cell, rows = catalogue.gather(
+            [file for file in sky.files if file.survey == survey.name], survey.limits, survey.bright, tiles
         )
-    logging.info("kept %d of %d rows", len(stars), len(everything))
-    stars.to_parquet(args.stars, compression="zstd")
-    placed = everything[np.isfinite(everything["l"])]
-    fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
-    logging.info("%.2f of %.2f deg2 in the window are observed", (fraction * tiles.area()).sum(), tiles.area().sum())
-    dataset = xr.Dataset(coords=tile_coordinates(tiles))
-    dataset["area"] = ("l", "b"), fraction * tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
+        lists.append(stars.assign(survey=survey.name))
+        fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
+        areas.append(fraction * tiles.area())
+        log[survey.name] = rows
+        observed, total = areas[-1].sum(), tiles.area().sum()
+        logging.info("%s: %.2f of %.2f deg2 in the window are observed", survey.name, observed, total)
+    pd.concat(lists, ignore_index=True).to_parquet(args.stars, compression="zstd")
+    dataset = xr.Dataset(coords=tile_coordinates(tiles) | {"survey": [survey.name for survey in surveys]})
+    described = {"units": "degree2", "long_name": "observed solid angle"}
+    dataset["area"] = ("survey", "l", "b"), np.stack(areas), described
     inputs = [file.path for file in sky.files]
     dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, inputs)
-    dataset.attrs["rows_read"] = len(everything) + repeated
-    dataset.attrs["rows_kept"] = len(stars)
-    dataset.attrs["rows_dropped"] = json.dumps(dropped)
+    dataset.attrs["rows"] = json.dumps(log)
     dataset.to_netcdf(args.footprint)

@@ -2,7 +2,7 @@
 
 Example:
   galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml \\
-      sky synthetic tile distance galaxy dust survey)" \\
+      sky synthetic tile distance galaxy dust surveys)" \\
       --seed 1 --stars stars.parquet --footprint footprint.nc --truth truth.nc --planck planck.fits
 """
 
@@ -36,7 +36,7 @@ BORDER = 2.0  # pixels around the window in the Planck-like map
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument(
-        "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, survey"
+        "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, surveys"
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--stars", required=True, help="Parquet file to write: observed stars")
@@ -47,11 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the observed stars, the area, the truth and the reference map."""
-    sky, synthetic, tile, distance, galaxy, law, survey = read_sections(
-        args.settings, "sky", "synthetic", "tile", "distance", "galaxy", "dust", "survey"
+    sky, synthetic, tile, distance, galaxy, law, surveys = read_sections(
+        args.settings, "sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"
     )
-    tiles, instrument = sky.grid(tile.size), SURVEYS[survey.name]
-    coefficients = band_coefficients(survey, law)
+    tiles = sky.grid(tile.size)
     rng = generator(args.seed, "observe_synthetic", "dust")
     dust = SyntheticDust.draw(
         rng,
@@ -80,13 +79,16 @@ def run(args: argparse.Namespace) -> None:
     truth = extinction[..., : len(edges) - 1].astype(float)
     truth = truth.reshape(tiles.shape[0], per_tile, tiles.shape[1], per_tile, -1).mean(axis=(1, 3))
 
-    model = star_model(galaxy, survey)
+    model = star_model(galaxy, surveys)
     attributes = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, [])
     writer, number = None, 0
     for cell in tqdm(field.cells(sky.l, sky.b), desc="stars", unit="cell", mininterval=5):
         noise = generator(args.seed, "observe_synthetic", str(cell))
         for stars in field.stars(model, cell, args.seed):
-            observed = _observe(stars, pixels, extinction, full, coefficients, instrument, survey, noise)
+            behind = _behind(stars, pixels, extinction, full)
+            observed = pd.concat(
+                [_observe(stars, behind, survey, band_coefficients(survey, law), noise) for survey in surveys]
+            )
             if len(observed) > 0:
                 table = pa.Table.from_pandas(observed, preserve_index=False)
                 writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
@@ -100,7 +102,9 @@ def run(args: argparse.Namespace) -> None:
     logging.info("%d observed stars in %d x %d tiles", number, *tiles.shape)
 
     footprint = xr.Dataset(coords=tile_coordinates(tiles), attrs=attributes)
-    footprint["area"] = ("l", "b"), tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
+    footprint["survey"] = [survey.name for survey in surveys]
+    area = np.broadcast_to(tiles.area(), (len(surveys), *tiles.shape))
+    footprint["area"] = ("survey", "l", "b"), area, {"units": "degree2", "long_name": "observed solid angle"}
     footprint.to_netcdf(args.footprint)
     dataset = xr.Dataset(coords=tile_coordinates(tiles) | distance_coordinate(edges), attrs=attributes)
     dataset["extinction"] = (
@@ -116,24 +120,36 @@ def run(args: argparse.Namespace) -> None:
     _write_planck(args.planck, dust, sky, synthetic, law.r_v, args.seed)
 
 
-def _observe(stars, pixels, extinction, edges, coefficients, instrument, survey, rng) -> pd.DataFrame:
-    """Stars of the window behind their pixel's dust, measured and cut."""
+def _behind(stars, pixels, extinction, edges) -> np.ndarray:
+    """A_V in front of each star, linear between the edges, as in the truth; NaN outside the window."""
     i = np.floor((stars["l"].to_numpy() - pixels.l_edges[0]) % 360.0 / np.diff(pixels.l_edges[:2])[0]).astype(int)
     j = np.floor((stars["b"].to_numpy() - pixels.b_edges[0]) / np.diff(pixels.b_edges[:2])[0]).astype(int)
     inside = (i < pixels.shape[0]) & (j >= 0) & (j < pixels.shape[1])
-    stars, i, j = stars[inside], i[inside], j[inside]
-    # linear between the edges, as in the truth
-    distance = np.minimum(stars["distance"].to_numpy(), edges[-1])
+    i, j = i[inside], j[inside]
+    distance = np.minimum(stars["distance"].to_numpy()[inside], edges[-1])
     far = np.clip(np.searchsorted(edges, distance), 1, len(edges) - 1)
     before = np.where(far > 1, extinction[i, j, far - 2], 0.0)
     part = (distance - edges[far - 1]) / (edges[far] - edges[far - 1])
-    behind = before + part * (extinction[i, j, far - 1] - before)
+    result = np.full(len(stars), np.nan)
+    result[inside] = before + part * (extinction[i, j, far - 1] - before)
+    return result
+
+
+def _observe(stars, behind, survey, coefficients, rng) -> pd.DataFrame:
+    """The stars that one survey measures in the window."""
+    stars, behind = stars[np.isfinite(behind)], behind[np.isfinite(behind)]
+    instrument = SURVEYS[survey.name]
     true = {band: stars[band].to_numpy() + coefficients[band] * behind for band in survey.limits}
     measured, errors, seen = instrument.observe(true, survey.limits, survey.bright, rng)
-    frame = pd.DataFrame({"l": stars["l"].to_numpy(), "b": stars["b"].to_numpy()})
+    frame = pd.DataFrame({"l": stars["l"].to_numpy(), "b": stars["b"].to_numpy(), "survey": survey.name})
     for band in survey.limits:
         frame[band] = measured[band].astype("f4")
         frame[f"{band}_error"] = errors[band].astype("f4")
+    if survey.parallax is not None:
+        error = instrument.parallax.error(true[survey.magnitude.bands[0]])
+        noise = error * rng.standard_normal(len(frame))
+        frame["parallax"] = (1.0 / stars["distance"].to_numpy() + noise).astype("f4")
+        frame["parallax_error"] = error.astype("f4")
     return frame[seen]
 
 

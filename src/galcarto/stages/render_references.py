@@ -2,7 +2,7 @@
 
 Example:
   galcarto render_references --settings "$(galcarto settings config/config.yaml \\
-      sky tile distance galaxy dust survey cmd)" --strip 0000 --output 0000.nc
+      sky tile distance galaxy dust surveys pixels)" --strip 0000 --output 0000.nc
 """
 
 import argparse
@@ -13,41 +13,45 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto import provenance
-from galcarto.cmd.forward import EXTINCTION_GRID
-from galcarto.cmd.integration import Integrator
-from galcarto.model import forward_model, star_model
+from galcarto.cmd.files import references
+from galcarto.cmd.integration import EXTINCTION_GRID, Integrator
+from galcarto.model import corrections, forward_model, star_model
 from galcarto.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, survey, cmd")
+    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, surveys, pixels")
     parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
+    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write reference(tile, magnitude, colour) and detectable(tile, distance, grid), per deg2."""
-    sky, tile, distance, galaxy, dust, survey, cmd = read_sections(
-        args.settings, "sky", "tile", "distance", "galaxy", "dust", "survey", "cmd"
+    """Write reference(tile, channel, magnitude, colour) and detectable(tile, survey, distance, grid), per deg2."""
+    sky, tile, distance, galaxy, dust, surveys, pixels = read_sections(
+        args.settings, "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
     )
-    forward = forward_model(survey, cmd, dust, distance.edges())
-    integrator = Integrator(star_model(galaxy, survey), forward.diagram(), forward.edges)
+    found = corrections(args.control)
+    forward = forward_model(surveys, pixels, dust, distance.edges(), found)
+    model = star_model(galaxy, surveys, found.get("metallicity", 0.0))
+    integrators = [Integrator(model, view.diagram(), forward.edges) for view in forward.views]
     tiles = sky.strip(tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
-    reference = np.empty((len(l), cmd.pixels, cmd.pixels), np.float32)
-    detectable = np.empty((len(l), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
+    reference = np.empty((len(l), len(forward.channels), pixels, pixels), np.float32)
+    detectable = np.empty((len(l), len(integrators), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
-        reference[i] = integrator.image(l[i], b[i])
-        detectable[i] = integrator.detectable(l[i], b[i])
+        reference[i], detectable[i] = references(forward, integrators, l[i], b[i])
     dataset = xr.Dataset(
         {
-            "reference": (("tile", "magnitude", "colour"), reference, {"units": "degree-2"}),
-            "detectable": (("tile", "distance", "grid"), detectable, {"units": "degree-2"}),
+            "reference": (("tile", "channel", "magnitude", "colour"), reference, {"units": "degree-2"}),
+            "detectable": (("tile", "survey", "distance", "grid"), detectable, {"units": "degree-2"}),
             "l": ("tile", l, {"units": "degree"}),
             "b": ("tile", b, {"units": "degree"}),
         },
-        attrs=provenance.attributes("render_references", json.loads(args.settings), None, []),
+        attrs=provenance.attributes(
+            "render_references", json.loads(args.settings), None, [args.control] if args.control else []
+        ),
     )
     compressed = {"zlib": True, "complevel": 1}
     dataset.to_netcdf(args.output, encoding={"reference": compressed, "detectable": compressed})

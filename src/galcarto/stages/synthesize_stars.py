@@ -1,7 +1,7 @@
 """Draw the bare stars of one sightline.
 
 Example:
-  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml galaxy survey)" \\
+  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml galaxy surveys)" \\
       --seed 1 --l 284 --b 0.5 --output stars.parquet
 """
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galcarto import provenance
-from galcarto.model import star_model
+from galcarto.model import corrections, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 from galcarto.sky import sightline_name
@@ -21,22 +21,23 @@ from galcarto.sky import sightline_name
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, survey")
+    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, surveys")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
     parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
+    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, help="Parquet file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the star list; the metadata holds its area in deg2."""
-    galaxy, survey = read_sections(args.settings, "galaxy", "survey")
-    model = star_model(galaxy, survey)
+    galaxy, surveys = read_sections(args.settings, "galaxy", "surveys")
+    model = star_model(galaxy, surveys, corrections(args.control).get("metallicity", 0.0))
     # one half for the images of training or test, the other for those of validation
     area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)
-    attributes = provenance.attributes("synthesize_stars", json.loads(args.settings), args.seed, [])
+    attributes = provenance.attributes("synthesize_stars", json.loads(args.settings), args.seed, [args.control] if args.control else [])
     attributes |= {"area_deg2": area, "l_deg": args.l, "b_deg": args.b}
     table = pa.Table.from_pandas(stars, preserve_index=False)
     table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))

@@ -2,7 +2,7 @@
 
 Example:
   galcarto train_network --settings "$(galcarto settings config/config.yaml \\
-      network training distance cmd profiles)" --seed 1 \\
+      network training distance pixels profiles)" --seed 1 \\
       --train train/*.nc --valid valid/*.nc --checkpoints checkpoints --network network.pt --history history.csv
 """
 
@@ -14,16 +14,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pandas as pd
 import torch
 
 from galcarto import provenance
-from galcarto.cmd.files import CHANNELS
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
-from galcarto.inference.networks import build
-from galcarto.inference.posterior import PARAMETERS
+from galcarto.inference.networks import Estimator, planes
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
 from galcarto.seeds import generator
@@ -36,7 +35,7 @@ CALIBRATION = 1500  # validation examples that calibrate the posterior
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of network, training, distance, cmd, profiles")
+    parser.add_argument("--settings", required=True, help="JSON of network, training, distance, pixels, profiles")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
@@ -47,11 +46,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
-    network, training, distance, cmd, profiles = read_sections(
-        args.settings, "network", "training", "distance", "cmd", "profiles"
+    network, training, distance, pixels, profiles = read_sections(
+        args.settings, "network", "training", "distance", "pixels", "profiles"
     )
     edges = distance.edges()
-    support = FLOOR_DENSITY * distance.step, profiles.max_extinction[1]
+    support = FLOOR_DENSITY * distance.step, profiles.max_extinction
     attributes = provenance.attributes(
         "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
     )
@@ -59,11 +58,19 @@ def run(args: argparse.Namespace) -> None:
     identity = hashlib.sha256(
         json.dumps([attributes, provenance.code_digest("train_network")], sort_keys=True).encode()
     ).hexdigest()[:16]
-    shape = {"name": network.name, "channels": len(CHANNELS), "pixels": cmd.pixels, "dropout": network.dropout}
+    with netCDF4.Dataset(args.train[0]) as file:
+        channels = file.channels.split(" ")
+    shape = {
+        "name": network.name,
+        "channels": planes(len(channels)),
+        "pixels": pixels,
+        "bins": len(edges) - 1,
+        "dropout": network.dropout,
+    }
     train = Examples(args.train, training.batch, training.buffer, args.seed, training.rounds)
     valid = Examples(args.valid, training.batch)
     module, history = fit(
-        partial(build, outputs=PARAMETERS * (len(edges) - 1), **shape),
+        partial(Estimator, **shape),
         train,
         valid,
         Path(args.checkpoints) / identity,
@@ -76,9 +83,9 @@ def run(args: argparse.Namespace) -> None:
         precision=training.precision,
         accelerator=training.accelerator,
     )
-    counts, reference, truth = _some(valid, CALIBRATION, generator(args.seed, "train_network", "calibration"))
+    *images, truth = _some(valid, CALIBRATION, generator(args.seed, "train_network", "calibration"))
     trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1))
-    calibration = calibrate(trained.posterior(counts.numpy(), reference.numpy()), truth, args.seed)
+    calibration = calibrate(trained.posterior(*(tensor.numpy() for tensor in images)), truth, args.seed)
     replace(trained, calibration=calibration).save(args.network, attributes)
     pd.DataFrame(history).to_csv(args.history, index=False)
     shutil.rmtree(args.checkpoints)

@@ -1,8 +1,9 @@
 """Star catalogues from files: any astropy frame and any column names, checked row by row."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +15,7 @@ from galcarto.errors import UserError
 from galcarto.sky import Tiles, to_galactic
 
 SAME = 0.5 * u.arcsec
+OPTIONAL = ("parallax",)  # read where a catalogue has it, mas
 SENTINEL = 90.0  # mag; archives write 99.999 or -999 where nothing was measured
 
 
@@ -49,12 +51,13 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     if not path.is_file():
         raise CatalogueError(f"{path}: not found; expected a star catalogue (sky.files.path)")
     needed = ["longitude", "latitude", *bands]
+    kept = [*needed, *OPTIONAL]
     unmapped = [name for name in needed if name not in columns]
     if unmapped:
         raise CatalogueError(
             f"{path}: sky.files.columns maps {', '.join(columns)}; expected also {', '.join(unmapped)}"
         )
-    wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in needed}
+    wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     formats = {".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
     if suffix == ".parquet":
@@ -161,11 +164,63 @@ def clean(
     return stars[keep].reset_index(drop=True), dropped
 
 
+def gather(
+    files: Sequence[Any], limits: Mapping[str, float], bright: float, tiles: Tiles
+) -> tuple[pd.DataFrame, pd.DataFrame, float, dict[str, Any]]:
+    """Read and clean the catalogues of one survey, each star once.
+
+    Parameters
+    ----------
+    files : sequence
+        With ``path``, ``columns``, ``frame`` and ``footprint_cell`` (deg).
+    limits : mapping of float, mag
+    bright : float, mag
+    tiles : Tiles
+
+    Returns
+    -------
+    stars : DataFrame
+        As `clean` leaves them.
+    placed : DataFrame
+        Every source with a position: what was observed.
+    cell : float, deg
+        The coarsest of the files' cells of `observed_fraction`.
+    rows : dict
+        ``read``, ``kept`` and ``dropped`` by reason.
+
+    Raises
+    ------
+    CatalogueError
+        If no star can be used.
+    """
+    everything, cell, repeated = pd.DataFrame(), 0.0, 0
+    for file in files:
+        part = read(file.path, file.columns, list(limits), file.frame)
+        logging.info("%s: %d rows", file.path, len(part))
+        if len(everything):
+            again = repeats(part, everything)
+            logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
+            part, repeated = part[~again], repeated + int(again.sum())
+        everything = pd.concat([everything, part], ignore_index=True)
+        cell = max(cell, file.footprint_cell)
+    stars, dropped = clean(everything, tiles, limits, bright) if len(everything) else (everything, {})
+    dropped["in an earlier catalogue"] = repeated
+    if stars.empty:
+        raise CatalogueError(
+            f"{', '.join(str(file.path) for file in files) or 'sky.files'}: found {len(everything)} rows and none that "
+            f"can be used ({dropped}); expected stars inside the window and the survey's limits"
+        )
+    logging.info("kept %d of %d rows", len(stars), len(everything))
+    rows = {"read": len(everything) + repeated, "kept": len(stars), "dropped": dropped}
+    return stars, everything[np.isfinite(everything["l"])], cell, rows
+
+
 def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -> np.ndarray:
     """Share of each tile that a catalogue covers, from where it has stars at all.
 
-    Each tile is cut into cells of about `cell` degrees; a cell with no star is taken as not observed. The cell
-    must be large enough that an observed one is hardly ever empty.
+    Each tile is cut into cells of about `cell` degrees; a cell with no star is taken as not observed, one with stars
+    beside it as half observed: an outline crosses such cells anywhere. The cell must be large enough that an observed
+    one is hardly ever empty.
 
     Parameters
     ----------
@@ -185,4 +240,7 @@ def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -
     ]
     counts, *_ = np.histogram2d(tiles.unwrap(l), b, bins=fine)
     n_l, n_b = tiles.shape
-    return (counts > 0).reshape(n_l, per_side, n_b, per_side).mean(axis=(1, 3))
+    full = np.pad(counts > 0, 1, mode="edge")  # what lies outside the window is not known
+    inner = full[:-2, 1:-1] & full[2:, 1:-1] & full[1:-1, :-2] & full[1:-1, 2:]
+    share = np.where(full[1:-1, 1:-1], np.where(inner, 1.0, 0.5), 0.0)
+    return share.reshape(n_l, per_side, n_b, per_side).mean(axis=(1, 3))

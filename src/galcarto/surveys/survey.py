@@ -53,11 +53,14 @@ class Survey:
     title : str
         For people.
     bands : dict of str to Band
+    parallax : Band, optional
+        The error of parallaxes, mas, against the magnitude; none where the survey has no parallaxes.
     """
 
     name: str
     title: str
     bands: dict[str, Band]
+    parallax: Band | None = None
 
     def observe(
         self,

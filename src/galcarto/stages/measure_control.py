@@ -1,0 +1,90 @@
+"""Measure in the control field how real stars differ from the mock's.
+
+Example:
+  galcarto measure_control --settings "$(galcarto settings config/orion.yaml \\
+      control surveys pixels dust galaxy galaxies distance)" --output control.json --comparison control.nc
+"""
+
+import argparse
+import json
+import logging
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.compare import control as fitting
+from galcarto.model import MARGIN, star_model, view
+from galcarto.settings import read_sections
+from galcarto.sky import Tiles
+from galcarto.surveys import catalogue
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument(
+        "--settings", required=True, help="JSON of control, surveys, pixels, dust, galaxy, galaxies, distance"
+    )
+    parser.add_argument("--output", required=True, help="JSON file to write: corrections and their errors")
+    parser.add_argument("--comparison", required=True, help="netCDF file to write: observed and expected diagrams")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the corrections that training takes as centres of its nuisances."""
+    control, surveys, pixels, dust, galaxy, galaxies, distance = read_sections(
+        args.settings, "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
+    )
+    tiles = Tiles(np.array(control.l), np.array(control.b))
+    result, parts = {}, []
+    for survey in surveys:
+        files = [file for file in control.files if file.survey == survey.name]
+        if not files:
+            continue
+        stars, placed, cell, _ = catalogue.gather(files, survey.limits, survey.bright, tiles)
+        window = Tiles.cover(*_rounded(control.l, control.b, cell), cell)
+        share = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), window, cell)
+        area = float((share * window.area()).sum())
+        plain = view(survey, pixels, dust, {})
+        fitted = fitting.fit(
+            plain.images(dict(stars.items()))[0],
+            area,
+            (float(stars["l"].mean()), float(stars["b"].mean())),
+            partial(star_model, galaxy, surveys),
+            plain,
+            distance.edges(),
+            extinction=control.extinction,
+            slope=galaxies.slope,
+            colour=galaxies.colour,
+            margin=MARGIN,
+        )
+        value, sd = fitted["value"].to_numpy(), fitted["sd"].to_numpy()
+        # the zero point is as uncertain as the dust that the field is assumed to have
+        first, second = (plain.coefficients[band] for band in plain.colour_bands)
+        zero = float(np.hypot(sd[1], control.extinction_sd * (first - second)))
+        result[survey.name] = {"colour": value[1:3].tolist(), "colour_sd": [zero, float(sd[2])]}
+        result.setdefault("normalisation", float(value[0]))
+        result.setdefault("normalisation_sd", float(sd[0]))
+        if "Ks" in survey.limits:
+            result["galaxies"] = {"density": float(value[3])}
+            result["galaxies_sd"] = float(sd[3])
+        result.setdefault("metallicity", float(value[4]))
+        result.setdefault("metallicity_sd", float(sd[4]))
+        names = ("chi2", "chi2_before", "pixels", "stars", "area_deg2")
+        result[survey.name] |= {name: fitted.attrs[name] for name in names}
+        logging.info("%s: %s +- %s, chi2 per pixel %.2f", survey.name, value, sd, fitted.attrs["chi2"])
+        rows, columns = (0.5 * (e[1:] + e[:-1]) for e in plain.axis_edges())
+        attrs = {"magnitude_band": plain.magnitude_band, "colour_bands": "-".join(plain.colour_bands)}
+        parts.append(fitted.assign_coords(magnitude=rows, colour=columns).assign_attrs(attrs).expand_dims(survey=[survey.name]))
+    dataset = xr.concat(parts, dim="survey", combine_attrs="drop_conflicts")
+    inputs = [file.path for file in control.files]
+    dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
+    dataset.to_netcdf(args.comparison)
+    with open(args.output, "w") as handle:
+        json.dump(result, handle, indent=2)
+        handle.write("\n")
+
+
+def _rounded(l: tuple[float, float], b: tuple[float, float], cell: float):
+    """The window in whole cells."""
+    return tuple((low, low + np.ceil((high - low) / cell - 1e-9) * cell) for low, high in (l, b))
