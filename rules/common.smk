@@ -22,7 +22,15 @@ STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
-COMPARISONS = ["heldout", *(["truth"] if SYNTHETIC else []), *(f"planck_{name}" for name in MAPS)]
+EXCESS = SETTINGS.control is not None and bool(MAPS)
+STRUCTURE = SETTINGS.compare.structure
+COMPARISONS = [
+    "heldout",
+    *(["truth"] if SYNTHETIC else []),
+    *(f"planck_{name}" for name in MAPS),
+    *(["excess"] if EXCESS else []),
+    *(["structure"] if STRUCTURE else []),
+]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
     for name in ("cmds", "training", "profiles", "calibration", "errors", "faceon", *(f"planck_{m}" for m in MAPS))

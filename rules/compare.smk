@@ -53,6 +53,62 @@ rule compare_planck:
         "--metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+if EXCESS:
+
+    rule compare_excess:
+        """Compare the plain mean colour excess of the same stars with the HEALPix maps of dust."""
+        input:
+            stars=f"{RESULTS}/sky/stars.parquet",
+            footprint=f"{RESULTS}/sky/footprint.nc",
+            maps=[entry.path for entry in MAPS.values()],
+            control=[file.path for file in SETTINGS.control.files],
+        output:
+            comparison=f"{RESULTS}/comparisons/excess.nc",
+            metrics=f"{RESULTS}/comparisons/excess.json",
+        log:
+            f"{RESULTS}/logs/compare_excess.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=30,
+        params:
+            code=code_digest("compare_excess"),
+            settings=SETTINGS.section_json("compare", "dust", "sky", "tile", "surveys", "control"),
+        shell:
+            "python -m galcarto compare_excess --settings {params.settings:q} --stars {input.stars:q} "
+            "--footprint {input.footprint:q} --maps {input.maps:q} --comparison {output.comparison:q} "
+            "--metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+if STRUCTURE:
+
+    rule compare_structure:
+        """Measure at which distance the dust of the thickest tiles stands."""
+        input:
+            cube=f"{RESULTS}/cube.nc",
+            planck=f"{RESULTS}/comparisons/planck_{STRUCTURE.map}.nc",
+        output:
+            comparison=f"{RESULTS}/comparisons/structure.nc",
+            metrics=f"{RESULTS}/comparisons/structure.json",
+        log:
+            f"{RESULTS}/logs/compare_structure.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=4000,
+            runtime=30,
+        params:
+            code=code_digest("compare_structure"),
+            settings=SETTINGS.section_json("compare"),
+        shell:
+            "python -m galcarto compare_structure --settings {params.settings:q} --cube {input.cube:q} "
+            "--planck {input.planck:q} --comparison {output.comparison:q} --metrics {output.metrics:q} "
+            "> {log:q} 2>&1"
+
+
 rule collect_metrics:
     """Collect the numbers of all comparisons in one file."""
     input:

@@ -417,16 +417,39 @@ class PlanckMap(Section):
     ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
 
 
+class Structure(Section):
+    """What is asked of the run of extinction with distance in tiles of much dust."""
+
+    map: str = Field(description="name of the map in compare.planck that chooses the tiles")
+    above: Magnitude = Field("4 mag", validate_default=True, description="A_V of that map from which on a tile counts")
+    total: Kiloparsec = Field("1 kpc", validate_default=True, description="behind the cloud")
+    window: tuple[Kiloparsec, Kiloparsec] = Field(
+        ("0.34 kpc", "0.48 kpc"), validate_default=True, description="where the half-rise is expected"
+    )
+    foreground: Kiloparsec = Field("0.25 kpc", validate_default=True, description="before the cloud")
+    far: Kiloparsec = Field("1.5 kpc", validate_default=True, description="well behind it")
+
+    _ordered = field_validator("window")(_increasing)
+
+
 class Compare(Section):
     """Reference maps."""
 
     planck: list[PlanckMap] = []
+    distance: Kiloparsec | None = Field(
+        None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
+    )
+    structure: Structure | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":
         names = [entry.name for entry in self.planck]
         if len(set(names)) < len(names):
             raise ValueError(f"planck: found the names {', '.join(names)}; expected each once")
+        if self.structure is not None and self.structure.map not in names:
+            raise ValueError(
+                f"structure.map: found {self.structure.map!r}; expected one of compare.planck: {', '.join(names)}"
+            )
         return self
 
 

@@ -38,6 +38,8 @@ def run(args: argparse.Namespace) -> None:
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
         reached = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
+        if compare.distance is not None:
+            reached &= cube["distance_bounds"].isel(bounds=1) <= compare.distance + 1e-6
         # beyond the last stars a profile is the prior's; it never falls, so its maximum is its end
         ours = cube["extinction"].where(reached).max("distance").load()
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
     dataset = xr.Dataset(
         {
-            "extinction": ours.assign_attrs(units="mag", long_name="A_V to distance_max"),
+            "extinction": ours.assign_attrs(units="mag", long_name=f"A_V to {compare.distance:g} kpc" if compare.distance else "A_V to distance_max"),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "used": (("l", "b"), used),
         },

@@ -1,0 +1,106 @@
+"""Where along a sightline the dust stands: half-rises, foreground and background of clouds."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import stats
+
+
+def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> np.ndarray:
+    """A_V at a distance, linear within bins.
+
+    Parameters
+    ----------
+    extinction : ndarray, shape (..., distance), mag
+        At the outer edges of the bins.
+    edges : ndarray, shape (distance + 1,), kpc
+    distance : float, kpc
+
+    Returns
+    -------
+    ndarray, shape (...,), mag
+    """
+    profile = np.concatenate([np.zeros((*extinction.shape[:-1], 1)), extinction], axis=-1)
+    position = np.interp(distance, edges, np.arange(len(edges)))
+    low = min(int(position), len(edges) - 2)
+    return profile[..., low] + (position - low) * (profile[..., low + 1] - profile[..., low])
+
+
+def half_rise(extinction: np.ndarray, edges: np.ndarray, total: float) -> np.ndarray:
+    """Distance at which a profile reaches half of its A_V at the distance `total`.
+
+    Parameters
+    ----------
+    extinction : ndarray, shape (profile, distance), mag
+    edges : ndarray, shape (distance + 1,), kpc
+    total : float, kpc
+
+    Returns
+    -------
+    ndarray, shape (profile,), kpc
+    """
+    half = 0.5 * at_distance(extinction, edges, total)
+    profile = np.pad(extinction, ((0, 0), (1, 0)))
+    return np.array([np.interp(h, p, edges) for h, p in zip(half, profile, strict=True)])
+
+
+def measure(
+    samples: np.ndarray,
+    edges: np.ndarray,
+    longitude: np.ndarray,
+    *,
+    total: float,
+    window: tuple[float, float],
+    foreground: float,
+    far: float,
+) -> tuple[dict[str, float | int | None], Mapping[str, np.ndarray]]:
+    """Score clouds whose distance is known.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (sample, tile, distance), mag
+        Of tiles with a cloud.
+    edges : ndarray, shape (distance + 1,), kpc
+    longitude : ndarray, shape (tile,), deg
+    total, foreground, far : float, kpc
+        Distances behind, in front of and well behind the clouds.
+    window : (float, float), kpc
+        Where the half-rise is expected.
+
+    Returns
+    -------
+    metrics : dict
+        ``half_rise_fraction`` in the window, ``half_rise_median_kpc``; ``trend_kpc_per_deg`` of the half-rise with
+        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and ``background_growth``,
+        medians over tiles; ``n``. None where there are fewer than three tiles.
+    values : dict of ndarray, shape (tile,)
+        ``half_rise`` (kpc) of the mean profile, and its standard deviation over the samples.
+    """
+    mean = samples.mean(axis=0)
+    rise = half_rise(mean, edges, total)
+    spread = np.array([half_rise(samples[:, i], edges, total).std() for i in range(len(mean))])
+    values = {"half_rise": rise, "half_rise_sd": spread}
+    if len(rise) < 3:
+        return dict.fromkeys(
+            (
+                "half_rise_fraction",
+                "half_rise_median_kpc",
+                "trend_kpc_per_deg",
+                "trend_sd",
+                "foreground_fraction",
+                "background_growth",
+            )
+        ) | {"n": len(rise)}, values
+    behind = at_distance(mean, edges, total)
+    rng = np.random.default_rng(1)
+    picks = rng.integers(0, len(rise), (1000, len(rise)))
+    slopes = [stats.theilslopes(rise[pick], longitude[pick]).slope for pick in picks if np.ptp(longitude[pick]) > 0]
+    return {
+        "half_rise_fraction": float(((rise >= window[0]) & (rise <= window[1])).mean()),
+        "half_rise_median_kpc": float(np.median(rise)),
+        "trend_kpc_per_deg": float(stats.theilslopes(rise, longitude).slope),
+        "trend_sd": float(np.std(slopes)),
+        "foreground_fraction": float(np.median(at_distance(mean, edges, foreground) / behind)),
+        "background_growth": float(np.median(at_distance(mean, edges, far) / behind) - 1.0),
+        "n": len(rise),
+    }, values
