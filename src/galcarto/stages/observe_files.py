@@ -8,6 +8,8 @@ Example:
 import argparse
 import json
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,23 +43,49 @@ def run(args: argparse.Namespace) -> None:
             part, repeated = part[~again], repeated + int(again.sum())
         everything = pd.concat([everything, part], ignore_index=True)
         cell = max(cell, file.footprint_cell)
-    stars, dropped = catalogue.clean(everything, tiles, survey.limits, survey.bright)
-    dropped["in an earlier catalogue"] = repeated
+    placed = everything[np.isfinite(everything["l"])]
+    fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
+    write(args, everything, fraction * tiles.area(), {"in an earlier catalogue": repeated}, [f.path for f in sky.files])
+
+
+def write(
+    args: argparse.Namespace,
+    everything: pd.DataFrame,
+    area: np.ndarray,
+    dropped: dict[str, int],
+    inputs: Sequence[str | Path],
+) -> None:
+    """Write a star list, cleaned, and the observed area of each tile: what every source of real stars ends in.
+
+    Parameters
+    ----------
+    args : Namespace
+        Options of the stage: settings, seed, stars, footprint.
+    everything : DataFrame
+        From `catalogue.read`, or like it.
+    area : ndarray, shape (l, b), deg2
+    dropped : dict of int
+        Rows dropped before, by reason.
+    inputs : list of path
+        Files that the stars come from.
+    """
+    sky, tile, survey = read_sections(args.settings, "sky", "tile", "survey")
+    tiles = sky.grid(tile.size)
+    stars, reasons = catalogue.clean(everything, tiles, survey.limits, survey.bright)
+    before = sum(dropped.values())
+    dropped = reasons | dropped
     if stars.empty:
         raise catalogue.CatalogueError(
-            f"sky.files: found {len(everything)} rows and none that can be used ({dropped}); "
+            f"sky: found {len(everything)} rows from source {sky.source} and none that can be used ({dropped}); "
             "expected stars inside sky.l, sky.b and survey.limits"
         )
     logging.info("kept %d of %d rows", len(stars), len(everything))
     stars.to_parquet(args.stars, compression="zstd")
-    placed = everything[np.isfinite(everything["l"])]
-    fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
-    logging.info("%.2f of %.2f deg2 in the window are observed", (fraction * tiles.area()).sum(), tiles.area().sum())
+    logging.info("%.2f of %.2f deg2 in the window are observed", area.sum(), tiles.area().sum())
     dataset = xr.Dataset(coords=tile_coordinates(tiles))
-    dataset["area"] = ("l", "b"), fraction * tiles.area(), {"units": "degree2", "long_name": "observed solid angle"}
-    inputs = [file.path for file in sky.files]
-    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, inputs)
-    dataset.attrs["rows_read"] = len(everything) + repeated
+    dataset["area"] = ("l", "b"), area, {"units": "degree2", "long_name": "observed solid angle"}
+    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, list(inputs))
+    dataset.attrs["rows_read"] = len(everything) + before
     dataset.attrs["rows_kept"] = len(stars)
     dataset.attrs["rows_dropped"] = json.dumps(dropped)
     dataset.to_netcdf(args.footprint)
