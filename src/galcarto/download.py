@@ -267,6 +267,11 @@ def _go_on(url: str, part: Path, client: Client, pinned: bool) -> None:
         validator_file.write_text(etag)
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
+        if total is None and not pinned and response.headers.get("Transfer-Encoding", "") != "chunked":
+            raise DownloadError(
+                f"{url}: found neither a length nor an end mark: a file cut on its way would look whole; expected one "
+                "of them, or the file's sha256 in the settings"
+            )
         with (
             open(part, "ab" if done else "wb") as handle,
             tqdm(desc=part.stem, initial=done, total=total, unit="B", unit_scale=True, mininterval=5) as bar,

@@ -1,7 +1,7 @@
 """Fetch observed stars from an archive, page by page, into the sky's star list.
 
 Example:
-  galcarto observe_archive --settings "$(galcarto settings config/carina_2mass.yaml sky tile survey)" --seed 1 \\
+  galcarto observe_archive --settings "$(galcarto settings config/region.yaml sky tile survey)" --seed 1 \\
       --pages archive --stars stars.parquet --footprint footprint.nc
 """
 

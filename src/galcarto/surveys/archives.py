@@ -221,10 +221,11 @@ class Pages:
             )
         self.archive, self.bands, self.folder, self.client, self.rows = archive, list(bands), Path(folder), client, rows
         self.url = url or archive.url
-        # lower-case names of ours: a service may change the case of a name that is not quoted
-        self.columns = {"identifier": archive.identifier, "ra": archive.ra, "dec": archive.dec}
+        # names of ours, in lower case, since a service may change the case of a name that is not quoted, and none that
+        # a database could have reserved, such as dec
+        self.columns = {"star": archive.identifier, "alpha": archive.ra, "delta": archive.dec}
         for band in bands:
-            self.columns[band.lower()], self.columns[f"{band.lower()}_error"] = archive.bands[band]
+            self.columns[f"mag_{band.lower()}"], self.columns[f"error_{band.lower()}"] = archive.bands[band]
         self.columns |= archive.others
 
     def path(self, box: Box) -> Path:
@@ -292,7 +293,7 @@ class Pages:
         with tqdm(total=len(todo), desc="pages", unit="page", mininterval=5, disable=not todo) as bar:
             while todo:
                 box = todo.pop()
-                expected = int(self._ask(f"SELECT COUNT(*) AS number {self._where(box)}", 2)[1]["number"][0])
+                expected = self._count(box)
                 if expected > self.rows:
                     if max(box.width, box.b_high - box.b_low) < SMALLEST:
                         raise ArchiveError(
@@ -305,6 +306,15 @@ class Pages:
                 else:
                     self._keep(box, expected, self._page(box, expected) if expected else None)
                 bar.update()
+
+    def _count(self, box: Box) -> int:
+        """The number of stars in a box."""
+        _, table = self._ask(f"SELECT COUNT(*) AS stars {self._where(box)}", 2)
+        if table.colnames != ["stars"] or len(table) != 1:
+            raise ArchiveError(
+                f"{self.url}: found {len(table)} rows of {', '.join(table.colnames)}; expected one number of stars"
+            )
+        return int(table["stars"][0])
 
     def _page(self, box: Box, expected: int) -> bytes:
         """A box's stars as the archive sends them, checked."""
@@ -320,7 +330,7 @@ class Pages:
                 f"{self.url}: found {len(table)} rows in {box.name}; expected {expected}, which it counted before; "
                 "run again, and if it stays so, use another archive: the answer is cut, or the table is changing"
             )
-        identifiers = np.asarray(table["identifier"])
+        identifiers = np.asarray(table["star"])
         if len(np.unique(identifiers)) < expected:
             values, number = np.unique(identifiers, return_counts=True)
             raise ArchiveError(
@@ -330,10 +340,12 @@ class Pages:
 
     def _keep(self, box: Box, rows: int, body: bytes | None) -> None:
         """Write a page, then its note: a note without its page, or half a page, is never there."""
-        path = self.path(box)
-        if body is not None:
+        path, digest = self.path(box), None
+        if body is None:
+            path.unlink(missing_ok=True)  # of another question
+        else:
             _write(path, body)
-        digest = file_sha256(path) if body is not None else None
+            digest = file_sha256(path)
         note = {"url": self.url, "query": self._query(box), "rows": rows, "sha256": digest}
         _write(path.with_suffix(".json"), json.dumps(note, indent=2).encode())
 
@@ -376,23 +388,23 @@ class Pages:
         if not parts:
             return pd.DataFrame(columns=["l", "b", *self.bands], dtype=float), []
         stars = pd.concat(parts, ignore_index=True)
-        twice = stars["identifier"].duplicated()
+        twice = stars["star"].duplicated()
         if twice.any():
             raise ArchiveError(
-                f"{self.folder}: found {stars['identifier'][twice].iloc[0]} on two pages; expected each star on one; "
+                f"{self.folder}: found {stars['star'][twice].iloc[0]} on two pages; expected each star on one; "
                 "the archive has changed between them: delete the folder and run again"
             )
-        stars = stars.sort_values("identifier", ignore_index=True).drop(columns="identifier")
+        stars = stars.sort_values("star", ignore_index=True).drop(columns="star")
         return stars, [self.path(box) for box in complete if self.path(box).is_file()]
 
     def _stars(self, box: Box) -> pd.DataFrame:
         """The stars of a page that lie in its box."""
         table = _rows(_read_votable(self.path(box).read_bytes()))
-        values = {name: _floats(table[name]) for name in self.columns if name != "identifier"}
-        l, b = to_galactic(values.pop("ra"), values.pop("dec"), "icrs")
-        stars: dict[str, np.ndarray] = {"identifier": np.asarray(table["identifier"]), "l": l, "b": b}
+        values = {name: _floats(table[name]) for name in self.columns if name != "star"}
+        l, b = to_galactic(values.pop("alpha"), values.pop("delta"), "icrs")
+        stars: dict[str, np.ndarray] = {"star": np.asarray(table["star"]), "l": l, "b": b}
         for band in self.bands:
-            magnitude, error = values.pop(band.lower()), values.pop(f"{band.lower()}_error")
+            magnitude, error = values.pop(f"mag_{band.lower()}"), values.pop(f"error_{band.lower()}")
             if self.archive.errors_are_ratios:
                 with np.errstate(divide="ignore"):
                     error = POGSON / error
@@ -443,20 +455,24 @@ def _table(url: str, response: requests.Response, body: bytes) -> Table:
         )
     if not body.rstrip().upper().endswith(b"VOTABLE>"):
         raise PassingError(f"found a VOTable that stops after {len(body)} bytes; expected its end")
+    unreadable = f"{url}: found a VOTable without a table that can be read"
     try:
         votable = _read_votable(body)
-        # TAP writes the status before the table, and once more after it where rows were left out
-        infos = [info for resource in votable.resources for info in resource.infos if info.name == "QUERY_STATUS"]
-        for info in infos:
-            if info.value.upper() == "ERROR":
-                raise ArchiveError(f"{url}: found the error '{first_line(info.content or '')}'; expected a table")
-            if info.value.upper() == "OVERFLOW":
-                raise ArchiveError(
-                    f"{url}: found the overflow flag: the service sends fewer rows at once than a page has; expected a "
-                    "whole page; lower page in sky.archives"
-                )
-        if response.status_code != 200:
-            raise ArchiveError(f"{url}: found status {response.status_code}; expected 200")
+    except (VOTableSpecError, ValueError) as error:
+        raise ArchiveError(f"{unreadable} ({error}); expected one; use another archive") from None
+    # TAP writes the status before the table, and once more after it where rows were left out
+    infos = [info for resource in votable.resources for info in resource.infos if info.name == "QUERY_STATUS"]
+    for info in infos:
+        if info.value.upper() == "ERROR":
+            raise ArchiveError(f"{url}: found the error '{first_line(info.content or '')}'; expected a table")
+        if info.value.upper() == "OVERFLOW":
+            raise ArchiveError(
+                f"{url}: found the overflow flag: the service sends fewer rows at once than a page has; expected a "
+                "whole page; lower page in sky.archives"
+            )
+    if response.status_code != 200:
+        raise ArchiveError(f"{url}: found status {response.status_code} without a reason; expected 200")
+    try:
         return _rows(votable)
-    except (VOTableSpecError, IndexError, KeyError) as error:
-        raise ArchiveError(f"{url}: found a VOTable without a table that can be read ({error})") from None
+    except IndexError:
+        raise ArchiveError(f"{unreadable}; expected one; use another archive") from None
