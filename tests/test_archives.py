@@ -82,6 +82,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, table: pd.DataFrame) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.table, self.file, self.etag = table, MAP, '"1"'
+        self.early = False  # flag an overflow when an answer reaches the limit, not beyond it
         self.script: list[str] = []
         self.log: list[dict[str, str]] = []
         self.closing = threading.Event()
@@ -156,7 +157,7 @@ class Handler(BaseHTTPRequestHandler):
             rows = rows[1:]
         elif fault == "twice":
             rows = pd.concat([rows[:1], rows[:-1]])
-        elif fault == "overflow":
+        elif fault == "overflow" or (self.server.early and len(rows) == most):
             most = len(rows) - 1
         status = 400 if fault in ("error", "400 without a reason") else 200
         self.send(votable(rows, most, fault), "application/x-votable+xml", fault, status)
@@ -296,6 +297,13 @@ def test_a_page_s_note_says_what_was_asked_and_what_came(server, tmp_path):
         assert note["url"] == f"{server.address}/tap"
         assert note["sha256"] == sha256(path.read_bytes()).hexdigest()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_service_that_flags_an_overflow_early_is_usable(server, tmp_path):
+    server.early = True
+    pages = pages_of(server, tmp_path)
+    pages.fetch(BOXES)
+    assert len(pages.read(BOXES)[0]) > 2000
 
 
 def test_a_sky_without_stars_is_a_sky(server, tmp_path):
