@@ -49,6 +49,11 @@ def examples(split):
     return [f"{RESULTS}/cmds/{split}/{name}.nc" for name in SETTINGS.sightlines.names(split)]
 
 
+def map_file(name):
+    """File of a reference map: the user's, or the one that is fetched."""
+    return MAPS[name].path or f"{RESULTS}/planck/{name}.fits"
+
+
 def control_option(wildcards, input):
     """The option of a stage that uses what the control field says."""
     return f"--control {input.control}" if input.control else ""

@@ -1,6 +1,6 @@
 # The cube against the truth and other maps -> metrics.
-# in:  cube.nc, sky/truth.nc, HEALPix maps
-# out: comparisons/*.nc, comparisons/*.json, metrics.json
+# in:  cube.nc, sky/truth.nc, HEALPix maps, on disk or from an archive
+# out: planck/*.fits, comparisons/*.nc, comparisons/*.json, metrics.json
 
 
 rule compare_truth:
@@ -27,11 +27,35 @@ rule compare_truth:
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+rule fetch_planck:
+    """Fetch a HEALPix map of dust from an archive, once."""
+    output:
+        # not deleted before the job: a map that is there and has its sha256 is not fetched again
+        update(f"{RESULTS}/planck/{{name}}.fits"),
+    log:
+        f"{RESULTS}/logs/fetch_planck/{{name}}.log",
+    retries: 3
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        code=code_digest("fetch_planck"),
+        url=lambda wildcards: MAPS[wildcards.name].url,
+        sha256=lambda wildcards: f"--sha256 {MAPS[wildcards.name].sha256}" if MAPS[wildcards.name].sha256 else "",
+        offline="--offline" if SETTINGS.sky.offline else "",
+    shell:
+        "python -m galcarto fetch_planck --url {params.url:q} {params.sha256} {params.offline} "
+        "--output {output:q} > {log:q} 2>&1"
+
+
 rule compare_planck:
     """Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust."""
     input:
         cube=f"{RESULTS}/cube.nc",
-        map=lambda wildcards: MAPS[wildcards.name].path,
+        map=lambda wildcards: map_file(wildcards.name),
     output:
         comparison=f"{RESULTS}/comparisons/planck_{{name}}.nc",
         metrics=f"{RESULTS}/comparisons/planck_{{name}}.json",
@@ -60,7 +84,7 @@ if EXCESS:
         input:
             stars=f"{RESULTS}/sky/stars.parquet",
             footprint=f"{RESULTS}/sky/footprint.nc",
-            maps=[entry.path for entry in MAPS.values()],
+            maps=[map_file(name) for name in MAPS],
             control=[file.path for file in SETTINGS.control.files],
         output:
             comparison=f"{RESULTS}/comparisons/excess.nc",

@@ -1,5 +1,5 @@
 # The observed sky -> images of its tiles.
-# in:  settings, or catalogue files
+# in:  settings, catalogue files, or an archive, whose pages stay in sky/archive
 # out: sky/stars.parquet, sky/footprint.nc, references/{strip}.nc, sky/cmds.nc
 #      and for the synthetic sky: sky/truth.nc, sky/planck.fits
 
@@ -32,6 +32,35 @@ if SYNTHETIC:
             "NUMBA_NUM_THREADS={threads} python -m galcarto observe_synthetic --settings {params.settings:q} "
             "--seed {params.seed} --stars {output.stars:q} --footprint {output.footprint:q} "
             "--truth {output.truth:q} --planck {output.planck:q} > {log:q} 2>&1"
+
+elif SETTINGS.sky.source == "archive":
+
+    # the pages are no output: Snakemake would delete them before a job and after a failed one, and they are what a
+    # second try goes on from
+    rule observe_sky:
+        """Fetch the observed stars from an archive."""
+        output:
+            stars=f"{RESULTS}/sky/stars.parquet",
+            footprint=f"{RESULTS}/sky/footprint.nc",
+        log:
+            f"{RESULTS}/logs/observe_sky.log",
+        retries: 3
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=8000,
+            runtime=1440,
+        params:
+            code=code_digest("observe_archive"),
+            settings=SETTINGS.section_json("sky", "tile", "surveys"),
+            seed=SEED,
+            pages=f"{RESULTS}/sky/archive",
+            offline="--offline" if SETTINGS.sky.offline else "",
+        shell:
+            "python -m galcarto observe_archive --settings {params.settings:q} --seed {params.seed} "
+            "--pages {params.pages:q} {params.offline} --stars {output.stars:q} --footprint {output.footprint:q} "
+            "> {log:q} 2>&1"
 
 else:
 

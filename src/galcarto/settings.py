@@ -24,7 +24,7 @@ from pydantic import (
 
 from galcarto.errors import UserError
 from galcarto.sky import Tiles, sightline_name
-from galcarto.units import Degree, Kiloparsec, Magnitude, Milliarcsecond
+from galcarto.units import Degree, Kiloparsec, Magnitude, Milliarcsecond, Second
 
 
 class SettingsError(UserError):
@@ -53,6 +53,18 @@ class CatalogueFile(Section):
     )
     frame: str = "galactic"
     footprint_cell: Degree = Field("6 arcmin", gt=0, validate_default=True)
+
+
+class ArchiveQuery(Section):
+    """An archive to ask for a survey's stars."""
+
+    survey: Literal["2mass", "gaia"]
+    archive: Literal["vizier-2mass", "irsa-2mass", "gaia-dr3"]
+    url: str | None = Field(None, description="another address of the archive's synchronous TAP queries")
+    page: int = Field(50_000, ge=100, description="most stars in one answer")
+    interval: Second = Field("1 s", ge=0, validate_default=True, description="least time between two requests")
+    timeout: Second = Field("300 s", gt=0, validate_default=True, description="silence that counts as a fault")
+    retries: int = Field(5, ge=0)
 
 
 class SyntheticSky(Section):
@@ -93,11 +105,14 @@ class SyntheticSky(Section):
 class Sky(Section):
     """The window to map and where its stars come from."""
 
-    source: Literal["synthetic", "files"]
+    source: Literal["synthetic", "files", "archive"]
     l: tuple[Degree, Degree]
     b: tuple[Degree, Degree]
     strip_columns: int = Field(6, ge=1)
     files: list[CatalogueFile] = []
+    archives: list[ArchiveQuery] = []
+    # no part of what a file depends on: it stays out of what rules pass to their stages
+    offline: bool = Field(False, exclude=True, description="use what was fetched before; ask no server")
 
     _ordered = field_validator("l", "b")(_increasing)
 
@@ -105,6 +120,8 @@ class Sky(Section):
     def _consistent(self) -> "Sky":
         if self.source == "files" and not self.files:
             raise ValueError("found source 'files' and no entry in sky.files; expected at least one catalogue")
+        if self.source == "archive" and not self.archives:
+            raise ValueError("found source 'archive' and no entry in sky.archives; expected one for the survey")
         if not -90 <= self.b[0] < self.b[1] <= 90 or self.l[1] - self.l[0] > 360:
             raise ValueError("expected b within -90 to 90 deg and l spanning at most 360 deg")
         return self
@@ -408,13 +425,23 @@ class PlanckMap(Section):
     """A HEALPix map of dust to compare with in the plane of the sky."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    path: str
+    path: str | None = None
+    url: str | None = Field(None, description="fetch the map from here instead of reading it from a path")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file at the url")
     quantity: Literal["tau353", "ebv"]
     ordering: Literal["ring", "nested"]
     frame: str
     column: str | None = Field(None, description="table column; none for an image HDU")
     hdu: int = 1
     ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "PlanckMap":
+        if (self.path is None) == (self.url is None):
+            raise ValueError(f"found path {self.path!r} and url {self.url!r}; expected one of them")
+        if self.sha256 and self.url is None:
+            raise ValueError("found sha256 without url; expected both, or a path alone")
+        return self
 
 
 class Structure(Section):
@@ -524,6 +551,15 @@ class Settings(Section):
             if name not in names:
                 raise ValueError(f"{path}.survey: found {name!r}; expected one of surveys: {', '.join(names)}")
         self.sky.grid(self.tile.size)
+        return self
+
+    @model_validator(mode="after")
+    def _archives(self) -> "Settings":
+        asked, known = [entry.survey for entry in self.sky.archives], [survey.name for survey in self.surveys]
+        if self.sky.source == "archive" and sorted(asked) != sorted(known):
+            raise ValueError(
+                f"sky.archives: found the surveys {', '.join(asked)}; expected each of surveys once: {', '.join(known)}"
+            )
         return self
 
     def section_json(self, *names: str) -> str:

@@ -2,7 +2,7 @@
 
 Inside the package numbers are plain floats in one unit per kind: distances in kpc, angles in
 degrees, parallaxes in mas, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr, wavelengths in
-micrometres. Quantities appear only at the edges (settings, `open_cube`).
+micrometres, times of a computer in s. Quantities appear only at the edges (settings, `open_cube`).
 """
 
 import math
@@ -62,3 +62,4 @@ Kiloparsec = _quantity("kpc")
 Degree = _quantity("deg")
 Magnitude = _quantity("mag")
 Milliarcsecond = _quantity("mas")
+Second = _quantity("s")

@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> None:
     first, second = survey.colour.bands
     window = Tiles(np.array(control.l), np.array(control.b))
     own = [file for file in control.files if file.survey == survey.name]
-    field, *_ = catalogue.gather(own, survey.limits, survey.bright, window)
+    everything, _, dropped = catalogue.gather(own, list(survey.limits))
+    field, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, window)
     intrinsic = float((field[first] - field[second]).mean())
     stars = pq.read_table(args.stars, columns=["l", "b", "survey", first, second]).to_pandas()
     stars = stars[stars["survey"] == survey.name]

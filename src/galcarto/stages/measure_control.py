@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> None:
         files = [file for file in control.files if file.survey == survey.name]
         if not files:
             continue
-        stars, placed, cell, _ = catalogue.gather(files, survey.limits, survey.bright, tiles)
+        everything, cell, dropped = catalogue.gather(files, list(survey.limits))
+        stars, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, tiles)
+        placed = everything[np.isfinite(everything["l"])]
         window = Tiles.cover(*_rounded(control.l, control.b, cell), cell)
         share = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), window, cell)
         area = float((share * window.area()).sum())

@@ -8,6 +8,8 @@ Example:
 import argparse
 import json
 import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,22 +33,47 @@ def run(args: argparse.Namespace) -> None:
     """Write the cleaned star list and the observed area of every survey."""
     sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
     tiles = sky.grid(tile.size)
-    lists, areas, log = [], [], {}
+    parts = []
     for survey in surveys:
-        stars, placed, cell, rows = catalogue.gather(
-            [file for file in sky.files if file.survey == survey.name], survey.limits, survey.bright, tiles
-        )
-        lists.append(stars.assign(survey=survey.name))
+        files = [file for file in sky.files if file.survey == survey.name]
+        if not files:
+            raise catalogue.CatalogueError(f"sky.files: found none of {survey.name}; expected one for each of surveys")
+        everything, cell, dropped = catalogue.gather(files, list(survey.limits))
+        placed = everything[np.isfinite(everything["l"])]
         fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
-        areas.append(fraction * tiles.area())
-        log[survey.name] = rows
-        observed, total = areas[-1].sum(), tiles.area().sum()
+        parts.append((everything, fraction * tiles.area(), dropped))
+    write(args, parts, [file.path for file in sky.files])
+
+
+def write(
+    args: argparse.Namespace,
+    parts: Sequence[tuple[pd.DataFrame, np.ndarray, Mapping[str, int]]],
+    inputs: Sequence[str | Path],
+) -> None:
+    """Write star lists, cleaned, and the observed area of each tile: what every source of real stars ends in.
+
+    Parameters
+    ----------
+    args : Namespace
+        Options of the stage: settings, seed, stars, footprint.
+    parts : sequence of (DataFrame, ndarray of shape (l, b), mapping)
+        For each survey: stars from `catalogue.read` or like them, observed area in deg2, and rows dropped before, by
+        reason.
+    inputs : list of path
+        Files that the stars come from.
+    """
+    sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
+    tiles = sky.grid(tile.size)
+    lists, log = [], {}
+    for survey, (everything, area, dropped) in zip(surveys, parts, strict=True):
+        stars, log[survey.name] = catalogue.usable(everything, dropped, survey.limits, survey.bright, tiles)
+        lists.append(stars.assign(survey=survey.name))
+        observed, total = area.sum(), tiles.area().sum()
         logging.info("%s: %.2f of %.2f deg2 in the window are observed", survey.name, observed, total)
     pd.concat(lists, ignore_index=True).to_parquet(args.stars, compression="zstd")
     dataset = xr.Dataset(coords=tile_coordinates(tiles) | {"survey": [survey.name for survey in surveys]})
     described = {"units": "degree2", "long_name": "observed solid angle"}
-    dataset["area"] = ("survey", "l", "b"), np.stack(areas), described
-    inputs = [file.path for file in sky.files]
-    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, inputs)
+    dataset["area"] = ("survey", "l", "b"), np.stack([area for _, area, _ in parts]), described
+    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, list(inputs))
     dataset.attrs["rows"] = json.dumps(log)
     dataset.to_netcdf(args.footprint)

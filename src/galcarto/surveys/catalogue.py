@@ -164,15 +164,49 @@ def clean(
     return stars[keep].reset_index(drop=True), dropped
 
 
-def gather(
-    files: Sequence[Any], limits: Mapping[str, float], bright: float, tiles: Tiles
-) -> tuple[pd.DataFrame, pd.DataFrame, float, dict[str, Any]]:
-    """Read and clean the catalogues of one survey, each star once.
+def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float, dict[str, int]]:
+    """Read the catalogues of one survey, each star once.
 
     Parameters
     ----------
     files : sequence
         With ``path``, ``columns``, ``frame`` and ``footprint_cell`` (deg).
+    bands : list of str
+
+    Returns
+    -------
+    everything : DataFrame
+        From `read`.
+    cell : float, deg
+        The coarsest of the files' cells of `observed_fraction`.
+    dropped : dict of int
+        Rows that an earlier catalogue has already.
+    """
+    parts: list[pd.DataFrame] = []
+    repeated = 0
+    for file in files:
+        part = read(file.path, file.columns, bands, file.frame)
+        logging.info("%s: %d rows", file.path, len(part))
+        if parts:
+            again = repeats(part, pd.concat(parts))
+            logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
+            part, repeated = part[~again], repeated + int(again.sum())
+        parts.append(part)
+    cell = max(file.footprint_cell for file in files)
+    return pd.concat(parts, ignore_index=True), cell, {"in an earlier catalogue": repeated}
+
+
+def usable(
+    everything: pd.DataFrame, dropped: Mapping[str, int], limits: Mapping[str, float], bright: float, tiles: Tiles
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The stars that `clean` keeps, and an account of the others.
+
+    Parameters
+    ----------
+    everything : DataFrame
+        From `read`, or like it.
+    dropped : mapping of int
+        Rows dropped before, by reason.
     limits : mapping of float, mag
     bright : float, mag
     tiles : Tiles
@@ -180,11 +214,6 @@ def gather(
     Returns
     -------
     stars : DataFrame
-        As `clean` leaves them.
-    placed : DataFrame
-        Every source with a position: what was observed.
-    cell : float, deg
-        The coarsest of the files' cells of `observed_fraction`.
     rows : dict
         ``read``, ``kept`` and ``dropped`` by reason.
 
@@ -193,26 +222,15 @@ def gather(
     CatalogueError
         If no star can be used.
     """
-    everything, cell, repeated = pd.DataFrame(), 0.0, 0
-    for file in files:
-        part = read(file.path, file.columns, list(limits), file.frame)
-        logging.info("%s: %d rows", file.path, len(part))
-        if len(everything):
-            again = repeats(part, everything)
-            logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
-            part, repeated = part[~again], repeated + int(again.sum())
-        everything = pd.concat([everything, part], ignore_index=True)
-        cell = max(cell, file.footprint_cell)
-    stars, dropped = clean(everything, tiles, limits, bright) if len(everything) else (everything, {})
-    dropped["in an earlier catalogue"] = repeated
+    stars, reasons = clean(everything, tiles, limits, bright)
     if stars.empty:
         raise CatalogueError(
-            f"{', '.join(str(file.path) for file in files) or 'sky.files'}: found {len(everything)} rows and none that "
-            f"can be used ({dropped}); expected stars inside the window and the survey's limits"
+            f"sky: found {len(everything)} rows and none that can be used ({reasons}); "
+            "expected stars inside sky.l, sky.b and the survey's limits"
         )
     logging.info("kept %d of %d rows", len(stars), len(everything))
-    rows = {"read": len(everything) + repeated, "kept": len(stars), "dropped": dropped}
-    return stars, everything[np.isfinite(everything["l"])], cell, rows
+    before = sum(dropped.values())
+    return stars, {"read": len(everything) + before, "kept": len(stars), "dropped": reasons | dict(dropped)}
 
 
 def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -> np.ndarray:

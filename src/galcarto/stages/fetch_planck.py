@@ -1,0 +1,22 @@
+"""Fetch a HEALPix map of dust once, check it and keep it.
+
+Example:
+  galcarto fetch_planck --url https://example.org/map.fits --output results/orion/planck/tau353.fits
+"""
+
+import argparse
+
+from galcarto.download import Client, fetch
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options: no settings, so that the map of gigabytes does not depend on other code than the download's."""
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--sha256", help="digest of the file; without it that of the first download holds")
+    parser.add_argument("--offline", action="store_true", help="ask no server")
+    parser.add_argument("--output", required=True, help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fetch the map unless it is there."""
+    fetch(args.url, args.output, Client(), args.sha256, args.offline)
