@@ -34,3 +34,15 @@ rule validate_galaxy:
         f"{GALAXY}/validation.nc",
         GALAXY_FIGURES,
     localrule: True
+
+
+rule measure_surveys:
+    """Measure the surveys from the observed catalogues that are there: tables, numbers and figures."""
+    input:
+        expand(f"{SURVEYS}/{{survey}}.{{kind}}", survey=MEASURED, kind=["yaml", "json", "nc"]),
+        expand(f"{SURVEYS}/figures/{{survey}}_{{kind}}.png", survey=MEASURED, kind=["errors", "completeness"]),
+    localrule: True
+    params:
+        missing=[path for paths in CATALOGUES.values() for path in paths if not Path(path).is_file()] or "nothing",
+    shell:
+        "echo 'surveys measured:' {MEASURED}; echo 'catalogues not found, their surveys left out:' {params.missing:q}"

@@ -334,6 +334,21 @@ class Validation(Section):
     )
 
 
+class Catalogues(Section):
+    """Observed catalogues that the surveys' tables are measured from; a survey needs all of its own."""
+
+    twomass: tuple[str, str, str] = (
+        "../shared/data/twomass_orion/Orion_A_2mass.fits",
+        "../shared/data/twomass_orion/CF_2mass.fits",
+        "../shared/data/cone_l123_b22/2MASS_results.ecsv",
+    )
+    gaia: tuple[str, str, str] = (
+        "../shared/data/gaia_l120_b-1/field.csv",
+        "../shared/data/gaia_l264_b-7/vdbh4.dat",
+        "../shared/data/cone_l123_b22/gaia_results.fits",
+    )
+
+
 class FaceOn(Section):
     """The face-on view."""
 
@@ -363,6 +378,7 @@ class Settings(Section):
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
     validation: Validation = Validation()
+    catalogues: Catalogues = Catalogues()
 
     @field_validator("region")
     @classmethod
