@@ -132,15 +132,16 @@ def density(edges: np.ndarray) -> np.ndarray:
 def observed(rng, number: int, half: float, width: float, tilt: float = 0.0) -> np.ndarray:
     """Magnitudes of a survey that finds what it measures as bright enough."""
     slope = np.log(2.0) + tilt
-    true = 19.0 - rng.exponential(1 / slope, number)
-    measured = true + TRUE.error(true) * rng.standard_normal(number)
-    return measured[rng.random(number) < 1 / (1 + np.exp(np.clip((measured - half) / width, -50, 50)))]
+    true = 20.0 - rng.exponential(1 / slope, number)
+    flux = 1.0 + TRUE.error(true) / 1.0857 * rng.standard_normal(number)
+    measured = true[flux > 0] - 2.5 * np.log10(flux[flux > 0])
+    return measured[rng.random(len(measured)) < 1 / (1 + np.exp(np.clip((measured - half) / width, -50, 50)))]
 
 
 @pytest.mark.parametrize(("half", "width", "tilt"), [(17.0, 0.1, 0.0), (16.8, 0.2, 0.1), (17.2, 0.05, -0.1)])
 @pytest.mark.parametrize("mock", [density, None])
 def test_completeness_is_found_again(rng, half, width, tilt, mock):
-    found = counts.decline(observed(rng, 400_000, half, width, tilt), mock, TRUE.error, 17.0)
+    found = counts.decline(observed(rng, 1_000_000, half, width, tilt), mock, TRUE.error, 17.0)
     assert abs(found.half - half) < max(5 * found.half_error, 0.01)
     assert found.half_error < 0.02
     assert found.width == pytest.approx(width, abs=max(5 * found.width_error, 0.01))
@@ -149,15 +150,23 @@ def test_completeness_is_found_again(rng, half, width, tilt, mock):
         assert found.tilt == pytest.approx(tilt, abs=0.02)
 
 
+def test_small_errors_of_the_flux_are_those_of_the_magnitude():
+    limit, error = np.array([14.99, 15.0, 15.01]), np.array(0.01)
+    np.testing.assert_allclose(counts.measured_below(limit, 15.0, error), [0.1587, 0.5, 0.8413], atol=2e-3)
+    # a star at a tenth of the limit's flux, whose noise is a third of that flux, is three sigma away
+    noise = 1.0857 * 10 / 3
+    assert counts.measured_below(np.array(15.0), np.array(17.5), np.array(noise)) == pytest.approx(0.0035, rel=0.02)
+
+
 def test_the_mocks_number_of_stars_does_not_matter(rng):
-    magnitude = observed(rng, 100_000, 17.0, 0.1)
+    magnitude = observed(rng, 300_000, 17.0, 0.1)
     one, ten = (counts.decline(magnitude, lambda e, f=f: f * density(e), TRUE.error, 17.0) for f in (1.0, 10.0))
     assert one.half == pytest.approx(ten.half, abs=1e-3)
     assert one.complete[0] == pytest.approx(ten.complete[0], rel=1e-3)
 
 
 def test_a_cut_before_the_decline_gives_a_limit(rng):
-    magnitude = observed(rng, 20_000, 17.5, 0.1)
+    magnitude = observed(rng, 60_000, 17.5, 0.1)
     magnitude = magnitude[magnitude < 16.5]
 
     def fit(fixed):

@@ -16,7 +16,6 @@ from galcarto.surveys import GAIA, SURVEYS, TWOMASS
 from galcarto.surveys.catalogue import CatalogueError, clean, observed_fraction, read
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
-
 # --- what a survey sees
 
 
@@ -131,7 +130,7 @@ def test_tables_say_where_they_come_from(name):
     [
         (("bands", "V", "errors", "error"), [0.04, 0.01], "bands.V.errors: .*found errors .*; expected none smaller"),
         (("bands", "V", "errors", "error"), [0.04], "bands.V.errors: .*2 magnitudes and 1 errors; expected as many"),
-        (("bands", "V", "errors", "magnitude"), [12.0, 10.0], r"found magnitudes \(12.0, 10.0\); expected them to ascend"),
+        (("bands", "V", "errors", "magnitude"), [12.0, 10.0], r"found magnitudes \(12.0, .*expected them to ascend"),
         (("bands", "V", "errors", "error"), [0.0, 0.1], "greater than 0"),
         (("bands", "V", "completeness", "width"), -1.0, "bands.V.completeness.width: .*greater than 0"),
         (("bands", "V", "depth"), 3.0, "bands.V.depth: Extra inputs"),

@@ -108,6 +108,17 @@ def deviance(found: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     return np.sign(found - fitted) * np.sqrt(2.0 * np.maximum(term, 0.0))
 
 
+def measured_below(limit: np.ndarray, true: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Share of stars whose measured magnitude is brighter than a limit, if fluxes have normal errors.
+
+    Parameters
+    ----------
+    limit, true, error : ndarray, mag
+        That broadcast; the errors are those of magnitudes, small or not: 1.0857 times the noise over the signal.
+    """
+    return ndtr((1.0 - 10.0 ** (-0.4 * (limit - true))) * 2.5 / np.log(10.0) / error)
+
+
 def decline(
     magnitude: np.ndarray,
     density: Callable[[np.ndarray], np.ndarray] | None,
@@ -120,8 +131,8 @@ def decline(
     """Fit the completeness to counts.
 
     Free are the counts' overall number and tilt, as no mock is right in these, the half point and the width. The true
-    counts are spread by the errors first and thinned by the completeness afterwards, as a survey finds what it measures
-    as bright enough: in the other order the errors alone make a wider decline than that of 2MASS.
+    counts are spread by the errors of the flux first and thinned by the completeness afterwards, as a survey finds what
+    it measures as bright enough: in the other order the errors alone make a wider decline than that of 2MASS.
 
     Parameters
     ----------
@@ -148,7 +159,7 @@ def decline(
     parts = round(STEP / FINE)
     cells = np.linspace(edges[0], edges[-1], parts * len(found) + 1)
     measured = 0.5 * (cells[1:] + cells[:-1])
-    spread = np.diff(ndtr((cells[:, None] - true) / error(true)), axis=0)
+    spread = np.diff(measured_below(cells[:, None], true, error(true)), axis=0)
     there = np.full(len(true), FINE) if density is None else density(borders)
     pivot = edges[0] + 0.5 * (edges[-1] - edges[0])
 

@@ -205,7 +205,8 @@ def split(
         curves = logs(values)
         variance = sum(FLOORS[band] ** 2 for band in NODES)
         for band, place in (("BP", at_bp), ("RP", at_rp)):
-            variance = variance + np.exp(2.0 * np.interp(place, NODES[band], curves[band]))
+            inside = np.exp(2.0 * np.interp(place, NODES[band], curves[band]))
+            variance = variance + inside * 10.0 ** (0.8 * np.maximum(place - NODES[band][-1], 0.0))  # as in Errors.at
         return np.sqrt(variance)
 
     def residuals(values: np.ndarray) -> np.ndarray:
