@@ -42,7 +42,6 @@ rule measure_surveys:
         expand(f"{SURVEYS}/{{survey}}.{{kind}}", survey=MEASURED, kind=["yaml", "json", "nc"]),
         expand(f"{SURVEYS}/figures/{{survey}}_{{kind}}.png", survey=MEASURED, kind=["errors", "completeness"]),
     localrule: True
-    params:
-        missing=[path for paths in CATALOGUES.values() for path in paths if not Path(path).is_file()] or "nothing",
-    shell:
-        "echo 'surveys measured:' {MEASURED}; echo 'catalogues not found, their surveys left out:' {params.missing:q}"
+    message:
+        f"Surveys measured: {', '.join(MEASURED) or 'none'}; "
+        f"catalogues not found, their surveys left out: {', '.join(ABSENT) or 'none'}."

@@ -22,7 +22,8 @@ GALAXY_FIGURES = [
 ]
 SURVEYS = "results/surveys"
 CATALOGUES = {"2mass": SETTINGS.catalogues.twomass, "gaia": SETTINGS.catalogues.gaia}
-MEASURED = [name for name, paths in CATALOGUES.items() if all(Path(path).is_file() for path in paths)]
+ABSENT = [path for paths in CATALOGUES.values() for path in paths if not Path(path).is_file()]
+MEASURED = [name for name, paths in CATALOGUES.items() if not set(paths) & set(ABSENT)]
 
 
 rule measure_galaxy:

@@ -1,6 +1,11 @@
 """Surveys measured from catalogues: known answers, and the tables of the package from the real ones."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +21,7 @@ from galcarto.compare.surveys import CatalogueError, read
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.settings import Catalogues, read_settings
+from galcarto.settings import Catalogues, SettingsError, read_settings
 from galcarto.surveys.survey import TABLES, Band, read_table
 
 ROOT = Path(__file__).parent.parent
@@ -227,6 +232,39 @@ def numbers(value, path=""):
     if isinstance(value, list):
         return {k: v for key, part in enumerate(value) for k, v in numbers(part, f"{path}[{key}]").items()}
     return {path: value} if isinstance(value, int | float) else {}
+
+
+def test_no_region_takes_the_surveys_folder(config):
+    with pytest.raises(SettingsError, match=r"^region: found 'surveys', whose folder"):
+        read_settings(config | {"region": "surveys"})
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_survey_is_left_out_where_a_catalogue_is_missing(tmp_path, there):
+    """A copy of the workflow, beside which there are no catalogues, or those of 2MASS."""
+    for part in ("rules", "config", "envs"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copy(ROOT / "Snakefile", tmp_path)
+    files = [tmp_path / f"{name}.fits" for name in "abc"]
+    for path in files if there else []:
+        path.touch()
+    ran = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "measure_surveys", "--config",
+         "catalogues={twomass: [a.fits, b.fits, c.fits], gaia: [d.csv, e.dat, f.fits]}"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout
+    jobs = set(re.findall(r"^(\w+) +1$", ran.stdout.split("Job stats:", 1)[1], re.MULTILINE)) - {"total"}
+    assert jobs == {"measure_surveys"} | ({"measure_survey", "plot_survey"} if there else set())
+    left_out = "d.csv, e.dat, f.fits" if there else "a.fits, b.fits, c.fits, d.csv, e.dat, f.fits"
+    assert f"left out: {left_out}." in ran.stdout
+    assert f"Surveys measured: {'2mass' if there else 'none'};" in ran.stdout
 
 
 @pytest.mark.real

@@ -385,6 +385,10 @@ class Settings(Section):
     def _free(cls, value: str) -> str:
         if value == "galaxy":
             raise ValueError("found 'galaxy', whose folder holds the checks of the mock Galaxy; expected another name")
+        if value == "surveys":
+            raise ValueError(
+                "found 'surveys', whose folder holds what is measured of the surveys; expected another name"
+            )
         return value
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ SHARES = (15.87, 50.0, 84.13)  # percentiles of a star's error: 1 sigma below, t
 FLOORS = {"BP": 0.0027902, "RP": 0.0037794}  # mag
 SMOOTH = 0.15  # typical bend of the logarithm of a band's error from one magnitude to the next
 MISFIT = 0.05  # of the logarithm of a cell's colour error, that counts as one sigma: such are the differences of fields
-FAINTEST = 20.5  # mag, in G: fainter stars have a BP below its noise, whose error follows no curve of its magnitude
+FAINTEST = 20.5  # mag, in G: the errors of fainter stars follow no such curves, they are larger
 CELLS = (0.5, (0.2, 0.9, 1.1, 1.3, 1.6, 2.0, 3.0))  # mag: steps in G and edges in BP-RP of the colour's errors
 NODES = {"BP": np.arange(13.0, 21.1), "RP": np.arange(12.0, 19.6)}  # mag, of the two errors
 

@@ -375,7 +375,7 @@ def measure_gaia(paths: Mapping[str, str], galaxy: str, binaries: bool, law: str
         "errors: with the zero points' errors, which the catalogues add to each star's and all stars share",
         "BP, RP: from the error of BP-RP alone; independent, each a smooth curve of its own magnitude",
         "BP, RP: their magnitudes from G and BP-RP with the colour relation of the cone (DR2)",
-        f"BP, RP: stars of G < {FAINTEST:g}; beyond the tables the errors grow as 1/flux, which is too fast for BP",
+        f"BP, RP: stars of G < {FAINTEST:g}; the colours of fainter ones have errors of up to 1.5 times the tables'",
     ]
     numbers = {name: len(one["x"]) for name, one in stars.items()} | {"colours": len(cone["G"])}
     table = {

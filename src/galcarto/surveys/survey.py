@@ -82,7 +82,11 @@ class Band:
         return np.hypot(self.floor, background)
 
     def completeness(self, magnitude: np.ndarray) -> np.ndarray:
-        """Share of the stars of true `magnitude` that the survey finds in this band."""
+        """Share of the stars of true `magnitude` that the survey finds in this band.
+
+        The tables' half points and widths are of measured magnitudes, which chance decides together with the errors;
+        taken as true ones they hold where errors are small beside the distance to `half`.
+        """
         return logistic(magnitude, self.half, self.width)
 
 
