@@ -34,3 +34,14 @@ rule validate_galaxy:
         f"{GALAXY}/validation.nc",
         GALAXY_FIGURES,
     localrule: True
+
+
+rule measure_surveys:
+    """Measure the surveys from the observed catalogues that are there: tables, numbers and figures."""
+    input:
+        expand(f"{SURVEYS}/{{survey}}.{{kind}}", survey=MEASURED, kind=["yaml", "json", "nc"]),
+        expand(f"{SURVEYS}/figures/{{survey}}_{{kind}}.png", survey=MEASURED, kind=["errors", "completeness"]),
+    localrule: True
+    message:
+        f"Surveys measured: {', '.join(MEASURED) or 'none'}; "
+        f"catalogues not found, their surveys left out: {', '.join(ABSENT) or 'none'}."

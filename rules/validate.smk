@@ -1,6 +1,10 @@
 # The mock Galaxy against the Besançon model and the literature: 'snakemake --cores 2 validate_galaxy'.
 # in:  settings, the Besançon model's star counts if they are there
 # out: results/galaxy/metrics.json, validation.nc, figures/*.png
+#
+# Surveys from observed catalogues: 'snakemake --cores 2 measure_surveys'.
+# in:  settings, catalogues of 2MASS and Gaia; a survey that lacks one is left out
+# out: results/surveys/{survey}.yaml, {survey}.json, {survey}.nc, figures/{survey}_errors.png, _completeness.png
 
 from pathlib import Path
 
@@ -16,6 +20,10 @@ GALAXY_FIGURES = [
         "isochrones",
     )
 ]
+SURVEYS = "results/surveys"
+CATALOGUES = {"2mass": SETTINGS.catalogues.twomass, "gaia": SETTINGS.catalogues.gaia}
+ABSENT = [path for paths in CATALOGUES.values() for path in paths if not Path(path).is_file()]
+MEASURED = [name for name, paths in CATALOGUES.items() if not set(paths) & set(ABSENT)]
 
 
 rule measure_galaxy:
@@ -60,3 +68,55 @@ rule plot_galaxy:
         code=code_digest("plot_galaxy"),
     shell:
         "python -m galcarto plot_galaxy --validation {input.validation:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule measure_survey:
+    """Measure a survey's errors and completeness from observed catalogues."""
+    input:
+        catalogues=lambda wildcards: CATALOGUES[wildcards.survey],
+    output:
+        table=f"{SURVEYS}/{{survey}}.yaml",
+        metrics=f"{SURVEYS}/{{survey}}.json",
+        measured=f"{SURVEYS}/{{survey}}.nc",
+    log:
+        f"{SURVEYS}/logs/measure_{{survey}}.log",
+    wildcard_constraints:
+        survey="|".join(CATALOGUES),
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("measure_survey"),
+        settings=SETTINGS.section_json("galaxy", "dust"),
+        galaxy=GALAXY_TABLE,
+    shell:
+        "python -m galcarto measure_survey --survey {wildcards.survey} --settings {params.settings:q} "
+        "--catalogues {input.catalogues:q} --table {output.table:q} --metrics {output.metrics:q} "
+        "--output {output.measured:q} > {log:q} 2>&1"
+
+
+rule plot_survey:
+    """Draw a survey's errors and completeness."""
+    input:
+        measured=f"{SURVEYS}/{{survey}}.nc",
+    output:
+        errors=f"{SURVEYS}/figures/{{survey}}_errors.png",
+        completeness=f"{SURVEYS}/figures/{{survey}}_completeness.png",
+    log:
+        f"{SURVEYS}/logs/plot_{{survey}}.log",
+    wildcard_constraints:
+        survey="|".join(CATALOGUES),
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_survey"),
+    shell:
+        "python -m galcarto plot_survey --survey {wildcards.survey} --measured {input.measured:q} "
+        "--errors {output.errors:q} --completeness {output.completeness:q} > {log:q} 2>&1"

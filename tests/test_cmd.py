@@ -38,8 +38,7 @@ def simulate(model, distance, magnitudes, extinction, draws, rng):
     for band, limit in model.limits.items():
         kind = model.survey.bands[band]
         true = magnitudes[band][star] + model.coefficients[band] * a_v
-        sigma = np.sqrt(kind.floor**2 + (0.1 * 2.5 / np.log(10) * 10 ** (0.4 * (true - kind.ten_sigma))) ** 2)
-        measured[band] = rng.normal(true, sigma)
+        measured[band] = rng.normal(true, kind.error(true))
         seen &= rng.random(len(star)) < 1 / (1 + np.exp((true - kind.half) / kind.width))
         seen &= (measured[band] < limit) & (measured[band] >= model.bright)
     colour = measured[model.colour_bands[0]] - measured[model.colour_bands[1]]

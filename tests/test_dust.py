@@ -1,5 +1,6 @@
 """Extinction laws, random profiles and the synthetic sky's dust."""
 
+import astropy.units as u
 import numba
 import numpy as np
 import pytest
@@ -53,6 +54,92 @@ def test_total_to_selective_extinction_is_the_one_asked_for(name):
     for r_v in (2.5, 3.1, 5.0):
         found = law.coefficients(name, r_v, {"B": 0.44, "V": 0.55})
         assert found["V"] / (found["B"] - found["V"]) == pytest.approx(r_v, rel=0.1)
+
+
+# --- Gaia's wide bands
+
+# effective wavelengths and rounded passbands (response per photon at micrometres) of Gaia DR2: Evans et al. 2018, A&A
+# 616, A4; those of EDR3 differ by a few per cent
+GAIA = {"G": 0.62, "BP": 0.51, "RP": 0.78}
+PASSBANDS = {
+    "G": [(0.33, 0), (0.40, 0.47), (0.48, 0.89), (0.60, 1), (0.70, 0.92), (0.80, 0.70), (0.88, 0.41), (0.96, 0.16),
+          (1.05, 0.02), (1.08, 0)],
+    "BP": [(0.33, 0), (0.34, 0.6), (0.40, 0.6), (0.44, 0.85), (0.52, 0.96), (0.655, 0.88), (0.67, 0)],
+    "RP": [(0.62, 0), (0.635, 0.97), (0.76, 0.97), (0.84, 0.78), (0.92, 0.47), (1.00, 0.11), (1.08, 0)],
+}  # fmt: skip
+MICRONS = np.linspace(0.32, 1.1, 1561)
+
+
+def light(band: str, temperature: float) -> np.ndarray:
+    """Photons of a black body through a passband, at MICRONS."""
+    place, response = np.array(PASSBANDS[band], float).T
+    photons = MICRONS**-4 / np.expm1(14387.77 / (MICRONS * temperature))
+    return np.interp(MICRONS, place, response) * photons
+
+
+def integrated(band: str, temperature: float, extinction: float, curve: np.ndarray) -> float:
+    spectrum = light(band, temperature)
+    return float(-2.5 * np.log10((spectrum * 10 ** (-0.4 * extinction * curve)).sum() / spectrum.sum()))
+
+
+def bp_rp(temperature: float) -> float:
+    """Colour of a black body, zero at Vega's 9700 K."""
+    ratio = [light("BP", t).sum() / light("RP", t).sum() for t in (temperature, 9700.0)]
+    return float(-2.5 * np.log10(ratio[0] / ratio[1]))
+
+
+# the relation's spectra are no black bodies, and its passbands are those of EDR3: a few per cent are expected
+@pytest.mark.parametrize(("name", "r_v", "tolerance"), [("G23", 3.1, 0.07), ("F99", 3.1, 0.07), ("G23", 5.0, 0.07),
+                                                        ("G23", 2.5, 0.12), ("CCM89", 2.5, 0.12)])  # fmt: skip
+@pytest.mark.parametrize("temperature", [9500.0, 6000.0, 4000.0])
+def test_wide_bands_agree_with_integrals_over_spectra(name, r_v, tolerance, temperature):
+    curve = law.LAWS[name](Rv=r_v)(MICRONS * u.um)
+    extinction = np.array([0.5, 2.0, 5.0, 10.0, 20.0, 30.0])
+    found = law.band_extinction(name, r_v, GAIA, bp_rp(temperature), extinction)
+    expected = [[integrated(band, temperature, a_v, curve) for band in GAIA] for a_v in extinction]
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
+
+
+def test_wide_bands_are_those_of_the_relation():
+    """DPAC's polynomial for a star of BP-RP = 1 behind 10 mag, added up by hand: k = 0.678, 0.949 and 0.586."""
+    curve = law.RELATION
+    found = [float(law._wide(band, curve, np.array(1.0), np.array(10.0))) / 10 for band in GAIA]
+    np.testing.assert_allclose(found, [0.6779, 0.9486, 0.5860], atol=2e-3)
+
+
+def test_wide_bands_of_a_usual_star_are_near_the_law_at_their_effective_wavelength():
+    fixed = law.coefficients("G23", 3.1, GAIA)
+    assert fixed == pytest.approx({"G": 0.864, "BP": 1.100, "RP": 0.618}, abs=0.01)
+    found = law.band_extinction("G23", 3.1, GAIA, 0.8, 0.1) / 0.1
+    np.testing.assert_allclose(found, list(fixed.values()), rtol=0.05)
+
+
+@given(st.sampled_from(sorted(law.LAWS)), st.floats(2.3, 5.6), st.floats(-2.0, 6.0))
+def test_extinction_in_every_band_grows_with_that_in_v(name, r_v, colour):
+    extinction = np.linspace(0.0, 30.0, 301)
+    found = law.band_extinction(name, r_v, GAIA | WAVELENGTHS, colour, extinction)
+    assert found.shape == (301, 6)
+    np.testing.assert_array_equal(found[0], 0.0)
+    assert (np.diff(found, axis=0) > 0.1 * 0.04).all()
+
+
+def test_red_stars_and_thick_dust_have_smaller_coefficients():
+    extinction = np.array([0.1, 1.0, 5.0, 15.0, 30.0])
+    found = law.band_extinction("G23", 3.1, {"G": 0.62}, np.array([0.0, 1.0, 2.0])[:, None], extinction)[..., 0]
+    assert (np.diff(found / extinction, axis=1) < 0).all()
+    assert (np.diff(found, axis=0) < 0).all()
+
+
+def test_narrow_bands_have_one_coefficient():
+    found = law.band_extinction("G23", 3.1, WAVELENGTHS, np.array([-0.5, 1.0, 4.0])[:, None], np.array([0.5, 30.0]))
+    fixed = np.array(list(law.coefficients("G23", 3.1, WAVELENGTHS).values()))
+    np.testing.assert_allclose(found, np.broadcast_to(np.array([0.5, 30.0])[:, None] * fixed, (3, 2, 3)))
+
+
+def test_stars_beyond_the_relation_have_the_coefficients_of_its_end():
+    found = law.band_extinction("G23", 3.1, GAIA, np.array([-0.06, -3.0, 2.5, 9.0]), 4.0)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[3])
 
 
 # --- profiles

@@ -1,30 +1,27 @@
 """Surveys as functions of magnitude, and catalogues from files."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.sky import Tiles
-from galcarto.surveys import SURVEYS, TWOMASS
+from galcarto.surveys import GAIA, SURVEYS, TWOMASS
 from galcarto.surveys.catalogue import CatalogueError, clean, observed_fraction, read
-from galcarto.surveys.survey import Band, Survey
-
-BANDS = sorted(TWOMASS.bands)
-
+from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
 # --- what a survey sees
 
 
-@pytest.mark.parametrize("name", BANDS)
-def test_errors_grow_with_magnitude(name):
-    band = TWOMASS.bands[name]
-    error = band.error(np.arange(0.0, 20.0, 0.1))
-    assert (np.diff(error) >= 0).all()
-    assert error[0] == pytest.approx(band.floor, rel=1e-6)
+def test_errors_of_floor_and_background():
+    band = Band(1.2, floor=0.02, ten_sigma=16.0, half=17.0, width=0.1)
+    assert band.error(0.0) == pytest.approx(band.floor, rel=1e-6)
     # the background alone gives a signal-to-noise ratio of ten here
     background = np.sqrt(band.error(band.ten_sigma) ** 2 - band.floor**2)
     assert background == pytest.approx(1.0857 / 10, rel=1e-3)
@@ -33,9 +30,25 @@ def test_errors_grow_with_magnitude(name):
     assert fainter == pytest.approx(10 * background, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", BANDS)
-def test_completeness_declines_from_one_to_zero(name):
-    band = TWOMASS.bands[name]
+@pytest.mark.parametrize("survey", SURVEYS.values(), ids=SURVEYS)
+def test_errors_grow_with_magnitude(survey):
+    for band in survey.bands.values():
+        error = band.error(np.arange(0.0, 25.0, 0.01))
+        assert (np.diff(error) >= 0).all()
+        assert 0.001 < error[0] < 0.03
+
+
+def test_tabulated_errors():
+    errors = Errors((10.0, 12.0), (0.01, 0.04))
+    # linear in the logarithm; that of the brightest; 1/flux beyond the faintest
+    np.testing.assert_allclose(errors.at([11.0, 3.0, 12.0, 14.5]), [0.02, 0.01, 0.04, 0.4])
+    band = Band(1.2, 0.5, 10.0, 17.0, 0.1, errors)
+    assert band.error(11.0) == pytest.approx(0.02)  # not floor and background
+
+
+@pytest.mark.parametrize(("survey", "name"), [(s, band) for s in SURVEYS for band in SURVEYS[s].bands])
+def test_completeness_declines_from_one_to_zero(survey, name):
+    band = SURVEYS[survey].bands[name]
     assert band.completeness(band.half) == pytest.approx(0.5, abs=1e-12)
     share = band.completeness(np.arange(-200.0, 200.0, 0.1))  # no overflow anywhere
     assert (np.diff(share) <= 0).all()
@@ -46,6 +59,103 @@ def test_completeness_declines_from_one_to_zero(name):
 
 def test_surveys_are_kept_by_name():
     assert all(name == survey.name for name, survey in SURVEYS.items())
+
+
+def test_parallaxes_of_gaia():
+    parallax = GAIA.parallax
+    assert TWOMASS.parallax is None
+    assert parallax.band == "G"
+    error = parallax.error(np.arange(0.0, 22.0, 0.01))
+    assert (np.diff(error) >= 0).all()
+    # of Gaia EDR3: 0.02 to 0.03 mas for G = 9 to 14, 0.07 at 17, 0.5 at 20 (Gaia Collaboration 2021, A&A 649, A1)
+    np.testing.assert_allclose(parallax.error([17.0, 20.0]), [0.07, 0.5], rtol=0.25)
+    assert parallax.zero_point == -0.017
+    assert parallax.completeness(20.0) > 0.99 > 0.01 > parallax.completeness(21.1)
+
+
+def test_errors_of_gaia_are_those_published():
+    """Medians of EDR3 as fitted by DPAC (technical note GAIA-C5-TN-UB-JMC-031), 40 transits; without zero points."""
+    published = {
+        "BP": {16: 2.31, 17: 4.55, 18: 9.46, 19: 20.9, 20: 44.4},
+        "RP": {16: 3.14, 17: 6.95, 18: 14.8, 19: 31.6},
+    }
+    floors = {"BP": 2.79, "RP": 3.78}  # mmag
+    for band, errors in published.items():
+        found = 1e3 * GAIA.bands[band].error(np.array(list(errors)))
+        np.testing.assert_allclose(np.sqrt(found**2 - floors[band] ** 2), list(errors.values()), rtol=0.2)
+
+
+# --- tables
+
+
+def survey_table() -> dict:
+    errors = {"magnitude": [10.0, 12.0], "error": [0.01, 0.04], "scatter": 0.1}
+    completeness = {"half": 15.0, "width": 0.1, "kind": "measured"}
+    band = {"wavelength": 0.55, "floor": 0.01, "ten_sigma": 14.0, "errors": errors, "completeness": completeness}
+    parallax = {"band": "V", "zero_point": 0.0, "errors": errors, "completeness": completeness}
+    return {
+        "version": 1,
+        "name": "toy",
+        "title": "Toy",
+        "references": {},
+        "bands": {"V": band},
+        "parallax": parallax,
+        "provenance": {},
+    }
+
+
+def write_table(path, table) -> str:
+    path.write_text(yaml.safe_dump(table))
+    return str(path)
+
+
+def test_a_table_becomes_a_survey(tmp_path):
+    survey = read_table(write_table(tmp_path / "toy.yaml", survey_table())).survey()
+    assert survey.bands["V"] == Band(0.55, 0.01, 14.0, 15.0, 0.1, Errors((10.0, 12.0), (0.01, 0.04)))
+    assert survey.parallax.completeness(15.0) == 0.5
+    assert (survey.name, survey.title) == ("toy", "Toy")
+
+
+@pytest.mark.parametrize("name", SURVEYS)
+def test_tables_say_where_they_come_from(name):
+    provenance = read_table(TABLES / f"{name}.yaml").provenance
+    assert provenance["rule"] == "measure_survey"
+    for catalogue in provenance["catalogues"].values():
+        assert re.fullmatch("[0-9a-f]{64}", catalogue["sha256"])
+        assert catalogue["stars"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("bands", "V", "errors", "error"), [0.04, 0.01], "bands.V.errors: .*found errors .*; expected none smaller"),
+        (("bands", "V", "errors", "error"), [0.04], "bands.V.errors: .*2 magnitudes and 1 errors; expected as many"),
+        (("bands", "V", "errors", "magnitude"), [12.0, 10.0], r"found magnitudes \(12.0, .*expected them to ascend"),
+        (("bands", "V", "errors", "error"), [0.0, 0.1], "greater than 0"),
+        (("bands", "V", "completeness", "width"), -1.0, "bands.V.completeness.width: .*greater than 0"),
+        (("bands", "V", "depth"), 3.0, "bands.V.depth: Extra inputs"),
+        (("bands",), {}, "bands: .*at least 1"),
+        (("parallax", "band"), "G", "parallax.band: found G; expected one of V"),
+        (("version",), 2, "version: "),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_refused(tmp_path, place, value, message):
+    table = survey_table()
+    part = table
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    with pytest.raises(SurveyTableError, match=message) as error:
+        read_table(write_table(tmp_path / "toy.yaml", table))
+    assert str(error.value).startswith(str(tmp_path / "toy.yaml"))
+
+
+def test_missing_and_garbled_tables_are_refused(tmp_path):
+    with pytest.raises(SurveyTableError, match=r"none\.yaml: not found; expected .* 2mass, gaia"):
+        read_table(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("{")
+    with pytest.raises(SurveyTableError, match="not a YAML file"):
+        read_table(tmp_path / "bad.yaml")
 
 
 @pytest.mark.real

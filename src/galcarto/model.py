@@ -12,7 +12,7 @@ from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, View
 from galcarto.cmd.nuisances import Nuisances, Populations
-from galcarto.dust.law import coefficients
+from galcarto.dust.law import band_extinction, coefficients
 from galcarto.galaxy import strays
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
@@ -21,6 +21,8 @@ from galcarto.surveys.survey import Survey
 
 # Errors bring stars over a limit from this far below it, mag.
 MARGIN = 0.75
+TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
+COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that redden alike
 UNSEEN = 99.0  # mag of what a survey does not see
 
 
@@ -50,10 +52,35 @@ def star_model(galaxy: settings.Galaxy, surveys: Sequence[settings.Survey], meta
     return StarModel(load(galaxy.model).enriched(metallicity), limits, bands=tuple(bands), binaries=galaxy.binaries)
 
 
+def _wavelengths(survey: settings.Survey) -> dict[str, float]:
+    return {name: band.wavelength for name, band in instrument(survey).bands.items()}
+
+
 def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
-    """A_band / A_V of every band of the survey, for a typical star and little dust."""
-    bands = instrument(survey).bands
-    return coefficients(dust.law, dust.r_v, {name: band.wavelength for name, band in bands.items()})
+    """A_band / A_V of every band of the survey, for a typical star behind 1 mag of A_V."""
+    waves = _wavelengths(survey)
+    found = band_extinction(dust.law, dust.r_v, waves, np.array(TYPICAL_COLOUR), np.array(1.0))
+    return dict(zip(waves, found.tolist(), strict=True))
+
+
+def star_extinction(
+    survey: settings.Survey, dust: settings.Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Extinction of stars in the bands of a survey that have limits, mag.
+
+    Parameters
+    ----------
+    survey, dust
+        Settings.
+    stars : mapping of str to ndarray, shape (star,), mag
+        With BP and RP where the survey is Gaia's.
+    extinction : ndarray, shape (star,), mag
+        A_V.
+    """
+    waves = {band: wave for band, wave in _wavelengths(survey).items() if band in survey.limits}
+    colour = stars["BP"] - stars["RP"] if "BP" in stars else np.array(TYPICAL_COLOUR)
+    found = band_extinction(dust.law, dust.r_v, waves, colour, extinction)
+    return {band: found[..., i] for i, band in enumerate(waves)}
 
 
 def view(survey: settings.Survey, pixels: int, dust: settings.Dust, corrections: Mapping[str, Any]) -> View:
@@ -93,8 +120,21 @@ def forward_model(
 ) -> ForwardModel:
     """How the surveys see stars behind dust."""
     views = [view(survey, pixels, dust, corrections) for survey in surveys]
-    law = [view.coefficients[band] * LAW_GRID for view in views for band in view.bands]
-    return ForwardModel(views=views, edges=edges, law=np.stack(law)[None], colours=np.empty(0))
+    borders = COLOUR_BORDERS if any("BP" in survey.limits for survey in surveys) else np.empty(0)
+    middles = 0.5 * (np.append(COLOUR_BORDERS[0], borders) + np.append(borders, COLOUR_BORDERS[-1]))
+    law = [
+        band_extinction(
+            dust.law,
+            dust.r_v,
+            {band: _wavelengths(survey)[band] for band in survey.limits},
+            middles[:, None],
+            LAW_GRID,
+        )
+        for survey in surveys
+    ]
+    return ForwardModel(
+        views=views, edges=edges, law=np.moveaxis(np.concatenate(law, axis=-1), -1, 1), colours=borders
+    )
 
 
 def corrections(path: str | Path | None) -> dict[str, Any]:

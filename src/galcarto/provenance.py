@@ -103,7 +103,7 @@ def code_digest(stage: str) -> str:
 
     Snakemake does not see an edited module behind ``python -m galcarto``; as a rule's parameter
     this digest makes it rerun exactly the rules whose code changed. Templates and other data
-    files beside a module count as part of it.
+    files beside a module count as part of it, and so do the tables of the surveys.
     """
     todo = [PACKAGE / "stages" / f"{stage}.py"]
     seen: set[Path] = set()
@@ -114,6 +114,7 @@ def code_digest(stage: str) -> str:
             todo += _imports(path)
     digest = hashlib.sha256()
     for path in sorted(seen):
-        for part in (path, *sorted(path.parent.glob(f"{path.stem}.*.j2"))):
+        tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
+        for part in (path, *sorted(path.parent.glob(f"{path.stem}.*.j2")), *sorted(tables)):
             digest.update(part.relative_to(PACKAGE).as_posix().encode() + b"\0" + part.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -489,6 +489,21 @@ class Validation(Section):
     )
 
 
+class Catalogues(Section):
+    """Observed catalogues that the surveys' tables are measured from; a survey needs all of its own."""
+
+    twomass: tuple[str, str, str] = (
+        "../shared/data/twomass_orion/Orion_A_2mass.fits",
+        "../shared/data/twomass_orion/CF_2mass.fits",
+        "../shared/data/cone_l123_b22/2MASS_results.ecsv",
+    )
+    gaia: tuple[str, str, str] = (
+        "../shared/data/gaia_l120_b-1/field.csv",
+        "../shared/data/gaia_l264_b-7/vdbh4.dat",
+        "../shared/data/cone_l123_b22/gaia_results.fits",
+    )
+
+
 class FaceOn(Section):
     """The face-on view."""
 
@@ -521,12 +536,17 @@ class Settings(Section):
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
     validation: Validation = Validation()
+    catalogues: Catalogues = Catalogues()
 
     @field_validator("region")
     @classmethod
     def _free(cls, value: str) -> str:
         if value == "galaxy":
             raise ValueError("found 'galaxy', whose folder holds the checks of the mock Galaxy; expected another name")
+        if value == "surveys":
+            raise ValueError(
+                "found 'surveys', whose folder holds what is measured of the surveys; expected another name"
+            )
         return value
 
     @model_validator(mode="after")

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from galcarto import provenance
 from galcarto.dust.synthetic import SyntheticDust, through_beam
 from galcarto.galaxy import field
-from galcarto.galaxy.synthesis import EmptySightlineError
+from galcarto.galaxy.synthesis import BANDS, EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.model import band_coefficients, star_model
+from galcarto.model import star_extinction, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 from galcarto.sky import Tiles
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         for stars in field.stars(model, cell, args.seed):
             behind = _behind(stars, pixels, extinction, full)
             observed = pd.concat(
-                [_observe(stars, behind, survey, band_coefficients(survey, law), noise) for survey in surveys]
+                [_observe(stars, behind, survey, law, noise) for survey in surveys]
             )
             if len(observed) > 0:
                 table = pa.Table.from_pandas(observed, preserve_index=False)
@@ -135,11 +135,13 @@ def _behind(stars, pixels, extinction, edges) -> np.ndarray:
     return result
 
 
-def _observe(stars, behind, survey, coefficients, rng) -> pd.DataFrame:
+def _observe(stars, behind, survey, law, rng) -> pd.DataFrame:
     """The stars that one survey measures in the window."""
     stars, behind = stars[np.isfinite(behind)], behind[np.isfinite(behind)]
     instrument = SURVEYS[survey.name]
-    true = {band: stars[band].to_numpy() + coefficients[band] * behind for band in survey.limits}
+    bare = {name: stars[name].to_numpy() for name in stars if name in BANDS}
+    dimmed = star_extinction(survey, law, bare, behind)
+    true = {band: bare[band] + dimmed[band] for band in survey.limits}
     measured, errors, seen = instrument.observe(true, survey.limits, survey.bright, rng)
     frame = pd.DataFrame({"l": stars["l"].to_numpy(), "b": stars["b"].to_numpy(), "survey": survey.name})
     for band in survey.limits:

@@ -1,6 +1,7 @@
 """Surveys: bands, errors, limits, catalogues. Knows no dust."""
 
+from galcarto.surveys.gaia import GAIA
 from galcarto.surveys.survey import Survey
 from galcarto.surveys.twomass import TWOMASS
 
-SURVEYS: dict[str, Survey] = {"2mass": TWOMASS}
+SURVEYS: dict[str, Survey] = {"2mass": TWOMASS, "gaia": GAIA}

@@ -31,7 +31,9 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     path : path
         The suffix (before ``.gz``) tells the format.
     columns : mapping
-        Our names (``longitude``, ``latitude``, each band, optionally ``BAND_error``) to the file's.
+        Our names (``longitude``, ``latitude``, each band, optionally ``BAND_error`` and ``parallax``) to the file's. A
+        catalogue may have a colour, such as ``BP-RP``, in place of its two bands: their own magnitudes are then only
+        rough, and limits in them must lie out of reach.
     bands : list of str
         Bands that are needed.
     frame : str
@@ -50,7 +52,8 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     path = Path(path)
     if not path.is_file():
         raise CatalogueError(f"{path}: not found; expected a star catalogue (sky.files.path)")
-    needed = ["longitude", "latitude", *bands]
+    hues = [name for name in columns if name.count("-") == 1 and set(name.split("-")) <= set(bands)]
+    needed = ["longitude", "latitude", *hues, *(band for band in bands if not _given(band, hues))]
     kept = [*needed, *OPTIONAL]
     unmapped = [name for name in needed if name not in columns]
     if unmapped:
@@ -84,11 +87,21 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         unit = getattr(table[theirs], "unit", None)
         if unit is not None and ours in ("longitude", "latitude"):
             values[ours] = values[ours] * u.Unit(unit).to(u.deg)
+    for hue in hues:
+        # only the difference is known: the bands lie half of it to either side of the remaining one
+        first, second = hue.split("-")
+        middle = values[next(band for band in bands if not _given(band, hues))]
+        values[first], values[second] = middle + 0.5 * values[hue], middle - 0.5 * values.pop(hue)
     longitude, latitude = values.pop("longitude"), values.pop("latitude")
     known = np.isfinite(longitude) & np.isfinite(latitude) & (np.abs(latitude) <= 90)
     l, b = np.full(len(longitude), np.nan), np.full(len(longitude), np.nan)
     l[known], b[known] = to_galactic(longitude[known], latitude[known], frame)
     return pd.DataFrame({"l": l, "b": b, **values})
+
+
+def _given(band: str, hues: list[str]) -> bool:
+    """Whether a catalogue has a band only as part of a colour."""
+    return any(band in hue.split("-") for hue in hues)
 
 
 def _floats(column) -> np.ndarray:

@@ -1,8 +1,47 @@
-"""What any survey is to the forward model: bands, errors and detection as functions of magnitude."""
+"""What any survey is to the forward model: bands, errors and detection as functions of magnitude.
+
+A survey is a table, one YAML file of `tables/`, which the rule measure_surveys makes from observed catalogues.
+"""
 
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
+
+from galcarto.errors import UserError
+
+TABLES = Path(__file__).parent / "tables"
+
+
+class SurveyTableError(UserError):
+    """A survey's table that does not exist or cannot be used."""
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A tabulated error against magnitude.
+
+    Attributes
+    ----------
+    magnitude : tuple of float, mag
+        Ascending.
+    error : tuple of float
+        Of a median star of each magnitude; it never falls.
+    """
+
+    magnitude: tuple[float, ...]
+    error: tuple[float, ...]
+
+    def at(self, magnitude: np.ndarray) -> np.ndarray:
+        """The error: in between linear in its logarithm; for brighter stars that of the brightest ones, and for fainter
+        ones growing as 1/flux from the faintest on, as where the background makes it."""
+        magnitude = np.asarray(magnitude, float)
+        inside = np.exp(np.interp(magnitude, self.magnitude, np.log(self.error)))
+        return inside * 10.0 ** (0.4 * np.maximum(magnitude - self.magnitude[-1], 0.0))
 
 
 @dataclass(frozen=True)
@@ -21,6 +60,8 @@ class Band:
         Magnitude at which half of the stars are found.
     width : float, mag
         Scale of the logistic decline of the share that is found.
+    errors : Errors or None
+        In place of the error that floor and background give.
     """
 
     wavelength: float
@@ -28,19 +69,62 @@ class Band:
     ten_sigma: float
     half: float
     width: float
+    errors: Errors | None = None
 
     def error(self, magnitude: np.ndarray) -> np.ndarray:
         """Standard deviation of the measured magnitude, mag.
 
-        The background's error grows as 1/flux and adds in quadrature to the floor.
+        Without a table the background's error grows as 1/flux and adds in quadrature to the floor.
         """
+        if self.errors is not None:
+            return self.errors.at(magnitude)
         background = 0.1 * 2.5 / np.log(10) * 10.0 ** (0.4 * (np.asarray(magnitude) - self.ten_sigma))
         return np.hypot(self.floor, background)
 
     def completeness(self, magnitude: np.ndarray) -> np.ndarray:
-        """Share of the stars of true `magnitude` that the survey finds in this band."""
-        argument = np.clip((np.asarray(magnitude) - self.half) / self.width, -50.0, 50.0)
-        return 1.0 / (1.0 + np.exp(argument))
+        """Share of the stars of true `magnitude` that the survey finds in this band.
+
+        The tables' half points and widths are of measured magnitudes, which chance decides together with the errors;
+        taken as true ones they hold where errors are small beside the distance to `half`.
+        """
+        return logistic(magnitude, self.half, self.width)
+
+
+@dataclass(frozen=True)
+class Parallax:
+    """Parallaxes of a survey.
+
+    Attributes
+    ----------
+    band : str
+        Whose magnitude tells the error.
+    errors : Errors
+        In mas.
+    zero_point : float, mas
+        Published mean of what is measured where the parallax is none; it is not part of the error.
+    half, width : float, mag
+        Share of the found stars that have a parallax, as `Band.completeness`.
+    """
+
+    band: str
+    errors: Errors
+    zero_point: float
+    half: float
+    width: float
+
+    def error(self, magnitude: np.ndarray) -> np.ndarray:
+        """Standard deviation of the measured parallax, mas."""
+        return self.errors.at(magnitude)
+
+    def completeness(self, magnitude: np.ndarray) -> np.ndarray:
+        """Share of the stars of `magnitude`, found in the band, that have a parallax."""
+        return logistic(magnitude, self.half, self.width)
+
+
+def logistic(magnitude: np.ndarray, half: float, width: float) -> np.ndarray:
+    """A share that declines from 1 to 0 around `half`."""
+    argument = np.clip((np.asarray(magnitude) - half) / width, -50.0, 50.0)
+    return 1.0 / (1.0 + np.exp(argument))
 
 
 @dataclass(frozen=True)
@@ -53,14 +137,13 @@ class Survey:
     title : str
         For people.
     bands : dict of str to Band
-    parallax : Band, optional
-        The error of parallaxes, mas, against the magnitude; none where the survey has no parallaxes.
+    parallax : Parallax or None
     """
 
     name: str
     title: str
     bands: dict[str, Band]
-    parallax: Band | None = None
+    parallax: Parallax | None = None
 
     def observe(
         self,
@@ -96,3 +179,136 @@ class Survey:
             seen &= rng.random(len(true)) < self.bands[band].completeness(true)
             seen &= (measured[band] < limit) & (measured[band] >= bright)
         return measured, errors, seen
+
+
+class _Part(BaseModel):
+    """A block of a survey's table; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ErrorTable(_Part):
+    """Errors against magnitude."""
+
+    magnitude: Annotated[tuple[float, ...], Field(min_length=2)]
+    error: tuple[PositiveFloat, ...]
+    scatter: PositiveFloat = Field(description="of a star's error about the median, relative")
+    residual: dict[str, Any] = Field({}, description="how well it fits the catalogues")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ErrorTable":
+        if len(self.magnitude) != len(self.error):
+            raise ValueError(
+                f"found {len(self.magnitude)} magnitudes and {len(self.error)} errors; expected as many of each"
+            )
+        if list(self.magnitude) != sorted(set(self.magnitude)):
+            raise ValueError(f"found magnitudes {self.magnitude}; expected them to ascend")
+        if list(self.error) != sorted(self.error):
+            raise ValueError(f"found errors {self.error}; expected none smaller than the one before")
+        return self
+
+
+class CompletenessTable(_Part):
+    """A share that declines with magnitude."""
+
+    half: float = Field(description="mag")
+    width: PositiveFloat = Field(description="mag")
+    half_error: PositiveFloat | None = Field(None, description="mag")
+    width_error: PositiveFloat | None = Field(None, description="mag")
+    kind: Literal["measured", "extrapolated", "lower limit", "not measured"]
+    note: str = ""
+
+
+class BandTable(_Part):
+    """A band."""
+
+    wavelength: PositiveFloat = Field(description="micrometre")
+    floor: PositiveFloat = Field(description="mag")
+    ten_sigma: float = Field(description="mag")
+    errors: ErrorTable
+    completeness: CompletenessTable
+
+
+class ParallaxTable(_Part):
+    """Parallaxes."""
+
+    band: str
+    zero_point: float = Field(description="mas")
+    errors: ErrorTable
+    completeness: CompletenessTable
+
+
+class SurveyTable(_Part):
+    """A survey's table."""
+
+    version: Literal[1]
+    name: str
+    title: str
+    references: dict[str, str]
+    bands: Annotated[dict[str, BandTable], Field(min_length=1)]
+    parallax: ParallaxTable | None = None
+    provenance: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SurveyTable":
+        if self.parallax is not None and self.parallax.band not in self.bands:
+            raise ValueError(f"parallax.band: found {self.parallax.band}; expected one of {', '.join(self.bands)}")
+        return self
+
+    def survey(self) -> Survey:
+        """The survey as the forward model needs it."""
+        bands = {
+            name: Band(
+                wavelength=band.wavelength,
+                floor=band.floor,
+                ten_sigma=band.ten_sigma,
+                half=band.completeness.half,
+                width=band.completeness.width,
+                errors=Errors(band.errors.magnitude, band.errors.error),
+            )
+            for name, band in self.bands.items()
+        }
+        if self.parallax is None:
+            return Survey(self.name, self.title, bands)
+        found = self.parallax
+        parallax = Parallax(
+            band=found.band,
+            errors=Errors(found.errors.magnitude, found.errors.error),
+            zero_point=found.zero_point,
+            half=found.completeness.half,
+            width=found.completeness.width,
+        )
+        return Survey(self.name, self.title, bands, parallax)
+
+
+def read_table(path: str | Path) -> SurveyTable:
+    """Read a survey's table.
+
+    Raises
+    ------
+    SurveyTableError
+        If there is no such file, or with one line for each fault.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in TABLES.glob("*.yaml")))
+        raise SurveyTableError(f"{path}: not found; expected a survey's table such as those of {known}")
+    try:
+        return SurveyTable.model_validate(yaml.safe_load(path.read_bytes()))
+    except yaml.YAMLError as error:
+        raise SurveyTableError(f"{path}: not a YAML file: {error}") from None
+    except ValidationError as error:
+        faults = "\n".join(f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SurveyTableError(faults) from None
+
+
+@cache
+def load(name: str) -> Survey:
+    """A survey that comes with the package.
+
+    Raises
+    ------
+    SurveyTableError
+        If there is none of this name, or its table cannot be used.
+    """
+    return read_table(TABLES / f"{name}.yaml").survey()

@@ -1,0 +1,45 @@
+"""Measure a survey's errors and completeness from observed catalogues.
+
+Example:
+  galcarto measure_survey --survey 2mass --settings "$(galcarto settings config/config.yaml galaxy dust)" \\
+      --catalogues ../shared/data/twomass_orion/Orion_A_2mass.fits ../shared/data/twomass_orion/CF_2mass.fits \\
+      ../shared/data/cone_l123_b22/2MASS_results.ecsv --table 2mass.yaml --metrics 2mass.json --output 2mass.nc
+"""
+
+import argparse
+import json
+import logging
+
+import yaml
+
+from galcarto import provenance
+from galcarto.compare.surveys import CATALOGUES, MEASURES
+from galcarto.settings import read_sections
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--survey", required=True, choices=sorted(CATALOGUES))
+    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, dust")
+    roles = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in CATALOGUES.items())
+    parser.add_argument("--catalogues", required=True, nargs=3, help=f"in this order, {roles}")
+    parser.add_argument("--table", required=True, help="YAML file to write: the survey")
+    parser.add_argument("--metrics", required=True, help="JSON file to write: every number")
+    parser.add_argument("--output", required=True, help="netCDF file to write: what the figures show")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the table, the numbers and what the figures show."""
+    galaxy, dust = read_sections(args.settings, "galaxy", "dust")
+    paths = dict(zip(CATALOGUES[args.survey], args.catalogues, strict=True))
+    table, metrics, dataset = MEASURES[args.survey](paths, galaxy.model, galaxy.binaries, dust.law, dust.r_v)
+    for band, values in table["bands"].items():
+        found = values["completeness"]
+        logging.info("%s: half of the stars at %.2f mag (%s)", band, found["half"], found["kind"])
+    with open(args.table, "w") as handle:
+        handle.write("# Made by the rule measure_survey from observed catalogues: not to be edited.\n")
+        yaml.safe_dump(table, handle, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    with open(args.metrics, "w") as handle:
+        json.dump(metrics, handle, indent=2, default=float)
+    dataset.attrs |= provenance.attributes("measure_survey", json.loads(args.settings), None, args.catalogues)
+    dataset.to_netcdf(args.output)

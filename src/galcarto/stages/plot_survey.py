@@ -1,0 +1,27 @@
+"""Draw a survey's errors and completeness.
+
+Example:
+  galcarto plot_survey --survey gaia --measured results/surveys/gaia.nc --errors errors.png --completeness found.png
+"""
+
+import argparse
+
+import xarray as xr
+
+from galcarto.figures import style, surveys
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--survey", required=True, choices=sorted(surveys.FIGURES))
+    parser.add_argument("--measured", required=True, help="what measure_survey wrote (netCDF)")
+    parser.add_argument("--errors", required=True, help="PNG file to write")
+    parser.add_argument("--completeness", required=True, help="PNG file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the figures."""
+    drawn = surveys.FIGURES[args.survey]
+    with xr.open_dataset(args.measured) as measured:
+        style.save(drawn["errors"](measured), args.errors)
+        style.save(drawn["completeness"](measured), args.completeness)
