@@ -1,6 +1,7 @@
 """Where along a sightline the dust stands: half-rises, foreground and background of clouds."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -53,7 +54,7 @@ def measure(
     window: tuple[float, float],
     foreground: float,
     far: float,
-) -> tuple[dict[str, float | int | None], Mapping[str, np.ndarray]]:
+) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
     """Score clouds whose distance is known.
 
     Parameters
@@ -72,14 +73,16 @@ def measure(
     metrics : dict
         ``half_rise_fraction`` in the window, ``half_rise_median_kpc``; ``trend_kpc_per_deg`` of the half-rise with
         longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and ``background_growth``,
-        medians over tiles; ``n``. None where there are fewer than three tiles.
+        medians over tiles; ``n``; and ``of_mean``, the fractions of the mean profiles. A tile's value is the median over its
+        samples: the mean profile of a cloud of uncertain distance is none that a cloud can have. None where there are
+        fewer than three tiles.
     values : dict of ndarray, shape (tile,)
-        ``half_rise`` (kpc) of the mean profile, and its standard deviation over the samples.
+        ``half_rise`` (kpc), the median of the samples, and their standard deviation.
     """
     mean = samples.mean(axis=0)
-    rise = half_rise(mean, edges, total)
-    spread = np.array([half_rise(samples[:, i], edges, total).std() for i in range(len(mean))])
-    values = {"half_rise": rise, "half_rise_sd": spread}
+    rises = np.stack([half_rise(samples[:, i], edges, total) for i in range(len(mean))], axis=1)
+    rise = np.median(rises, axis=0)
+    values = {"half_rise": rise, "half_rise_sd": rises.std(axis=0)}
     if len(rise) < 3:
         return dict.fromkeys(
             (
@@ -91,7 +94,8 @@ def measure(
                 "background_growth",
             )
         ) | {"n": len(rise)}, values
-    behind = at_distance(mean, edges, total)
+    before, behind, beyond = (at_distance(samples, edges, d) for d in (foreground, total, far))
+    mean_rise = half_rise(mean, edges, total)
     rng = np.random.default_rng(1)
     picks = rng.integers(0, len(rise), (1000, len(rise)))
     slopes = [stats.theilslopes(rise[pick], longitude[pick]).slope for pick in picks if np.ptp(longitude[pick]) > 0]
@@ -100,7 +104,13 @@ def measure(
         "half_rise_median_kpc": float(np.median(rise)),
         "trend_kpc_per_deg": float(stats.theilslopes(rise, longitude).slope),
         "trend_sd": float(np.std(slopes)),
-        "foreground_fraction": float(np.median(at_distance(mean, edges, foreground) / behind)),
-        "background_growth": float(np.median(at_distance(mean, edges, far) / behind) - 1.0),
+        "foreground_fraction": float(np.median(np.median(before / behind, axis=0))),
+        "background_growth": float(np.median(np.median(beyond / behind, axis=0)) - 1.0),
+        "of_mean": {
+            "half_rise_fraction": float(((mean_rise >= window[0]) & (mean_rise <= window[1])).mean()),
+            "half_rise_median_kpc": float(np.median(mean_rise)),
+            "foreground_fraction": float(np.median(before.mean(axis=0) / behind.mean(axis=0))),
+            "background_growth": float(np.median(beyond.mean(axis=0) / behind.mean(axis=0)) - 1.0),
+        },
         "n": len(rise),
     }, values

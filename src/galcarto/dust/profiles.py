@@ -84,9 +84,9 @@ def draw(
     bubble_density : (float, float)
         Range of the density inside over that outside.
     clouds : mapping
-        ``mean`` (of the Poisson-distributed number), and log-uniform ranges of ``extinction`` (mag), ``distance`` and
-        ``width`` (standard deviation of the cloud's normal density along the sightline; kpc). No cloud stands inside
-        the bubble.
+        ``mean`` (of the Poisson-distributed number), log-uniform ranges of ``extinction`` (mag) and ``width`` (standard
+        deviation of the cloud's normal density along the sightline; kpc), and the uniform range of ``distance``
+        (kpc): a sightline meets as many clouds in each kpc. No cloud stands inside the bubble.
     max_extinction : float, mag
         A profile with more is drawn again.
 
@@ -133,10 +133,8 @@ def _clouds(rng, edges, wall, *, mean, extinction, distance, width) -> np.ndarra
     counts = rng.poisson(mean, size=len(wall))
     result = np.zeros((len(wall), len(edges) - 1))
     owner = np.repeat(np.arange(len(wall)), counts)
-    depth, place, thick = (_log_uniform(rng, ends, len(owner)) for ends in (extinction, distance, width))
-    # the wall takes the place of the range's near end
-    near = np.maximum(distance[0], wall[owner, 0])
-    place = near * (distance[1] / near) ** (np.log(place / distance[0]) / np.log(distance[1] / distance[0]))
+    depth, thick = (_log_uniform(rng, ends, len(owner)) for ends in (extinction, width))
+    place = rng.uniform(np.maximum(distance[0], wall[owner, 0]), distance[1])
     steps = ndtr((edges[1:] - place[:, None]) / thick[:, None]) - ndtr(-place / thick)[:, None]
     np.add.at(result, owner, depth[:, None] * steps)
     return result

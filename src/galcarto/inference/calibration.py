@@ -12,7 +12,7 @@ SAMPLES = 128
 SLOW = 5  # bins; factors vary no faster
 ITERATIONS = 6
 LEVELS = (0.5, 0.68, 0.95)  # central intervals whose ends are set
-SMALL = 1e-3  # added to widths, in the profile's unit
+SMALL = 1e-7  # added to widths, in the profile's unit
 RANGE = (0.3, 3.0)  # of the factors
 
 

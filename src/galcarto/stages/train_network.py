@@ -30,7 +30,7 @@ from galcarto.settings import read_sections
 
 # Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
 FLOOR_DENSITY = 0.02
-CALIBRATION = 1500  # validation examples that calibrate the posterior
+CALIBRATION = 4000  # validation examples that calibrate the posterior
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
