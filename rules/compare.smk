@@ -133,6 +133,32 @@ if STRUCTURE:
             "> {log:q} 2>&1"
 
 
+rule compare_surveys:
+    """Compare what each survey alone and all together say of the same tiles."""
+    input:
+        network=f"{RESULTS}/network/network.pt",
+        sky=f"{RESULTS}/sky/cmds.nc",
+    output:
+        comparison=f"{RESULTS}/comparisons/surveys.nc",
+        metrics=f"{RESULTS}/comparisons/surveys.json",
+    log:
+        f"{RESULTS}/logs/compare_surveys.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_digest("compare_surveys"),
+        settings=SETTINGS.section_json("tile", "inference", "surveys"),
+        seed=SEED,
+    shell:
+        "python -m galcarto compare_surveys --settings {params.settings:q} --seed {params.seed} "
+        "--network {input.network:q} --sky {input.sky:q} --comparison {output.comparison:q} "
+        "--metrics {output.metrics:q} > {log:q} 2>&1"
+
+
 rule collect_metrics:
     """Collect the numbers of all comparisons in one file."""
     input:

@@ -28,10 +28,42 @@ rule infer_sightlines:
         "> {log:q} 2>&1"
 
 
+rule check_sightlines:
+    """Check whether each tile's posterior predicts diagrams like the observed one."""
+    input:
+        posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
+        sky=f"{RESULTS}/sky/cmds.nc",
+        stars=[f"{RESULTS}/stars/{name}.parquet" for name in SETTINGS.sightlines.names("train")],
+        control=CONTROL,
+    output:
+        f"{RESULTS}/sightlines/{{strip}}_fit.nc",
+    log:
+        f"{RESULTS}/logs/check_sightlines/{{strip}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        code=code_digest("check_sightlines"),
+        settings=SETTINGS.section_json(
+            "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
+        ),
+        table=GALAXY_TABLE,
+        seed=SEED,
+        control=control_option,
+    shell:
+        "NUMBA_NUM_THREADS={threads} python -m galcarto check_sightlines --settings {params.settings:q} "
+        "--seed {params.seed} {params.control} --strip {wildcards.strip} --posterior {input.posterior:q} "
+        "--sky {input.sky:q} --stars {input.stars:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule assemble_cube:
     """Assemble the published cube from the strips."""
     input:
-        expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
+        strips=expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
+        fits=expand(f"{RESULTS}/sightlines/{{strip}}_fit.nc", strip=STRIPS),
     output:
         f"{RESULTS}/cube.nc",
     log:
@@ -55,7 +87,7 @@ rule assemble_cube:
         region=SETTINGS.region,
     shell:
         "python -m galcarto assemble_cube --settings {params.settings:q} --seed {params.seed} "
-        "--region={params.region:q} --strips {input:q} --output {output:q} > {log:q} 2>&1"
+        "--region={params.region:q} --strips {input.strips:q} --fits {input.fits:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule project_faceon:

@@ -7,15 +7,16 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from galcarto import settings
 from galcarto.cmd import nuisances
-from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, View
+from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
 from galcarto.cmd.nuisances import Nuisances, Populations
 from galcarto.dust.law import band_extinction, coefficients
 from galcarto.galaxy import strays
 from galcarto.galaxy.components import load
-from galcarto.galaxy.synthesis import StarModel
+from galcarto.galaxy.synthesis import BANDS, StarModel
 from galcarto.surveys import SURVEYS
 from galcarto.surveys.survey import Survey
 
@@ -140,6 +141,47 @@ def forward_model(
 def corrections(path: str | Path | None) -> dict[str, Any]:
     """What the control field says of the mock, from `measure_control`; empty where a region has none."""
     return {} if path is None else json.loads(Path(path).read_text())
+
+
+def read_stars(
+    path: str | Path,
+    model: ForwardModel,
+    surveys: Sequence[settings.Survey],
+    galaxies: settings.Galaxies,
+    found: Mapping[str, Any],
+    rng: np.random.Generator,
+    halves: tuple[np.random.Generator, bool] | None = None,
+) -> Stars:
+    """A sightline's bare stars with stray galaxies, packed.
+
+    Parameters
+    ----------
+    path : path
+        From `synthesize_stars`.
+    model : ForwardModel
+    surveys, galaxies
+        Settings.
+    found : mapping
+        From the control field.
+    rng : numpy Generator
+        Draws the galaxies.
+    halves : (numpy Generator, bool), optional
+        Cuts the list into two random halves, and whether to take the second; none for the whole list.
+    """
+    table = pq.read_table(path)
+    frame, area = table.to_pandas(), float(table.schema.metadata[b"area_deg2"])
+    if halves is not None:
+        generator, second = halves
+        frame, area = frame[(generator.random(len(frame)) < 0.5) != second], area / 2
+    populations = Populations.sort(
+        frame["component"].cat.codes.to_numpy(), frame["metallicity"].to_numpy(), frame["mass_ratio"].to_numpy() > 0
+    )
+    bare = {name: frame[name].to_numpy() for name in ("distance", *BANDS) if name in frame}
+    if "Ks" in bare:
+        galaxies = galaxies.model_copy(update=found.get("galaxies", {}))
+        faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
+        bare, populations = with_galaxies(bare, populations, area, galaxies, faintest, rng)
+    return model.pack(bare["distance"], bare, area, populations)
 
 
 def with_galaxies(

@@ -434,6 +434,9 @@ class PlanckMap(Section):
     column: str | None = Field(None, description="table column; none for an image HDU")
     hdu: int = 1
     ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
+    line_below: Magnitude = Field(
+        "100 mag", validate_default=True, description="A_V of this map up to which a straight line is fitted"
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "PlanckMap":

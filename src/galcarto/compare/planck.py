@@ -105,12 +105,14 @@ def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
     return r_v * values * (EBV_PER_TAU353 if quantity == "tau353" else 1.0)
 
 
-def straight_line(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
+def straight_line(ours: np.ndarray, theirs: np.ndarray, line_below: float = np.inf) -> dict[str, float]:
     """Rank correlation and a robust line ``ours = slope * theirs + offset``.
 
     Parameters
     ----------
     ours, theirs : ndarray, shape (tile,), mag
+    line_below : float, mag
+        Tiles where `theirs` has more have no part in the line.
 
     Returns
     -------
@@ -118,10 +120,11 @@ def straight_line(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
         ``spearman``; ``slope`` and ``offset_mag`` by Theil-Sen (Sen 1968); ``scatter_mag``, 1.4826 times
         the median absolute residual; ``n``. All but ``n`` are NaN with fewer than three tiles.
     """
-    if len(ours) < 3:
+    if (theirs < line_below).sum() < 3:
         return dict.fromkeys(("spearman", "slope", "offset_mag", "scatter_mag"), float("nan")) | {"n": len(ours)}
-    line = stats.theilslopes(ours, theirs, method="joint")
-    residual = ours - line.slope * theirs - line.intercept
+    low = theirs < line_below
+    line = stats.theilslopes(ours[low], theirs[low], method="joint")
+    residual = (ours - line.slope * theirs - line.intercept)[low]
     return {
         "spearman": float(stats.spearmanr(ours, theirs).statistic),
         "slope": float(line.slope),

@@ -101,6 +101,11 @@ class Estimator(nn.Module):
         """Parameters of the posterior, shape (batch, PARAMETERS * bins), for images (batch, channel, row, column)."""
         return self.network(images)
 
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and the last layer's input, shape (batch, feature): what the network makes of an image."""
+        features = self.network.dense[:-1](self.network.features(images))
+        return self.network.dense[-1](features), features
+
 
 def prepare(counts: Tensor, reference: Tensor, present: Tensor) -> Tensor:
     """Network input from counts.

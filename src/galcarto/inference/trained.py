@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration
 from galcarto.inference.networks import Estimator, prepare
 from galcarto.inference.posterior import Posterior
+from galcarto.inference.trust import Familiarity
 
-FORMAT = 2
+FORMAT = 3
 BATCH = 256
 
 
@@ -33,6 +35,10 @@ class Trained:
     support : (float, float)
         Floor of the posterior's increments and ceiling of the cumulative profile.
     calibration : Calibration
+    familiarity : Familiarity or None
+        None until the network is trained.
+    prior_spread : ndarray, shape (bin,)
+        Standard deviation of the log-density over the prior; see `trust.log_density_spread`.
     """
 
     network: Estimator
@@ -40,9 +46,11 @@ class Trained:
     edges: np.ndarray
     support: tuple[float, float]
     calibration: Calibration
+    familiarity: Familiarity | None
+    prior_spread: np.ndarray
 
-    def posterior(self, counts: np.ndarray, reference: np.ndarray, present: np.ndarray) -> Posterior:
-        """Posterior of images, in batches.
+    def posterior(self, counts: np.ndarray, reference: np.ndarray, present: np.ndarray) -> tuple[Posterior, Tensor]:
+        """Posterior of images and the network's features, shape (image, feature), in batches.
 
         Parameters
         ----------
@@ -51,7 +59,7 @@ class Trained:
         present : ndarray, shape (image, channel)
             1 where the channel was observed, else 0.
         """
-        parts = []
+        outputs, features = [], []
         with torch.inference_mode():
             for start in range(0, len(counts), BATCH):
                 part = slice(start, start + BATCH)
@@ -60,11 +68,13 @@ class Trained:
                     torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
                     torch.from_numpy(np.ascontiguousarray(present[part], np.float32)),
                 )
-                parts.append(self.network(images))
-        return Posterior.from_outputs(torch.cat(parts), self.network.chain, *self.support)
+                for found, part_of in zip(self.network.look(images), (outputs, features), strict=True):
+                    part_of.append(found)
+        return Posterior.from_outputs(torch.cat(outputs), self.network.chain, *self.support), torch.cat(features)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
         """Write tensors and JSON only: readable with ``weights_only=True``."""
+        assert self.familiarity is not None
         content = {
             "format": FORMAT,
             "shape": json.dumps(dict(self.shape)),
@@ -72,6 +82,8 @@ class Trained:
             "support": list(self.support),
             "stretch": self.calibration.stretch,
             "shift": self.calibration.shift,
+            "familiarity": [self.familiarity.mean, self.familiarity.whitening, self.familiarity.distances],
+            "prior_spread": torch.from_numpy(self.prior_spread),
             "weights": self.network.state_dict(),
             "provenance": json.dumps(dict(provenance)),
         }
@@ -98,4 +110,12 @@ class Trained:
         network = Estimator(**shape)
         network.load_state_dict(content["weights"])
         calibration = Calibration(content["shift"], content["stretch"])
-        return cls(network.eval(), shape, edges, tuple(content["support"]), calibration)
+        return cls(
+            network.eval(),
+            shape,
+            edges,
+            tuple(content["support"]),
+            calibration,
+            Familiarity(*content["familiarity"]),
+            content["prior_spread"].numpy(),
+        )

@@ -11,7 +11,10 @@ import numpy as np
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.sky import Tiles
 
-NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT = 1, 2, 4
+NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16
+NARROWER = 0.9  # spread of the local density over that of the prior up to which the data speak
+POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
+UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
@@ -58,12 +61,27 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
     "distance_min": (
         ("l", "b"),
         "f4",
-        {"units": "kiloparsec", "long_name": "distance from which on stars constrain the extinction"},
+        {"units": "kiloparsec", "long_name": "distance from which on stars tell more than the prior"},
     ),
     "distance_max": (
         ("l", "b"),
         "f4",
-        {"units": "kiloparsec", "long_name": "distance beyond which stars run out", "ucd": "pos.distance"},
+        {"units": "kiloparsec", "long_name": "distance beyond which stars run out or tell no more than the prior", "ucd": "pos.distance"},
+    ),
+    "fit_p_value": (
+        ("l", "b"),
+        "f4",
+        {"units": "1", "long_name": "posterior predictive p-value of the observed diagrams", "ucd": "stat.fit.goodness"},
+    ),
+    "fit_chi2": (
+        ("l", "b"),
+        "f4",
+        {"units": "1", "long_name": "chi2 of the observed diagrams over what chance makes", "ucd": "stat.fit.chi2"},
+    ),
+    "strangeness": (
+        ("l", "b"),
+        "f4",
+        {"units": "1", "long_name": "share of training-like examples that look less strange to the network"},
     ),
     "stars": (("l", "b"), "i4", {"units": "1", "long_name": "observed stars within the limits"}),
     "area": (("l", "b"), "f4", {"units": "degree2", "long_name": "observed solid angle"}),
@@ -73,8 +91,8 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
         {
             "long_name": "quality of the sightline",
             "ucd": "meta.code.qual",
-            "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT], "u1"),
-            "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin",
+            "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
+            "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
         },
     ),
 }
@@ -90,36 +108,48 @@ class Strip:
         Cumulative; NaN for a tile that is not observed.
     stars_beyond : ndarray, shape (tile, distance)
         Detectable stars in or beyond each bin.
+    narrowing : ndarray, shape (tile, distance)
+        Spread of the log-density over that of the prior.
+    strangeness, fit_p_value, fit_chi2 : ndarray, shape (tile,)
     stars : ndarray, shape (tile,)
     area, full_area : ndarray, shape (tile,), deg2
     """
 
     samples: np.ndarray
     stars_beyond: np.ndarray
+    narrowing: np.ndarray
+    strangeness: np.ndarray
+    fit_p_value: np.ndarray
+    fit_chi2: np.ndarray
     stars: np.ndarray
     area: np.ndarray
     full_area: np.ndarray
 
 
-def reach(stars_beyond: np.ndarray, edges: np.ndarray, min_stars: float) -> tuple[np.ndarray, np.ndarray]:
-    """Distances between which there are stars on both sides.
+def reach(
+    stars_beyond: np.ndarray, narrowing: np.ndarray, edges: np.ndarray, min_stars: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between which there are stars on both sides and the posterior is narrower than the prior.
 
     Parameters
     ----------
     stars_beyond : ndarray, shape (tile, distance)
+    narrowing : ndarray, shape (tile, distance)
     edges : ndarray, shape (distance + 1,), kpc
     min_stars : float
 
     Returns
     -------
     distance_min, distance_max : ndarray, shape (tile,), kpc
-        Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or
-        beyond it; NaN and 0 where there is none.
+        Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or beyond it,
+        both among those whose local density is better known than before; NaN and 0 where there is none.
     """
+    told = narrowing < NARROWER
     before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
-    enough = before >= min_stars
+    enough = (before >= min_stars) & told
     nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
-    last = (stars_beyond >= min_stars).sum(axis=1)
+    good = (stars_beyond >= min_stars) & told
+    last = np.where(good.any(axis=1), good.shape[1] - good[:, ::-1].argmax(axis=1), 0)
     return nearest, edges[last]
 
 
@@ -138,10 +168,11 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
     extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
     density = density_samples.mean(axis=1, dtype=float)
-    near, far = reach(strip.stars_beyond, edges, min_stars)
+    near, far = reach(strip.stars_beyond, strip.narrowing, edges, min_stars)
     share = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
     partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
+    partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(strip.strangeness > UNLIKE, UNLIKE_TRAINING, 0)
     return {
         "extinction": np.cumsum(density * width, axis=1),
         "extinction_sd": extinction_samples.std(axis=1),
@@ -151,6 +182,9 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
         "extinction_density_samples": density_samples,
         "distance_min": np.where(missing, np.nan, near),
         "distance_max": np.where(missing, np.nan, far),
+        "strangeness": strip.strangeness,
+        "fit_p_value": strip.fit_p_value,
+        "fit_chi2": strip.fit_chi2,
         "stars": strip.stars,
         "area": strip.area,
         "quality": np.where(missing, NOT_OBSERVED, partly).astype(np.uint8),

@@ -2,7 +2,7 @@
 
 Example:
   galcarto assemble_cube --settings "$(galcarto settings config/config.yaml)" --seed 1 \\
-      --strips 0000.nc 0001.nc --output cube.nc
+      --strips 0000.nc 0001.nc --fits fit_0000.nc fit_0001.nc --output cube.nc
 """
 
 import argparse
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--region", required=True, help="the region's name, for the title")
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
+    parser.add_argument("--fits", required=True, nargs="+", help="checks of the strips, in order (netCDF)")
     parser.add_argument("--output", required=True, help="netCDF file to write")
 
 
@@ -39,18 +40,22 @@ def run(args: argparse.Namespace) -> None:
     edges = found["distance"].edges()
 
     def strips():
-        for number, path in enumerate(args.strips):
-            with netCDF4.Dataset(path) as file:
+        for number, (path, fit) in enumerate(zip(args.strips, args.fits, strict=True)):
+            with netCDF4.Dataset(path) as file, netCDF4.Dataset(fit) as checked:
                 strip = cube.Strip(
                     samples=np.ma.filled(file["extinction_samples"][:], np.nan),
                     stars_beyond=np.asarray(file["stars_beyond"][:]),
+                    narrowing=np.ma.filled(file["narrowing"][:], np.nan),
+                    strangeness=np.ma.filled(file["strangeness"][:], np.nan),
+                    fit_p_value=np.ma.filled(checked["fit_p_value"][:], np.nan),
+                    fit_chi2=np.ma.filled(checked["fit_chi2"][:], np.nan),
                     stars=np.asarray(file["stars"][:]).sum(axis=1),
                     area=np.asarray(file["area"][:]).max(axis=1),
                     full_area=np.asarray(file["full_area"][:]),
                 )
             yield number * sky.strip_columns, cube.summarise(strip, edges, inference.min_stars)
 
-    attributes = provenance.attributes("assemble_cube", json.loads(args.settings), args.seed, args.strips)
+    attributes = provenance.attributes("assemble_cube", json.loads(args.settings), args.seed, [*args.strips, *args.fits])
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts",

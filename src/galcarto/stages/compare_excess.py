@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
         theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, dust.r_v)
         used = np.isfinite(found) & np.isfinite(theirs) & (theirs < entry.ceiling)
-        line = planck.straight_line(found[used], theirs[used])
+        line = planck.straight_line(found[used], theirs[used], entry.line_below)
         metrics[entry.name] = {name: value if np.isfinite(value) else None for name, value in line.items()}
     dataset = xr.Dataset(
         {"extinction": (("l", "b"), found, {"units": "mag", "long_name": "A_V of the mean colour excess"})},

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
     used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
-    metrics = planck.straight_line(ours.to_numpy()[used], theirs[used])
+    metrics = planck.straight_line(ours.to_numpy()[used], theirs[used], chosen.line_below)
     if metrics["n"] < 3:
         logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
     left_out = int((np.isfinite(ours.to_numpy()) & (theirs >= chosen.ceiling)).sum())

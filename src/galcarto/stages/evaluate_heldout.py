@@ -17,6 +17,8 @@ from galcarto.cmd.forward import stars_beyond
 from galcarto.compare.scores import score
 from galcarto.inference.data import surveys
 from galcarto.inference.trained import Trained
+from galcarto.inference.trust import log_density_spread
+from galcarto.maps.cube import reach
 from galcarto.settings import read_sections
 
 ENOUGH = 500  # examples at a distance for a coverage to be quoted
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
             truth = np.asarray(file["extinction"][:])
             reference = np.asarray(file["reference"][:]) * area[:, None, None, None]
             present = np.asarray(file["present"][:])
-            posterior = trained.posterior(np.asarray(file["counts"][:]), reference, present[:, surveys(file)])
+            posterior, _ = trained.posterior(np.asarray(file["counts"][:]), reference, present[:, surveys(file)])
             detectable = np.asarray(file["detectable"][:])
         samples.append(trained.calibration.sample(posterior, inference.samples, generator).numpy())
         # scored is what a map would show: a choice by the truth would favour little dust
@@ -52,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
         beyond = sum(present[:, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
         beyond = beyond * area[:, None]
         truths.append(truth)
-        valid.append(beyond >= inference.min_stars)
+        narrowing = log_density_spread(samples[-1].astype(float), trained.support[0]) / trained.prior_spread
+        _, far = reach(beyond, narrowing, trained.edges, inference.min_stars)
+        valid.append(trained.edges[1:] <= far[:, None])
     drawn, truth, seen = np.concatenate(samples), np.concatenate(truths), np.concatenate(valid)
     edges = trained.edges
     dataset = score(drawn, truth, seen, 0.5 * (edges[1:] + edges[:-1]))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from galcarto import provenance
 from galcarto.cmd.forward import stars_beyond
 from galcarto.inference.trained import Trained
+from galcarto.inference.trust import log_density_spread
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
@@ -46,10 +47,12 @@ def run(args: argparse.Namespace) -> None:
     owner = images["owner"].to_numpy()
     samples = np.full((len(area), inference.samples, bins), np.nan, np.float32)
     beyond = np.zeros((len(area), bins), np.float32)
+    strangeness = np.full(len(area), np.nan, np.float32)
     if usable.any():
         chosen = images.isel(tile=usable)
         reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
-        posterior = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
+        posterior, features = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
+        strangeness[usable] = trained.familiarity.strangeness(features).numpy()
         for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
             # each tile has its own stream: a map does not depend on how it is cut into strips
             name = f"{float(images['l'][at]):.4f} {float(images['b'][at]):.4f}"
@@ -65,6 +68,14 @@ def run(args: argparse.Namespace) -> None:
         {
             "extinction_samples": (("tile", "sample", "distance"), samples, {"units": "mag"}),
             "stars_beyond": (("tile", "distance"), beyond, {"units": "1"}),
+            "strangeness": ("tile", strangeness, {"units": "1"}),
+            "narrowing": (
+                ("tile", "distance"),
+                (log_density_spread(samples.astype(float), trained.support[0]) / trained.prior_spread).astype("f4"),
+                {"units": "1", "long_name": "spread of the log-density over that of the prior"},
+            ),
+            "l": images["l"],
+            "b": images["b"],
             "stars": images["stars"],
             "area": images["area"],
             "seen": (("tile", "survey"), seen.astype(np.uint8)),

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import netCDF4
 import numpy as np
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.files import BLOCK, references, write_examples
 from galcarto.cmd.integration import Integrator
-from galcarto.cmd.nuisances import Populations
-from galcarto.model import MARGIN, corrections, draw_nuisances, forward_model, star_model, with_galaxies
+from galcarto.model import corrections, draw_nuisances, forward_model, read_stars, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
+from galcarto.sky import sightline_position
 
 CHUNK = 4 * BLOCK  # examples rendered at once
 TOGETHER = 0.5  # share of the examples of several surveys that all of them see; the others lack one or more
@@ -51,27 +50,17 @@ def run(args: argparse.Namespace) -> None:
     )
     found = corrections(args.control)
     model = forward_model(surveys, pixels, dust, distance.edges(), found)
-    table = pq.read_table(args.stars)
-    metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
-    rng = generator(args.seed, "render_cmds", args.split, Path(args.stars).stem)
-    frame, area_all = table.to_pandas(), float(metadata["area_deg2"])
+    name = Path(args.stars).stem
+    rng = generator(args.seed, "render_cmds", args.split, name)
     # Validation takes the other half of the list: it stops and calibrates the training on stars that were not learnt
     # by heart.
-    half = generator(args.seed, "render_cmds", Path(args.stars).stem).random(len(frame)) < 0.5
-    frame = frame[~half if args.split == "valid" else half]
-    populations = Populations.sort(
-        frame["component"].cat.codes.to_numpy(), frame["metallicity"].to_numpy(), frame["mass_ratio"].to_numpy() > 0
-    )
+    halves = generator(args.seed, "render_cmds", name), args.split == "valid"
+    stars = read_stars(args.stars, model, surveys, galaxies, found, rng, halves)
     mock = star_model(galaxy, surveys, found.get("metallicity", 0.0))
-    bare = {name: frame[name].to_numpy() for name in ("distance", *mock.bands)}
-    if "Ks" in mock.bands:
-        galaxies = galaxies.model_copy(update=found.get("galaxies", {}))
-        faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
-        bare, populations = with_galaxies(bare, populations, area_all / 2, galaxies, faintest, rng)
-    stars = model.pack(bare["distance"], bare, area_all / 2, populations)
     integrators = [Integrator(mock, view.diagram(), model.edges) for view in model.views]
-    reference, detectable = references(model, integrators, float(metadata["l_deg"]), float(metadata["b_deg"]))
-    full = tile.size**2 * np.cos(np.radians(float(metadata["b_deg"])))
+    l, b = sightline_position(name)
+    reference, detectable = references(model, integrators, l, b)
+    full = tile.size**2 * np.cos(np.radians(b))
     owners = np.array(model.surveys)
 
     def blocks():

@@ -25,6 +25,7 @@ from galcarto.inference.data import Examples
 from galcarto.inference.networks import Estimator, planes
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
+from galcarto.inference.trust import Familiarity, log_density_spread
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
@@ -84,9 +85,12 @@ def run(args: argparse.Namespace) -> None:
         accelerator=training.accelerator,
     )
     *images, truth = _some(valid, CALIBRATION, generator(args.seed, "train_network", "calibration"))
-    trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1))
-    calibration = calibrate(trained.posterior(*(tensor.numpy() for tensor in images)), truth, args.seed)
-    replace(trained, calibration=calibration).save(args.network, attributes)
+    spread = log_density_spread(truth.numpy().astype(float), support[0])
+    trained = Trained(module, shape, edges, support, Calibration.none(len(edges) - 1), None, spread)
+    posterior, features = trained.posterior(*(tensor.numpy() for tensor in images))
+    calibration = calibrate(posterior, truth, args.seed)
+    familiarity = Familiarity.learn(features)
+    replace(trained, calibration=calibration, familiarity=familiarity).save(args.network, attributes)
     pd.DataFrame(history).to_csv(args.history, index=False)
     shutil.rmtree(args.checkpoints)
 

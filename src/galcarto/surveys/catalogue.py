@@ -62,7 +62,7 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         )
     wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    formats = {".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".vot": "votable"}
+    formats = {".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".dat": "ascii.csv", ".vot": "votable"}
     if suffix == ".parquet":
         table = pd.read_parquet(path)
         names = list(table.columns)
@@ -71,7 +71,7 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         table = Table.read(path, format=formats[suffix], **options)
         names = table.colnames
     else:
-        raise CatalogueError(f"{path}: found suffix {suffix!r}; expected .fits, .ecsv, .csv, .vot or .parquet")
+        raise CatalogueError(f"{path}: found suffix {suffix!r}; expected .fits, .ecsv, .csv, .dat (comma-separated), .vot or .parquet")
     missing = [theirs for theirs in wanted.values() if theirs not in names]
     if missing:
         raise CatalogueError(

@@ -1,0 +1,88 @@
+"""Check each tile's fit: does the posterior predict diagrams like the observed one?
+
+Example:
+  galcarto check_sightlines --settings "$(galcarto settings config/config.yaml \\
+      sky tile surveys pixels dust distance galaxy realism galaxies)" --seed 1 --strip 0000 \\
+      --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from galcarto import provenance
+from galcarto.cmd.files import references
+from galcarto.cmd.integration import Integrator
+from galcarto.inference.trust import goodness_of_fit
+from galcarto.model import corrections, draw_nuisances, forward_model, read_stars, star_model
+from galcarto.seeds import generator
+from galcarto.settings import read_sections
+from galcarto.sky import sightline_position
+
+REPLICATES = 128
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument(
+        "--settings",
+        required=True,
+        help="JSON of sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies",
+    )
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
+    parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
+    parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
+    parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
+    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
+    parser.add_argument("--output", required=True, help="netCDF file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write p-values and chi2 of the tiles, from replicates of the nearest sightline's stars."""
+    sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies = read_sections(
+        args.settings, "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
+    )
+    found = corrections(args.control)
+    model = forward_model(surveys, pixels, dust, distance.edges(), found)
+    with xr.open_dataset(args.posterior) as posterior, xr.open_dataset(args.sky) as file:
+        strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
+        first = int(args.strip) * sky.strip_columns * sky.grid(tile.size).shape[1]
+        observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
+    places = np.array([sightline_position(Path(path).stem) for path in args.stars])
+    away = np.hypot((strip["l"].to_numpy()[:, None] - places[:, 0] + 180) % 360 - 180, strip["b"].to_numpy()[:, None] - places[:, 1])
+    nearest = away.argmin(axis=1)
+    usable = np.isfinite(strip["extinction_samples"].to_numpy()[:, 0, 0])
+    p_value, chi2 = (np.full(len(usable), np.nan, np.float32) for _ in range(2))
+    owner = np.array(model.surveys)
+    mock = star_model(galaxy, surveys, found.get("metallicity", 0.0))
+    integrators = [Integrator(mock, view.diagram(), model.edges) for view in model.views]
+    progress = tqdm(total=int(usable.sum()), desc="checking", unit="tile", mininterval=5)
+    for sightline in np.unique(nearest[usable]):
+        rng = generator(args.seed, "check_sightlines", Path(args.stars[sightline]).stem)
+        stars = read_stars(args.stars[sightline], model, surveys, galaxies, found, rng)
+        reference, _ = references(model, integrators, *places[sightline])
+        for at in np.flatnonzero(usable & (nearest == sightline)):
+            l, b = float(strip["l"][at]), float(strip["b"][at])
+            rng = generator(args.seed, "check_sightlines", f"{l:.4f} {b:.4f}")
+            samples = strip["extinction_samples"][at].to_numpy()
+            picked = samples[rng.integers(0, len(samples), REPLICATES)]
+            nuisances = draw_nuisances(rng, REPLICATES, stars.populations, model, dust, realism, found)
+            seen = strip["seen"][at].to_numpy().astype(bool)[owner]
+            # the tile's stars are those of the sightline, as many as its own reference says
+            first_seen = int(np.argmax(seen))
+            ratio = float(observed["reference"][at, first_seen].sum()) / float(reference[first_seen].sum())
+            area = np.full(REPLICATES, ratio * float(strip["area"][at].max()))
+            replicates = model.render(stars, picked, area, rng, nuisances)
+            p_value[at], chi2[at] = goodness_of_fit(observed["counts"][at].to_numpy()[seen], replicates[:, seen])
+            progress.update()
+    inputs = [args.posterior, args.sky, *args.stars, *([args.control] if args.control else [])]
+    dataset = xr.Dataset(
+        {"fit_p_value": ("tile", p_value), "fit_chi2": ("tile", chi2)},
+        attrs=provenance.attributes("check_sightlines", json.loads(args.settings), args.seed, inputs),
+    )
+    dataset.to_netcdf(args.output)

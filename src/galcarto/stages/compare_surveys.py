@@ -1,0 +1,81 @@
+"""Compare what each survey alone and all together say of the same tiles, by one network.
+
+Example:
+  galcarto compare_surveys --settings "$(galcarto settings config/cone.yaml tile inference surveys)" --seed 1 \\
+      --network network.pt --sky cmds.nc --comparison surveys.nc --metrics surveys.json
+"""
+
+import argparse
+import json
+
+import numpy as np
+import torch
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.compare.structure import at_distance
+from galcarto.inference.trained import Trained
+from galcarto.settings import read_sections
+
+DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of tile, inference, surveys")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--network", required=True, help="trained network")
+    parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
+    parser.add_argument("--comparison", required=True, help="netCDF file to write: extinction by survey")
+    parser.add_argument("--metrics", required=True, help="JSON file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write means and standard deviations of A_V by survey, and how well the surveys agree."""
+    tile, inference, surveys = read_sections(args.settings, "tile", "inference", "surveys")
+    trained = Trained.load(args.network)
+    with xr.open_dataset(args.sky) as file:
+        images = file.load()
+    area, owner = images["area"].to_numpy(), images["owner"].to_numpy()
+    seen = area >= tile.min_area_fraction * images["full_area"].to_numpy()[:, None]
+    chosen = seen.all(axis=1) & (images["stars"].to_numpy() > 0).all(axis=1)
+    distances = DISTANCES[DISTANCES <= trained.edges[-1]]
+    names = [survey.name for survey in surveys]
+    kinds = {name: np.array([name == other for other in names]) for name in names} | {"both": np.ones(len(names), bool)}
+    counts, reference = (images[name].to_numpy()[chosen] for name in ("counts", "reference"))
+    reference = reference * area[chosen][:, owner, None, None]
+    values = []
+    for there in kinds.values():
+        present = np.tile(there[owner], (len(counts), 1))
+        posterior, _ = trained.posterior(counts, reference, present)
+        generator = torch.Generator().manual_seed(args.seed)
+        samples = trained.calibration.sample(posterior, inference.samples, generator).numpy()
+        at = np.stack([at_distance(samples, trained.edges, d) for d in distances], axis=-1)
+        values.append((at.mean(axis=1), at.std(axis=1)))
+    mean, sd = (np.stack([value[i] for value in values]) for i in range(2))  # (kind, tile, distance)
+    metrics = {"tiles": int(chosen.sum()), "distances_kpc": distances.tolist()}
+    for kind, one_mean, one_sd in zip(kinds, mean, sd, strict=True):
+        metrics[kind] = {
+            "median_sd_mag": float(np.median(one_sd)),
+            "median_sd_mag_by_distance": np.median(one_sd, axis=0).tolist(),
+            "median_extinction_mag_by_distance": np.median(one_mean, axis=0).tolist(),
+        }
+    alone = np.median(sd[:-1], axis=(1, 2))
+    metrics["sd_ratio"] = float(np.median(sd[-1]) / alone.min())
+    difference = (mean[0] - mean[1]) ** 2 / (sd[0] ** 2 + sd[1] ** 2)
+    metrics["chi2"] = float(difference.mean())
+    metrics["chi2_by_distance"] = difference.mean(axis=0).tolist()
+    dims = ("survey", "tile", "distance")
+    dataset = xr.Dataset(
+        {
+            "extinction": (dims, mean, {"units": "mag", "long_name": "posterior mean of A_V to the distance"}),
+            "extinction_sd": (dims, sd, {"units": "mag", "long_name": "posterior standard deviation"}),
+            "l": ("tile", images["l"].to_numpy()[chosen], {"units": "degree"}),
+            "b": ("tile", images["b"].to_numpy()[chosen], {"units": "degree"}),
+        },
+        coords={"survey": list(kinds), "distance": ("distance", distances, {"units": "kiloparsec"})},
+        attrs=provenance.attributes("compare_surveys", json.loads(args.settings), args.seed, [args.network, args.sky]),
+    )
+    dataset.to_netcdf(args.comparison)
+    with open(args.metrics, "w") as handle:
+        json.dump({"surveys": metrics}, handle, indent=2)
