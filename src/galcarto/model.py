@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,6 +25,7 @@ from galcarto.surveys.survey import Survey
 MARGIN = 0.75
 TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
 COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that redden alike
+R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
 UNSEEN = 99.0  # mag of what a survey does not see
 
 
@@ -215,6 +217,12 @@ def with_galaxies(
     return stars, (groups.with_galaxies(number), np.concatenate([group, last]))
 
 
+@cache
+def _law_by_r_v(law: str, wavelength: float) -> np.ndarray:
+    """A_band / A_V at the values of R_V_GRID."""
+    return np.array([coefficients(law, r_v, {"band": wavelength})["band"] for r_v in R_V_GRID])
+
+
 def draw_nuisances(
     rng: np.random.Generator,
     number: int,
@@ -246,14 +254,12 @@ def draw_nuisances(
         red = model.bands.index((survey, view.colour_bands[0]))
         offsets[:, red, 0] += np.hypot(realism.colour, errors[0]) * rng.standard_normal(number)
         offsets[:, red, 1] = np.hypot(realism.colour_slope, errors[1]) * rng.standard_normal(number)
-    grid = np.linspace(2.3, 5.6, 34)  # the range of G23
-    r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), grid[0], grid[-1])
+    r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
     scales = np.ones((number, len(model.bands)))
     for at, (survey, name) in enumerate(model.bands):
         if name != PARALLAX:
-            wave = {name: model.views[survey].survey.bands[name].wavelength}
-            curve = [coefficients(dust.law, value, wave)[name] for value in [*grid, dust.r_v]]
-            scales[:, at] = np.interp(r_v, grid, curve[:-1]) / curve[-1]
+            curve = _law_by_r_v(dust.law, model.views[survey].survey.bands[name].wavelength)
+            scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(dust.r_v, R_V_GRID, curve)
     return Nuisances(
         shares=nuisances.shares(
             rng,

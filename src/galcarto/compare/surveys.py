@@ -50,8 +50,8 @@ WAVELENGTHS = {
 ZERO_POINT = -0.017  # mas
 # A_V of the fields' whole lines of sight, mag, from Planck's radiance (Planck 2013 results XI); (l, b) in deg
 FIELD, FIELD_EXTINCTION = (233.27, -19.38), 0.14
-DEEP, DEEP_EXTINCTION = (264.05, -6.61), 2.4
-DUSTS = (0.0, 1.2, DEEP_EXTINCTION, 2.8)  # tried in the deep field: from none to that of tau353
+DEEP, DEEP_EXTINCTION = (249.98, -7.13), 1.45  # the catalogue's own centre; its provenance names another place
+DUSTS = (0.0, 0.7, DEEP_EXTINCTION, 1.74)  # tried in the deep field: from none to that of tau353
 GUESSES = {"J": 16.95, "H": 16.3, "Ks": 15.7}  # mag: where the counts turn over
 CUT = 21.0  # mag, in G: the end of the deep catalogue
 HIDDEN = np.arange(20.5, 22.01, 0.05)  # mag: half points in G to try
