@@ -10,7 +10,6 @@ from galcarto.inference.posterior import Posterior
 
 SAMPLES = 128
 SLOW = 5  # bins; factors vary no faster
-ITERATIONS = 6
 LEVELS = (0.5, 0.68, 0.95)  # central intervals whose ends are set
 SMALL = 1e-7  # added to widths, in the profile's unit
 RANGE = (0.3, 3.0)  # of the factors
@@ -43,7 +42,7 @@ class Calibration:
         order = samples.sort(dim=1)
         rank = order.indices.argsort(dim=1)
         position = (rank + 0.5) / number
-        middle = samples.median(dim=1, keepdim=True).values
+        middle = _at(order.values, 0.5)[:, None]
         level = (2.0 * position - 1.0).abs()  # of the central interval at whose end a sample lies
         knots = torch.tensor(LEVELS)
         at = torch.searchsorted(knots, level.contiguous()).clamp(1, len(LEVELS) - 1)
@@ -51,8 +50,8 @@ class Calibration:
         side = (position > 0.5).long()
         bins = torch.arange(samples.shape[2]).expand_as(side)
         factor = (1.0 - part) * self.stretch[side, at - 1, bins] + part * self.stretch[side, at, bins]
-        low, high = (order.values[:, int(number * share)] for share in (0.16, 0.84))
-        centre = middle + self.shift * 0.5 * (high - low)[:, None]
+        low, high = (_at(order.values, share)[:, None] for share in (0.16, 0.84))
+        centre = middle + self.shift * 0.5 * (high - low)
         samples = centre + factor * (samples - middle)
         # neighbouring bins are stretched almost alike, so this mends little
         return torch.cummax(samples.clamp(min=0.0), dim=2).values
@@ -68,8 +67,8 @@ def _slow(values: Tensor) -> Tensor:
 def calibrate(posterior: Posterior, truth: Tensor, seed: int) -> Calibration:
     """Find the calibration on validation profiles.
 
-    The median is shifted until half of the truths lie on either side of it, then the ends of the central intervals
-    are moved until each holds its share of them.
+    The median is shifted until half of the truths lie on either side of it, then each end of the central intervals is
+    moved until its share of the truths lies beyond it.
 
     Parameters
     ----------
@@ -78,18 +77,22 @@ def calibrate(posterior: Posterior, truth: Tensor, seed: int) -> Calibration:
     truth : Tensor, shape (batch, bin)
     seed : int
     """
-    found = Calibration.none(truth.shape[1])
-    for _ in range(ITERATIONS):
-        samples = found.sample(posterior, SAMPLES, torch.Generator().manual_seed(seed))
-        ends = torch.tensor([0.16, 0.5, 0.84])
-        low, middle, high = torch.quantile(samples, ends, dim=1)
-        shift = torch.quantile((truth - middle) / (0.5 * (high - low) + SMALL), 0.5, dim=0)
-        stretch = found.stretch.clone()
-        for number, level in enumerate(LEVELS):
-            low, middle, high = torch.quantile(samples, torch.tensor([0.5 - level / 2, 0.5, 0.5 + level / 2]), dim=1)
-            for side, (sign, half) in enumerate(((-1.0, middle - low), (1.0, high - middle))):
-                # of all truths, the share (1 - level) / 2 lies beyond this end
-                excess = torch.quantile(sign * (truth - middle) / (half + SMALL), 0.5 + level / 2, dim=0)
-                stretch[side, number] *= _slow(excess.clamp(*RANGE)[None])[0].sqrt()
-        found = Calibration(found.shift + 0.7 * _slow(shift[None])[0], stretch.clamp(*RANGE))
-    return found
+    ordered = posterior.sample(SAMPLES, torch.Generator().manual_seed(seed)).sort(dim=1).values
+    middle, low, high = (_at(ordered, share) for share in (0.5, 0.16, 0.84))
+    half = 0.5 * (high - low)
+    shift = _slow(torch.quantile((truth - middle) / (half + SMALL), 0.5, dim=0)[None])[0]
+    centre = middle + shift * half
+    stretch = torch.empty(2, len(LEVELS), truth.shape[1])
+    for number, level in enumerate(LEVELS):
+        for side, sign in enumerate((-1.0, 1.0)):
+            reach = sign * (_at(ordered, 0.5 + sign * level / 2) - middle)
+            excess = torch.quantile(sign * (truth - centre) / (reach + SMALL), 0.5 + level / 2, dim=0)
+            stretch[side, number] = _slow(excess.clamp(*RANGE)[None])[0]
+    return Calibration(shift, stretch)
+
+
+def _at(ordered: Tensor, share: float) -> Tensor:
+    """A quantile of samples that are sorted along the second axis."""
+    place = share * ordered.shape[1] - 0.5
+    low = min(max(int(place), 0), ordered.shape[1] - 2)
+    return torch.lerp(ordered[:, low], ordered[:, low + 1], min(max(place - low, 0.0), 1.0))
