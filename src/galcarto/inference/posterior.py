@@ -21,7 +21,7 @@ from torch.nn.functional import log_softmax, pad, softplus
 
 CONTEXT = 10  # numbers that the image tells the chain about a bin
 PARAMETERS = 2 + CONTEXT  # per bin
-STATE = 5
+STATE = 7
 KERNELS = 4  # normal distributions in the mixture
 HIDDEN = 48
 MEMORY = 0.7  # weight of the past in the running mean of the log-increments
@@ -88,9 +88,19 @@ class Posterior:
             ceiling=ceiling,
         )
 
-    def _state(self, y: Tensor, residual: Tensor, last: Tensor, running: Tensor, bins: Tensor) -> Tensor:
-        """What the chain is told of the profile in front of a bin; all of order one."""
-        return torch.stack([y, residual / 2.0, last / 3.0 + 1.0, running / 3.0 + 1.0, bins], dim=-1)
+    def _state(
+        self, y: Tensor, residual: Tensor, last: Tensor, running: Tensor, mean: Tensor, log_sigma: Tensor, bins: Tensor
+    ) -> Tensor:
+        """What the chain is told of the profile in front of a bin; all of order one.
+
+        `mean` and `log_sigma` are the marginal's in the bin itself: how far it lies from where the profile stands, and
+        the increment that would lead there, draw a profile that has run high or low back to what the image says.
+        """
+        ahead = ((mean - y) * torch.exp(-log_sigma)).clamp(-RESIDUAL, RESIDUAL)
+        step = torch.log((torch.expm1(mean) - torch.expm1(y)).clamp(min=0.0) + self.floor)
+        return torch.stack(
+            [y, residual / 2.0, last / 3.0 + 1.0, running / 3.0 + 1.0, ahead / 2.0, step / 3.0 + 1.0, bins], dim=-1
+        )
 
     def negative_log_likelihood(self, profile: Tensor) -> tuple[Tensor, Tensor]:
         """Marginal and chain terms, each a mean over bins and batch, without constants.
@@ -116,6 +126,8 @@ class Posterior:
             pad(residual.detach().clamp(-RESIDUAL, RESIDUAL), (1, 0))[:, :-1],
             pad(u, (1, 0), value=start)[:, :-1],
             running,
+            self.mean.detach(),
+            self.log_sigma.detach(),
             (torch.arange(bins, device=u.device) / bins).expand_as(u),
         )
         weights, means, widths = self.chain(self.context, state)
@@ -148,7 +160,8 @@ class Posterior:
         with torch.inference_mode():
             for i in range(bins):
                 place = torch.full((batch, number), i / bins)
-                state = self._state(torch.log1p(cumulative), residual, last, running, place)
+                marginal = (values[:, i : i + 1].expand(-1, number) for values in (self.mean, self.log_sigma))
+                state = self._state(torch.log1p(cumulative), residual, last, running, *marginal, place)
                 context = self.context[:, i, None, :].expand(-1, number, -1)
                 weights, means, widths = self.chain(context, state)
                 # the kernel whose share of the unit interval holds a random number
