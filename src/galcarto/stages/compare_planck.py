@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> None:
     chosen = next(entry for entry in compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        reached = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
-        if compare.distance is not None:
-            reached &= cube["distance_bounds"].isel(bounds=1) <= compare.distance + 1e-6
-        # beyond the last stars a profile is the prior's; it never falls, so its maximum is its end
-        ours = cube["extinction"].where(reached).max("distance").load()
+        end = cube["distance_bounds"].isel(bounds=1)
+        # beyond the last stars a profile is the prior's
+        far = cube["distance_max"] if compare.distance is None else compare.distance
+        # it never falls, so its maximum is its end
+        ours = cube["extinction"].where(end <= far + 1e-6).max("distance").load()
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
     used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
