@@ -238,17 +238,17 @@ class Realism(Section):
     """What real stars do beyond the mock; drawn anew for each training example around the control field's values."""
 
     spread: tuple[float, float] = Field(
-        (0.1, 0.8), description="range of the standard deviation of ln(A_V) among the stars of a tile"
+        (0.1, 0.9), description="range of the standard deviation of ln(A_V) among the stars of a tile"
     )
-    covering: tuple[float, float] = Field((1.0, 1.0), description="range of the share of a tile's area that dust covers")
-    colour: Magnitude = Field("0.01 mag", ge=0, validate_default=True, description="zero point of the colour")
-    colour_slope: float = Field(0.003, ge=0, description="slope of the colour's zero point, mag per mag")
-    magnitude: Magnitude = Field("0.01 mag", ge=0, validate_default=True, description="zero point of the magnitude")
-    normalisation: float = Field(0.04, ge=0, description="ln of the number of all stars")
-    components: float = Field(0.08, ge=0, description="ln of the number of a Galactic component's stars")
-    metallicity: float = Field(0.05, ge=0, description="shift of a component's metallicity, dex")
-    binaries: float = Field(0.1, ge=0, description="ln of the share of binaries")
-    r_v: float = Field(0.15, ge=0, description="R_V")
+    covering: tuple[float, float] = Field((0.95, 1.0), description="range of the share of a tile's area that dust covers")
+    colour: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the colour")
+    colour_slope: float = Field(0.005, ge=0, description="slope of the colour's zero point, mag per mag")
+    magnitude: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the magnitude")
+    normalisation: float = Field(0.1, ge=0, description="ln of the number of all stars")
+    components: float = Field(0.15, ge=0, description="ln of the number of a Galactic component's stars")
+    metallicity: float = Field(0.1, ge=0, description="shift of a component's metallicity, dex")
+    binaries: float = Field(0.2, ge=0, description="ln of the share of binaries")
+    r_v: float = Field(0.2, ge=0, description="R_V")
     galaxies: float = Field(0.3, ge=0, description="ln of the number of stray galaxies")
 
     @model_validator(mode="after")
