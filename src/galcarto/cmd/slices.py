@@ -17,7 +17,7 @@ from galcarto.cmd.integration import _blur as blur
 from galcarto.errors import UserError
 from galcarto.galaxy.strays import BRIGHTEST, REFERENCE
 
-PARTS = 2  # slices in a distance bin: within one, all stars have the A_V of their mean distance
+QUANTILES = 16  # places within a slice, each with as many stars, at which a profile is read
 ROWS = 2  # cells of the integrator's magnitude in one of ours
 # A_V behind which slices are tabulated, mag: the reddening from one to the next is less than a pixel of colour
 NODES = np.concatenate([np.arange(0.0, 3.0, 0.15), np.arange(3.0, 9.0, 0.3), np.arange(9.0, 40.6, 0.6)])
@@ -32,9 +32,9 @@ class Slices:
 
     Attributes
     ----------
-    position : ndarray, shape (slice,)
-        Mean distance of a slice's stars as a fractional index into the bin edges; the last edge's for all behind it.
-        The last slice holds the stray galaxies.
+    position : ndarray, shape (slice, QUANTILES)
+        Quantiles of the distance of a slice's stars as a fractional index into the bin edges: one slice for each bin,
+        one for the stars behind the last edge and one for stray galaxies, which both have the last edge's.
     images : ndarray of float32, shape (slice, node, magnitude * colour), per deg2
         Expected diagram of a slice behind the A_V of `NODES`.
     stars : ndarray, shape (slice, row, column), per deg2
@@ -102,8 +102,9 @@ class Slices:
         first = np.floor(low - np.maximum(along, 0) * NODES[-1] / step).astype(int)
         first[1] = max(first[1], min(integrator.hess.cell[:, 1].min(), low[1]))
         stars, position = _bare(integrator, l, b, first, high)
-        stars = np.concatenate([stars, _galaxies(galaxies, first, high, step, d.limits[0] + margin)])
-        position = np.append(position, len(integrator.edges) - 1)
+        strays = d.normalisation * _galaxies(galaxies, first, high, step, d.limits[0] + margin)
+        stars = np.concatenate([stars, strays.astype(np.float32)])
+        position = np.concatenate([position, position[-1:]])
         shape = tuple(high - low)
         cells = np.stack(np.unravel_index(np.arange(shape[0] * shape[1]), shape), axis=-1) + low
         # a pair of the integrator's cells, whose middles lie at their upper edges in magnitude
@@ -135,11 +136,20 @@ class Slices:
         return result
 
     def image(self, a_v: np.ndarray) -> np.ndarray:
-        """Expected diagram, shape (magnitude * colour,), per deg2, of slices behind so much A_V, shape (slice,), mag."""
+        """Expected diagram, shape (magnitude * colour,), per deg2.
+
+        Parameters
+        ----------
+        a_v : ndarray, shape (slice, sample), mag
+            In front of a slice's stars: equally probable values.
+        """
         at = np.clip(np.searchsorted(NODES, a_v, side="right") - 1, 0, len(NODES) - 2)
-        part = np.clip((a_v - NODES[at]) / (NODES[at + 1] - NODES[at]), 0.0, 1.0)[:, None]
-        number = np.arange(len(at))
-        return ((1.0 - part) * self.images[number, at] + part * self.images[number, at + 1]).sum(axis=0)
+        part = np.clip((a_v - NODES[at]) / (NODES[at + 1] - NODES[at]), 0.0, 1.0) / a_v.shape[1]
+        weight = np.zeros((len(a_v), len(NODES)))
+        number = np.arange(len(a_v))[:, None]
+        np.add.at(weight, (number, at), 1.0 / a_v.shape[1] - part)
+        np.add.at(weight, (number, at + 1), part)
+        return np.tensordot(weight, self.images, 2)
 
     def derivatives(self, weight: np.ndarray) -> np.ndarray:
         """How the diagram changes with the stars' zero points, shape (3, magnitude * colour), per deg2 and mag.
@@ -162,10 +172,9 @@ class Slices:
 
 
 def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: np.ndarray):
-    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and their stars' mean positions."""
+    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and quantiles of their stars' positions."""
     edges, model, hess = integrator.edges, integrator.model, integrator.hess
-    borders = np.append(np.interp(np.arange(PARTS * (len(edges) - 1)) / PARTS, np.arange(len(edges)), edges), edges[-1])
-    borders = np.append(borders, max(model.edges[-1], edges[-1]))
+    borders = np.append(edges, max(model.edges[-1], edges[-1]))
     near, far = model.edges[:-1], model.edges[1:]
     content, seen = np.concatenate(model.content(l, b)), sum(part.sum(axis=0) for part in model.expected(l, b))
     low = first * np.array([ROWS, 1])
@@ -174,13 +183,16 @@ def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: n
     grid_shape[1] = max(grid_shape[1], cell[:, 1].max() + 1)
     still = np.zeros((2 * len(near), 2))
     stars = np.zeros((len(borders) - 1, high[0] - first[0], high[1] - first[1]), np.float32)
-    position = np.empty(len(borders) - 1)
+    # stars in front of a distance, and a trace of them everywhere, so that the number grows
+    volume = np.append(0.0, model.edges**3)
+    number = np.append([0.0, 0.0], np.cumsum(seen)) + 1e-9 * volume
+    ends = np.interp(borders**3, volume, number)
+    level = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    places = np.cbrt(np.interp(ends[:-1, None] + level * np.diff(ends)[:, None], number, volume))
+    position = np.interp(places, edges, np.arange(len(edges)))
     for s, (start, stop) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
         inner, outer = np.maximum(near, start), np.minimum(far, stop)
         share = np.where(outer > inner, (outer**3 - inner**3) / (far**3 - near**3), 0.0)
-        # no star is nearer than the model's first distance
-        middle = np.average(0.5 * (inner + outer), weights=share * seen + 1e-30 * (share > 0)) if share.any() else start
-        position[s] = np.interp(middle, edges, np.arange(len(edges)))
         grid = np.zeros(grid_shape)
         if share.any():
             accumulate(
@@ -205,7 +217,7 @@ def _galaxies(galaxies, first: np.ndarray, high: np.ndarray, step: np.ndarray, f
     rows, columns = (step[i] * np.arange(first[i], high[i] + 1) for i in range(2))
     middle = 0.5 * (rows[1:] + rows[:-1])
     number = density * step[0] * 10.0 ** (slope * (middle - REFERENCE)) * ((middle > BRIGHTEST) & (middle < faintest))
-    return np.outer(number, np.diff(ndtr((columns - mean) / sigma)))[None].astype(np.float32)
+    return np.outer(number, np.diff(ndtr((columns - mean) / sigma)))[None]
 
 
 def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
