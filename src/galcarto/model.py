@@ -11,7 +11,7 @@ import numpy as np
 from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, View
-from galcarto.cmd.nuisances import Nuisances, Populations
+from galcarto.cmd.nuisances import Nuisances, Populations, Widths
 from galcarto.dust.law import coefficients
 from galcarto.galaxy import strays
 from galcarto.galaxy.components import load
@@ -186,4 +186,31 @@ def draw_nuisances(
         spreads=nuisances.spreads(rng, number, realism.spread, realism.covering),
         scales=scales,
         offsets=offsets,
+    )
+
+
+def widths(
+    survey: settings.Survey,
+    dust: settings.Dust,
+    realism: settings.Realism,
+    corrections: Mapping[str, Any],
+) -> Widths:
+    """Widths of the nuisances of a survey's first diagram, as `draw_nuisances` draws them."""
+    errors = corrections.get(survey.name, {}).get("colour_sd", (0.0, 0.0))
+    blue, red = survey.colour.bands
+    excess = []
+    for r_v in (dust.r_v - realism.r_v, dust.r_v + realism.r_v):
+        found = band_coefficients(survey, dust.model_copy(update={"r_v": r_v}))
+        excess.append(found[blue] - found[red])
+    return Widths(
+        normalisation=realism.normalisation,
+        galaxies=realism.galaxies,
+        spread=realism.spread,
+        covering=realism.covering,
+        r_v=float(0.5 * np.log(excess[1] / excess[0])),
+        zero_points=(
+            float(np.hypot(realism.colour, errors[0])),
+            float(np.hypot(realism.colour_slope, errors[1])),
+            realism.magnitude,
+        ),
     )

@@ -125,6 +125,30 @@ class Nuisances:
         )
 
 
+@dataclass(frozen=True)
+class Widths:
+    """Standard deviations and ranges of the nuisances that a diagram's own likelihood can marginalise.
+
+    Attributes
+    ----------
+    normalisation, galaxies : float
+        Of the ln of the numbers of stars and galaxies.
+    spread, covering : (float, float)
+        See `spreads`.
+    r_v : float
+        Of the ln of the colour excess for an A_V, from R_V.
+    zero_points : (float, float, float)
+        Of the colour (mag) and its slope (mag/mag), and of the magnitude (mag).
+    """
+
+    normalisation: float = 0.0
+    galaxies: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)
+    covering: tuple[float, float] = (1.0, 1.0)
+    r_v: float = 0.0
+    zero_points: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
 def shares(
     rng: np.random.Generator,
     number: int,
