@@ -22,10 +22,11 @@ STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
-COMPARISONS = ["heldout", *(["truth"] if SYNTHETIC else []), *(f"planck_{name}" for name in MAPS)]
+LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
+COMPARISONS = ["heldout", *LIMIT, *(["truth"] if SYNTHETIC else []), *(f"planck_{name}" for name in MAPS)]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
-    for name in ("cmds", "training", "profiles", "calibration", "errors", "faceon", *(f"planck_{m}" for m in MAPS))
+    for name in ("cmds", "training", "profiles", "calibration", "errors", *LIMIT, "faceon", *(f"planck_{m}" for m in MAPS))
 ]
 
 

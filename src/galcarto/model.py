@@ -11,7 +11,9 @@ import numpy as np
 from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, View
-from galcarto.cmd.nuisances import Nuisances, Populations, Widths
+from galcarto.cmd.nuisances import Mix, Nuisances, Populations, Widths
+from galcarto.cmd.integration import Integrator
+from galcarto.cmd.slices import Slices
 from galcarto.dust.law import coefficients
 from galcarto.galaxy import strays
 from galcarto.galaxy.components import load
@@ -21,6 +23,7 @@ from galcarto.surveys.survey import Survey
 
 # Errors bring stars over a limit from this far below it, mag.
 MARGIN = 0.75
+MIX_STARS = 60_000  # that tell how a diagram changes with the mix of the stars
 UNSEEN = 99.0  # mag of what a survey does not see
 
 
@@ -214,3 +217,57 @@ def widths(
             realism.magnitude,
         ),
     )
+
+
+def mix(
+    model: StarModel, view: View, realism: settings.Realism, edges: np.ndarray, l: float, b: float, seed: int
+) -> Mix:
+    """How a sightline's diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
+    stars = model.draw(l, b, MIX_STARS / max(model.density(l, b), 1e-6), np.random.default_rng(seed))
+    populations, group = Populations.sort(
+        stars["component"].cat.codes.to_numpy(), stars["metallicity"].to_numpy(), stars["mass_ratio"].to_numpy() > 0
+    )
+    tilts = nuisances.tilts(
+        populations, components=realism.components, metallicity=realism.metallicity, binaries=realism.binaries
+    )
+    blue, red = view.colour_bands
+    place = np.stack([stars[view.magnitude_band], stars[blue] - stars[red]], axis=1).astype(float)
+    position = np.interp(stars["distance"], edges, np.arange(len(edges)))
+    return Mix(position, place, tilts[:, group])
+
+
+def tabulate(
+    model: StarModel,
+    view: View,
+    dust: settings.Dust,
+    realism: settings.Realism,
+    galaxies: settings.Galaxies,
+    corrections: Mapping[str, Any],
+    survey: settings.Survey,
+    edges: np.ndarray,
+    l: float,
+    b: float,
+) -> tuple[Slices, Mix, Widths]:
+    """What the likelihood of a sightline's diagrams needs.
+
+    Parameters
+    ----------
+    model : StarModel
+    view : View
+        Of `survey`.
+    dust, realism, galaxies, survey
+        Settings.
+    corrections : mapping
+        From the control field.
+    edges : ndarray, shape (distance + 1,), kpc
+    l, b : float, deg
+    """
+    strays = galaxies.model_copy(update=corrections.get("galaxies", {}))
+    slices = Slices.build(
+        Integrator(model, view.diagram(), edges),
+        l,
+        b,
+        (strays.density if "Ks" in view.bands else 0.0, strays.slope, strays.colour),
+        MARGIN,
+    )
+    return slices, mix(model, view, realism, edges, l, b, seed=1), widths(survey, dust, realism, corrections)

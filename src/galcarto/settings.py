@@ -417,10 +417,18 @@ class PlanckMap(Section):
     ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
 
 
+class Limit(Section):
+    """How the network is compared with the information limit and with colour excesses."""
+
+    examples: int = Field(24, ge=2, description="test examples of the first test sightline")
+    particles: int = Field(512, ge=32, description="posterior samples of the solver")
+
+
 class Compare(Section):
-    """Reference maps."""
+    """Reference maps, and other solutions of the same diagrams."""
 
     planck: list[PlanckMap] = []
+    limit: Limit | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":

@@ -7,8 +7,8 @@ by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) 
 clouds. The posterior has several modes, as a near thin cloud and a far thick one look alike to few stars; tempering gives
 each its weight, which chains from single starts would not.
 
-The diagram is that of `cmd.slices`. Numbers of single Galactic components, their metallicities and the share of binaries
-stay the mock's; the other nuisances of `cmd.nuisances` are marginalised, the zero points to second order.
+The diagram is that of `cmd.slices`. All nuisances of `cmd.nuisances` are marginalised: those of numbers, R_V and of the
+spread within the tile exactly, zero points and the mix of the stars to second order about the particles' mean diagram.
 """
 
 import time
@@ -21,14 +21,15 @@ import torch
 from scipy.stats import poisson
 from torch import Tensor
 
-from galcarto.cmd.nuisances import Widths
+from galcarto.cmd.nuisances import Mix, Widths
 from galcarto.cmd.slices import NODES, QUANTILES, Slices
 from galcarto.dust.profiles import field_covariance
 from galcarto.errors import UserError
 
 CLOUDS = 6  # at most; a Poisson number of mean 1.5 is larger once in a thousand profiles
 SHAPE = 5  # latents of the smooth dust besides its field: contrast, scale, total, bubble, density inside
-NUISANCES = 8  # number of stars, galaxies, spread, covering, R_V, zero points: colour, its slope, magnitude
+EXACT = 5  # nuisances that are not linearised: number of stars, galaxies, spread, covering, R_V
+ZERO_POINTS = 3  # colour, its slope, magnitude
 START = 16  # draws from the prior for each particle
 KEEP = 0.5  # effective share of the particles after a step of the temperature
 LEAPS = 6  # of a Hamiltonian step
@@ -89,9 +90,11 @@ class Prior:
     edges : ndarray, shape (distance + 1,), kpc
     profiles : mapping
         The keyword arguments of `dust.profiles.draw`.
+    variables : int
+        Of the mix of stars.
     """
 
-    def __init__(self, edges: np.ndarray, profiles: Mapping[str, Any]) -> None:
+    def __init__(self, edges: np.ndarray, profiles: Mapping[str, Any], variables: int = 0) -> None:
         self.profiles = dict(profiles)
         self.cells = len(edges) - 1
         self.edges = torch.tensor(edges, dtype=torch.float32)
@@ -99,7 +102,7 @@ class Prior:
         value, vector = np.linalg.eigh(covariance)
         self.root = torch.tensor(vector * np.sqrt(np.clip(value, 0.0, None)), dtype=torch.float32)
         self.clouds = slice(self.cells + SHAPE, self.cells + SHAPE + 3 * CLOUDS)
-        self.size = self.clouds.stop + NUISANCES
+        self.size = self.clouds.stop + EXACT + ZERO_POINTS + variables
         number = poisson.pmf(np.arange(CLOUDS + 1), self.profiles["clouds"]["mean"])
         self.number = torch.tensor(number / number.sum(), dtype=torch.float32)
 
@@ -158,10 +161,14 @@ class Likelihood:
     counts : ndarray of int, shape (magnitude, colour)
     area : float, deg2
     widths : Widths
+    mix : Mix, optional
+        With as many variables as the prior; none where the mix of the stars is known.
     """
 
-    def __init__(self, slices: Slices, prior: Prior, counts: np.ndarray, area: float, widths: Widths) -> None:
-        self.slices, self.prior, self.area, self.widths = slices, prior, area, widths
+    def __init__(
+        self, slices: Slices, prior: Prior, counts: np.ndarray, area: float, widths: Widths, mix: Mix | None = None
+    ) -> None:
+        self.slices, self.prior, self.area, self.widths, self.mix = slices, prior, area, widths, mix
         flat = np.asarray(counts).ravel()
         if flat.shape != slices.images.shape[2:]:
             raise UserError(f"found a diagram of {flat.size} pixels; expected the {slices.images.shape[2]} of the slices")
@@ -180,12 +187,13 @@ class Likelihood:
         # a star's rank in its tile's distribution is independent of its place within the slice
         rank = (torch.arange(QUANTILES) * 7 + 3) % QUANTILES
         self.normal = torch.special.ndtri((rank + 0.5) / QUANTILES)
-        self.change = torch.zeros(3, len(self.occupied))
-        self.total = torch.zeros(3)
-        self.bend = torch.zeros(3, 3)
+        linear = prior.size - prior.clouds.stop - EXACT
+        self.change = torch.zeros(linear, len(self.occupied))
+        self.sums = torch.zeros(len(self.stars), linear)
+        self.bend = torch.zeros(linear, linear)
 
-    def _weights(self, profile: Tensor, nuisance: Tensor) -> Tensor:
-        """Share of each slice's stars behind each A_V, shape (particle, slice * node); galaxies apart."""
+    def _factors(self, nuisance: Tensor) -> tuple[Tensor, Tensor]:
+        """A star's A_V over its profile's where there is dust, shape (particle, QUANTILES), and the share that has it."""
         uniform = torch.special.ndtr(nuisance[:, 2:4])
         sigma, covered = (
             low + uniform[:, i] * (high - low)
@@ -193,7 +201,11 @@ class Likelihood:
         )
         excess = torch.exp(self.widths.r_v * nuisance[:, 4])
         factor = torch.exp(sigma[:, None] * self.normal)
-        factor = factor / factor.mean(dim=1, keepdim=True) * (excess / covered)[:, None]  # (particle, quantile)
+        return factor / factor.mean(dim=1, keepdim=True) * (excess / covered)[:, None], covered
+
+    def _weights(self, profile: Tensor, nuisance: Tensor) -> Tensor:
+        """Share of each slice's stars behind each A_V, shape (particle, slice * node); galaxies apart."""
+        factor, covered = self._factors(nuisance)
         padded = torch.nn.functional.pad(profile, (1, 0))
         a_v = padded[:, self.edge] + self.part * (padded[:, self.edge + 1] - padded[:, self.edge])
         a_v = (a_v * factor[:, None]).clamp(max=float(self.nodes[-1]) - 1e-3)  # (particle, slice, quantile)
@@ -216,27 +228,56 @@ class Likelihood:
         weights = self._weights(profile, nuisance)
         strays = weights.unflatten(1, (-1, len(NODES)))[:, -1] @ self.galaxies
         expected = weights @ self.stars + torch.exp(self.widths.galaxies * nuisance[:, 1:2]) * strays
-        zero = nuisance[:, 5:] * torch.tensor(self.widths.zero_points)
-        each = torch.log(expected[:, :-1] + self.area * BACKGROUND) + zero @ self.change
-        total = expected[:, -1] + zero @ self.total + 0.5 * ((zero @ self.bend) * zero).sum(dim=1)
+        linear = nuisance[:, EXACT:]
+        each = torch.log(expected[:, :-1] + self.area * BACKGROUND) + linear @ self.change
+        # how much the sum changes depends on the dust, as dust and zero points move stars alike
+        total = expected[:, -1] + ((weights @ self.sums) * linear).sum(dim=1) + 0.5 * ((linear @ self.bend) * linear).sum(dim=1)
         number = self.widths.normalisation * nuisance[:, 0]
         # the normalisation is that of the mock's stars; the few galaxies are taken along
         value = (each @ self.counts) + number * self.counts.sum() - torch.exp(number) * total
         return torch.where(profile[:, -1] > self.prior.profiles["max_extinction"], IMPOSSIBLE, value)
 
     def linearise(self, latent: Tensor, clouds: Tensor) -> None:
-        """Renew the zero points' effect on the diagram, at the particles' mean diagram."""
-        if not any(self.widths.zero_points):
+        """Renew the effect of zero points and mix on the diagram, at the particles' mean diagram."""
+        if self.mix is None and not any(self.widths.zero_points):
             return
         with torch.no_grad():
             profile = self.prior.profile(latent, clouds)
-            weights = self._weights(profile, latent[:, self.prior.clouds.stop :]).mean(dim=0).unflatten(0, (-1, len(NODES)))
+            nuisance = latent[:, self.prior.clouds.stop :]
+            weights = self._weights(profile, nuisance).mean(dim=0).unflatten(0, (-1, len(NODES)))
+            factor, covered = self._factors(nuisance)
         weights = torch.cat([weights, weights[-1:]]).numpy().astype(float)
         image = np.tensordot(weights, self.slices.images, 2) + BACKGROUND
-        relative = self.slices.derivatives(weights) / image
+        relative = np.array(self.widths.zero_points)[:, None] * self.slices.derivatives(weights) / image
+        if self.mix is not None:
+            relative = np.concatenate([relative, self._tilted(profile.numpy(), factor.numpy(), covered.numpy())])
         self.change = torch.tensor(relative[:, self.occupied], dtype=torch.float32)
-        self.total = torch.tensor(self.area * (relative @ image), dtype=torch.float32)
+        table = self.slices.images
+        self.sums = torch.tensor(self.area * (table[:-1].reshape(len(self.stars), -1) @ relative.T.astype(np.float32)))
         self.bend = torch.tensor(self.area * (relative * image) @ relative.T, dtype=torch.float32)
+
+    def _tilted(self, profile: np.ndarray, factor: np.ndarray, covered: np.ndarray) -> np.ndarray:
+        """Mean tilt of the stars that fall into each pixel, shape (variable, magnitude * colour).
+
+        Every mock star stands behind the dust of one of the particles.
+        """
+        assert self.mix is not None
+        rng = np.random.default_rng(len(profile))
+        number = len(self.mix.position)
+        particle = rng.integers(len(profile), size=number)
+        edge = np.minimum(self.mix.position.astype(int), profile.shape[1] - 1)
+        padded = np.pad(profile, ((0, 0), (1, 0)))
+        near, far = padded[particle, edge], padded[particle, edge + 1]
+        a_v = near + (self.mix.position - edge) * (far - near)
+        a_v = a_v * factor[particle, rng.integers(QUANTILES, size=number)] * (rng.random(number) < covered[particle])
+        s = self.slices
+        cell = np.rint((self.mix.place + a_v[:, None] * s.along - s.place[0]) / s.step).astype(int)
+        inside = ((cell >= 0) & (cell < s.shape)).all(axis=1)
+        cell = np.ravel_multi_index(cell[inside].T, s.shape)
+        weights = [None, *self.mix.tilt[:, inside]]
+        stars = np.stack([np.bincount(cell, weight, len(s.place)) for weight in weights], axis=1)
+        seen = (s.response @ stars).T
+        return np.divide(seen[1:], seen[0], out=np.zeros_like(seen[1:]), where=seen[0] > 0)
 
 
 def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
