@@ -11,8 +11,8 @@ import numpy as np
 from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, View
-from galcarto.cmd.nuisances import Mix, Nuisances, Populations, Widths
 from galcarto.cmd.integration import Integrator
+from galcarto.cmd.nuisances import Mix, Nuisances, Populations, Widths
 from galcarto.cmd.slices import Slices
 from galcarto.dust.law import coefficients
 from galcarto.galaxy import strays

@@ -6,6 +6,7 @@ interpolation between those, cheap and differentiable.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
@@ -119,7 +120,7 @@ class Slices:
         return cls(position, images, stars, response, place, low - first, shape, step, along)
 
     def behind(self, stars: np.ndarray, a_v: float) -> np.ndarray:
-        """Fine cells of the apparent diagram, shape (..., row, column), of stars, shape (..., row, column), behind A_V."""
+        """Fine cells of the apparent diagram of `stars` behind A_V, both of shape (..., row, column)."""
         shift = self.along * a_v / self.step
         whole = np.floor(shift).astype(int)
         part = shift - whole
@@ -132,7 +133,9 @@ class Slices:
             stop = np.minimum(np.array(stars.shape[-2:]) - source, self.shape)
             if weight > 0 and (stop > start).all():
                 rows, columns = (slice(i, j) for i, j in zip(source + start, source + stop, strict=True))
-                result[..., start[0] : stop[0], start[1] : stop[1]] += stars.dtype.type(weight) * stars[..., rows, columns]
+                result[..., start[0] : stop[0], start[1] : stop[1]] += (
+                    stars.dtype.type(weight) * stars[..., rows, columns]
+                )
         return result
 
     def image(self, a_v: np.ndarray) -> np.ndarray:
@@ -168,7 +171,9 @@ class Slices:
                 stars += self.behind(np.tensordot(weight[:, n].astype(self.stars.dtype), self.stars, 1), a_v)
         red = (self.place.sum(axis=1) - REFERENCE_MAGNITUDE).reshape(self.shape)
         flows = [(stars, 1), (red * stars, 1), (stars, 0)]
-        return np.stack([self.response @ -np.gradient(flow, self.step[axis], axis=axis).ravel() for flow, axis in flows])
+        return np.stack(
+            [self.response @ -np.gradient(flow, self.step[axis], axis=axis).ravel() for flow, axis in flows]
+        )
 
 
 def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: np.ndarray):
@@ -190,7 +195,7 @@ def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: n
     level = (np.arange(QUANTILES) + 0.5) / QUANTILES
     places = np.cbrt(np.interp(ends[:-1, None] + level * np.diff(ends)[:, None], number, volume))
     position = np.interp(places, edges, np.arange(len(edges)))
-    for s, (start, stop) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
+    for s, (start, stop) in enumerate(pairwise(borders)):
         inner, outer = np.maximum(near, start), np.minimum(far, stop)
         share = np.where(outer > inner, (outer**3 - inner**3) / (far**3 - near**3), 0.0)
         grid = np.zeros(grid_shape)

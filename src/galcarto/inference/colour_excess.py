@@ -1,13 +1,14 @@
 """Colour excesses of giants against a mock Galaxy: a profile in the manner of Marshall et al. 2006 (A&A 453, 635).
 
 Observed and mock stars are sorted by colour. Extinction reddens a giant the more the farther it is, so that the n-th
-reddest of the one correspond to the n-th reddest of the other: the difference of their colours gives the extinction, the
-mock's stars the distance. The mock stars are then reddened by the profile found, those too faint fall out, and so on; the
-profile whose histogram of colours fits best is kept.
+reddest of the one correspond to the n-th reddest of the other: the difference of their colours gives the extinction,
+the mock's stars the distance. The mock stars are then reddened by the profile found, those too faint fall out, and so
+on; the profile whose histogram of colours fits best is kept.
 
-What differs from the paper: stars come from a diagram, so that a colour is known to half a pixel; giants are picked by a
-limit of colour for each row of the diagram, from the reddened mock; a bin holds fewer stars, as tiles far from the
-Galactic plane hold few; steps are averaged with the profile before; the profile is made monotone by isotonic regression.
+What differs from the paper: stars come from a diagram, so that a colour is known to half a pixel; giants are picked by
+a limit of colour for each row of the diagram, from the reddened mock; a bin holds fewer stars, as tiles far from the
+Galactic plane hold few; steps are averaged with the profile before; no dust lies behind the last edge; the profile is
+made monotone by isotonic regression.
 """
 
 from collections.abc import Mapping
@@ -19,14 +20,14 @@ from galcarto.cmd.forward import View
 from galcarto.errors import UserError
 
 GIANT = 3.6  # lg g in cgs below which a star is a giant
-BIN = 20  # stars in a bin
+BIN = 10  # stars in a bin
 ITERATIONS = 25
 DAMPING = 0.5
 HISTOGRAM = 0.1  # mag
 
 
 def profile(
-    counts: np.ndarray, view: View, stars: Mapping[str, np.ndarray], edges: np.ndarray, seed: int, giants: bool = True
+    counts: np.ndarray, view: View, stars: Mapping[str, np.ndarray], edges: np.ndarray, seed: int
 ) -> np.ndarray:
     """Cumulative A_V from the colours of one diagram.
 
@@ -68,10 +69,9 @@ def profile(
     blue, red = view.colour_bands
     bare = stars[blue] - stars[red]
     per_magnitude = view.coefficients[blue] - view.coefficients[red]
-    middle = np.append(0.0, edges[1:])
     found, best, least = np.zeros(len(edges)), np.zeros(len(edges)), np.inf
     for _ in range(ITERATIONS):
-        a_v = np.interp(stars["distance"], middle, found)
+        a_v = np.interp(stars["distance"], edges, found)
         measured, seen = {}, np.ones(len(giant), bool)
         for band, limit in view.limits.items():
             zero, slope = view.offsets.get(band, (0.0, 0.0))
@@ -83,7 +83,7 @@ def profile(
         colour = measured[blue] - measured[red]
         place = np.digitize(measured[view.magnitude_band], row_edges) - 1
         seen &= (place >= 0) & (place < view.pixels) & (colour >= colour_edges[0]) & (colour < colour_edges[-1])
-        limit = _bluest(place[seen], colour[seen], giant[seen], colour_edges, view.pixels) if giants else np.full(view.pixels, -np.inf)
+        limit = _bluest(place[seen], colour[seen], giant[seen], colour_edges, view.pixels)
         theirs = observed[observed >= limit[row]]
         chosen = np.flatnonzero(seen)
         chosen = chosen[colour[chosen] >= limit[place[chosen]]]
@@ -92,10 +92,13 @@ def profile(
         misfit = _misfit(theirs, colour[chosen])
         if misfit < least:
             best, least = found, misfit
-        distance, excess = _match(theirs, colour[chosen], bare[chosen], stars["distance"][chosen])
-        order = np.argsort(distance, kind="stable")
-        rising = isotonic_regression(np.maximum(excess[order] / per_magnitude, 0.0)).x
-        new = np.interp(edges, np.append(0.0, distance[order]), np.append(0.0, rising))
+        # all dust lies before the last edge
+        near = np.minimum(stars["distance"][chosen], edges[-1])
+        distance, excess = _match(theirs, colour[chosen], bare[chosen], near)
+        distance, bins, weights = np.unique(distance, return_inverse=True, return_counts=True)
+        mean = np.bincount(bins, excess) / weights
+        rising = isotonic_regression(np.maximum(mean / per_magnitude, 0.0), weights=weights.astype(float)).x
+        new = np.interp(edges, np.append(0.0, distance), np.append(0.0, rising))
         found = DAMPING * found + (1.0 - DAMPING) * new
     return best[1:]
 

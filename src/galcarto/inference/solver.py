@@ -1,11 +1,11 @@
 """The information limit: the posterior of one diagram by its Poisson likelihood, under the prior of `dust.profiles`.
 
-What a network reads off a diagram can be no better than the posterior given that diagram. Here that is sampled: the
-profile, its clouds and the nuisances are functions of latent normal variables; particles drawn from the prior are led to
-the posterior by sequential Monte Carlo with tempering (Del Moral, Doucet & Jasra 2006, J. R. Stat. Soc. B 68, 411), moved
-by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) and by births, deaths and redraws of
-clouds. The posterior has several modes, as a near thin cloud and a far thick one look alike to few stars; tempering gives
-each its weight, which chains from single starts would not.
+What a network reads off a diagram can be no better on average than the mean of the posterior given that diagram. Here
+that is sampled: the profile, its clouds and the nuisances are functions of latent normal variables; particles drawn from
+the prior are led to the posterior by sequential Monte Carlo with tempering (Del Moral, Doucet & Jasra 2006, J. R. Stat.
+Soc. B 68, 411), moved by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) and by births,
+deaths and redraws of clouds. The posterior has several modes, as a near thin cloud and a far thick one look alike to few
+stars; tempering gives each its weight, which chains from single starts would not.
 
 The diagram is that of `cmd.slices`. All nuisances of `cmd.nuisances` are marginalised: those of numbers, R_V and of the
 spread within the tile exactly, zero points and the mix of the stars to second order about the particles' mean diagram.
@@ -171,7 +171,9 @@ class Likelihood:
         self.slices, self.prior, self.area, self.widths, self.mix = slices, prior, area, widths, mix
         flat = np.asarray(counts).ravel()
         if flat.shape != slices.images.shape[2:]:
-            raise UserError(f"found a diagram of {flat.size} pixels; expected the {slices.images.shape[2]} of the slices")
+            raise UserError(
+                f"found a diagram of {flat.size} pixels; expected the {slices.images.shape[2]} of the slices"
+            )
         if not (np.isfinite(area) and area > 0):
             raise UserError(f"found an area of {area} deg2; expected more than 0")
         self.occupied = np.flatnonzero(flat)
@@ -231,7 +233,11 @@ class Likelihood:
         linear = nuisance[:, EXACT:]
         each = torch.log(expected[:, :-1] + self.area * BACKGROUND) + linear @ self.change
         # how much the sum changes depends on the dust, as dust and zero points move stars alike
-        total = expected[:, -1] + ((weights @ self.sums) * linear).sum(dim=1) + 0.5 * ((linear @ self.bend) * linear).sum(dim=1)
+        total = (
+            expected[:, -1]
+            + ((weights @ self.sums) * linear).sum(dim=1)
+            + 0.5 * ((linear @ self.bend) * linear).sum(dim=1)
+        )
         number = self.widths.normalisation * nuisance[:, 0]
         # the normalisation is that of the mock's stars; the few galaxies are taken along
         value = (each @ self.counts) + number * self.counts.sum() - torch.exp(number) * total

@@ -31,7 +31,18 @@ from galcarto.inference.trained import Trained
 from galcarto.model import corrections, star_model, tabulate, view
 from galcarto.settings import read_sections
 
-SECTIONS = "galaxy surveys pixels dust distance realism galaxies profiles inference compare".split()
+SECTIONS = (
+    "galaxy",
+    "surveys",
+    "pixels",
+    "dust",
+    "distance",
+    "realism",
+    "galaxies",
+    "profiles",
+    "inference",
+    "compare",
+)
 METHODS = ["network", "solver", "colour_excess"]
 MOCK = 60_000  # stars against which colour excesses are measured
 RESAMPLED = 1000  # sets of examples, for the errors of the errors
@@ -64,7 +75,9 @@ def run(args: argparse.Namespace) -> None:
     with netCDF4.Dataset(args.examples) as file:
         seen = np.flatnonzero(np.asarray(file["present"][:, 0]))[: compare.limit.examples]
         if len(seen) < compare.limit.examples:
-            raise UserError(f"compare.limit.examples: found {len(seen)} with the first survey; lower it or raise examples.test")
+            raise UserError(
+                f"compare.limit.examples: found {len(seen)} with the first survey; lower it or raise examples.test"
+            )
         counts, area, truth = (np.asarray(file[name][:])[seen] for name in ("counts", "area", "extinction"))
         reference = np.asarray(file["reference"][:]) * area[:, None, None, None]
         present = np.asarray(file["present"][:])[seen][:, owners(file)]
