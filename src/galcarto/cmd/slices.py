@@ -92,8 +92,8 @@ class Slices:
         d = integrator.diagram
         if len(d.bands) != 2:
             raise UserError(
-                f"surveys: found a first diagram of {', '.join(d.bands)}; expected two bands, as the solver shifts stars "
-                "in magnitude and colour only: leave compare.limit out"
+                f"surveys: found a first diagram of {', '.join(d.bands)}; expected two bands, as the solver shifts "
+                "stars in magnitude and colour only: leave compare.limit out"
             )
         step = np.array([ROWS * STEP, FINE])
         along = np.linalg.lstsq(d.matrix(), d.coefficients, rcond=None)[0]
@@ -177,7 +177,7 @@ class Slices:
 
 
 def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: np.ndarray):
-    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and quantiles of their stars' positions."""
+    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and quantiles of their positions."""
     edges, model, hess = integrator.edges, integrator.model, integrator.hess
     borders = np.append(edges, max(model.edges[-1], edges[-1]))
     near, far = model.edges[:-1], model.edges[1:]

@@ -1,11 +1,11 @@
 """The information limit: the posterior of one diagram by its Poisson likelihood, under the prior of `dust.profiles`.
 
 What a network reads off a diagram can be no better on average than the mean of the posterior given that diagram. Here
-that is sampled: the profile, its clouds and the nuisances are functions of latent normal variables; particles drawn from
-the prior are led to the posterior by sequential Monte Carlo with tempering (Del Moral, Doucet & Jasra 2006, J. R. Stat.
-Soc. B 68, 411), moved by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) and by births,
-deaths and redraws of clouds. The posterior has several modes, as a near thin cloud and a far thick one look alike to few
-stars; tempering gives each its weight, which chains from single starts would not.
+that is sampled: the profile, its clouds and the nuisances are functions of latent normal variables; particles drawn
+from the prior are led to the posterior by sequential Monte Carlo with tempering (Del Moral, Doucet & Jasra 2006,
+J. R. Stat. Soc. B 68, 411), moved by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) and
+by births, deaths and redraws of clouds. The posterior has several modes, as a near thin cloud and a far thick one look
+alike to few stars; tempering gives each its weight, which chains from single starts would not.
 
 The diagram is that of `cmd.slices`. All nuisances of `cmd.nuisances` are marginalised: those of numbers, R_V and of the
 spread within the tile exactly, zero points and the mix of the stars to second order about the particles' mean diagram.
@@ -195,7 +195,7 @@ class Likelihood:
         self.bend = torch.zeros(linear, linear)
 
     def _factors(self, nuisance: Tensor) -> tuple[Tensor, Tensor]:
-        """A star's A_V over its profile's where there is dust, shape (particle, QUANTILES), and the share that has it."""
+        """A star's A_V over its profile's where there is dust, (particle, QUANTILES), and the share that has it."""
         uniform = torch.special.ndtr(nuisance[:, 2:4])
         sigma, covered = (
             low + uniform[:, i] * (high - low)
