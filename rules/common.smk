@@ -24,8 +24,10 @@ SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
 EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
+LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
 COMPARISONS = [
     "heldout",
+    *LIMIT,
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
     *(["excess"] if EXCESS else []),
@@ -34,7 +36,7 @@ COMPARISONS = [
 ]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
-    for name in ("cmds", "training", "profiles", "calibration", "errors", "faceon", *(f"planck_{m}" for m in MAPS))
+    for name in ("cmds", "training", "profiles", "calibration", "errors", *LIMIT, "faceon", *(f"planck_{m}" for m in MAPS))
 ]
 
 

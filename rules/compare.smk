@@ -51,6 +51,41 @@ rule fetch_planck:
         "--output {output:q} > {log:q} 2>&1"
 
 
+rule compare_limit:
+    """Compare the network with the information limit and with colour excesses."""
+    input:
+        network=f"{RESULTS}/network/network.pt",
+        examples=examples("test")[0],
+        stars=f"{RESULTS}/stars/{SETTINGS.sightlines.names('test')[0]}.parquet",
+        control=CONTROL,
+    output:
+        comparison=f"{RESULTS}/comparisons/limit.nc",
+        metrics=f"{RESULTS}/comparisons/limit.json",
+    log:
+        f"{RESULTS}/logs/compare_limit.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/compare_limit.tsv"
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=code_digest("compare_limit"),
+        settings=SETTINGS.section_json(
+            "galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles", "inference", "compare"
+        ),
+        table=GALAXY_TABLE,
+        seed=SEED,
+        control=control_option,
+    shell:
+        "NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m galcarto compare_limit --settings {params.settings:q} "
+        "--seed {params.seed} --network {input.network:q} --examples {input.examples:q} --stars {input.stars:q} "
+        "{params.control} --processes {threads} --comparison {output.comparison:q} --metrics {output.metrics:q} "
+        "> {log:q} 2>&1"
+
+
 rule compare_planck:
     """Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust."""
     input:

@@ -110,6 +110,26 @@ rule plot_errors:
         "--output {output:q} > {log:q} 2>&1"
 
 
+rule plot_limit:
+    """Draw the network's error beside the information limit and colour excesses."""
+    input:
+        comparison=f"{RESULTS}/comparisons/limit.nc",
+    output:
+        f"{RESULTS}/figures/limit.png",
+    log:
+        f"{RESULTS}/logs/plot_limit.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_limit"),
+    shell:
+        "python -m galcarto plot_limit --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+
+
 rule plot_plane:
     """Draw the plane of the sky beside a Planck map."""
     input:

@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
-from galcarto.cmd.nuisances import Nuisances, Populations
+from galcarto.cmd.integration import Integrator
+from galcarto.cmd.nuisances import Mix, Nuisances, Populations, Widths
+from galcarto.cmd.slices import Slices
 from galcarto.dust.law import band_extinction, coefficients
 from galcarto.galaxy import strays
 from galcarto.galaxy.components import load
@@ -26,6 +28,7 @@ MARGIN = 0.75
 TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
 COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that redden alike
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
+MIX_STARS = 60_000  # that tell how a diagram changes with the mix of the stars
 UNSEEN = 99.0  # mag of what a survey does not see
 
 
@@ -275,3 +278,84 @@ def draw_nuisances(
         scales=scales,
         offsets=offsets,
     )
+
+
+def widths(
+    survey: settings.Survey,
+    dust: settings.Dust,
+    realism: settings.Realism,
+    corrections: Mapping[str, Any],
+) -> Widths:
+    """Widths of the nuisances of a survey's first diagram, as `draw_nuisances` draws them."""
+    errors = corrections.get(survey.name, {}).get("colour_sd", (0.0, 0.0))
+    blue, red = survey.colour.bands
+    excess = []
+    for r_v in (dust.r_v - realism.r_v, dust.r_v + realism.r_v):
+        found = band_coefficients(survey, dust.model_copy(update={"r_v": r_v}))
+        excess.append(found[blue] - found[red])
+    return Widths(
+        normalisation=realism.normalisation,
+        galaxies=realism.galaxies,
+        spread=realism.spread,
+        covering=realism.covering,
+        r_v=float(0.5 * np.log(excess[1] / excess[0])),
+        zero_points=(
+            float(np.hypot(realism.colour, errors[0])),
+            float(np.hypot(realism.colour_slope, errors[1])),
+            realism.magnitude,
+        ),
+    )
+
+
+def mix(
+    model: StarModel, view: View, realism: settings.Realism, edges: np.ndarray, l: float, b: float, seed: int
+) -> Mix:
+    """How a sightline's diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
+    stars = model.draw(l, b, MIX_STARS / max(model.density(l, b), 1e-6), np.random.default_rng(seed))
+    populations, group = Populations.sort(
+        stars["component"].cat.codes.to_numpy(), stars["metallicity"].to_numpy(), stars["mass_ratio"].to_numpy() > 0
+    )
+    tilts = nuisances.tilts(
+        populations, components=realism.components, metallicity=realism.metallicity, binaries=realism.binaries
+    )
+    blue, red = view.colour_bands
+    place = np.stack([stars[view.magnitude_band], stars[blue] - stars[red]], axis=1).astype(float)
+    position = np.interp(stars["distance"], edges, np.arange(len(edges)))
+    return Mix(position, place, tilts[:, group])
+
+
+def tabulate(
+    model: StarModel,
+    view: View,
+    dust: settings.Dust,
+    realism: settings.Realism,
+    galaxies: settings.Galaxies,
+    corrections: Mapping[str, Any],
+    survey: settings.Survey,
+    edges: np.ndarray,
+    l: float,
+    b: float,
+) -> tuple[Slices, Mix, Widths]:
+    """What the likelihood of a sightline's diagrams needs.
+
+    Parameters
+    ----------
+    model : StarModel
+    view : View
+        Of `survey`.
+    dust, realism, galaxies, survey
+        Settings.
+    corrections : mapping
+        From the control field.
+    edges : ndarray, shape (distance + 1,), kpc
+    l, b : float, deg
+    """
+    strays = galaxies.model_copy(update=corrections.get("galaxies", {}))
+    slices = Slices.build(
+        Integrator(model, view.diagram(), edges),
+        l,
+        b,
+        (strays.density if "Ks" in view.bands else 0.0, strays.slope, strays.colour),
+        MARGIN,
+    )
+    return slices, mix(model, view, realism, edges, l, b, seed=1), widths(survey, dust, realism, corrections)

@@ -462,14 +462,22 @@ class Structure(Section):
     _ordered = field_validator("window")(_increasing)
 
 
+class Limit(Section):
+    """How the network is compared with the information limit and with colour excesses."""
+
+    examples: int = Field(24, ge=2, description="test examples of the first test sightline")
+    particles: int = Field(512, ge=32, description="posterior samples of the solver")
+
+
 class Compare(Section):
-    """Reference maps."""
+    """Reference maps, and other solutions of the same diagrams."""
 
     planck: list[PlanckMap] = []
     distance: Kiloparsec | None = Field(
         None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
     )
     structure: Structure | None = None
+    limit: Limit | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":

@@ -125,6 +125,49 @@ class Nuisances:
         )
 
 
+@dataclass(frozen=True)
+class Widths:
+    """Standard deviations and ranges of the nuisances that a diagram's own likelihood can marginalise.
+
+    Attributes
+    ----------
+    normalisation, galaxies : float
+        Of the ln of the numbers of stars and galaxies.
+    spread, covering : (float, float)
+        See `spreads`.
+    r_v : float
+        Of the ln of the colour excess for an A_V, from R_V.
+    zero_points : (float, float, float)
+        Of the colour (mag) and its slope (mag/mag), and of the magnitude (mag).
+    """
+
+    normalisation: float = 0.0
+    galaxies: float = 0.0
+    spread: tuple[float, float] = (0.0, 0.0)
+    covering: tuple[float, float] = (1.0, 1.0)
+    r_v: float = 0.0
+    zero_points: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Mock stars that tell how the diagram changes with the mix of the stars.
+
+    Attributes
+    ----------
+    position : ndarray, shape (star,)
+        Distance as a fractional index into the bin edges.
+    place : ndarray, shape (star, 2), mag
+        Apparent magnitude and colour without dust and errors.
+    tilt : ndarray, shape (variable, star)
+        From `tilts`.
+    """
+
+    position: np.ndarray
+    place: np.ndarray
+    tilt: np.ndarray
+
+
 def shares(
     rng: np.random.Generator,
     number: int,
@@ -170,6 +213,29 @@ def shares(
     result[:, star] = weight * np.exp(overall + own[:, at])
     result[:, ~star] = np.exp(stray)
     return result
+
+
+def tilts(populations: Populations, *, components: float, metallicity: float, binaries: float) -> np.ndarray:
+    """Derivatives of the ln of the populations' `shares` with each of their normal variables.
+
+    Returns
+    -------
+    ndarray, shape (variable, population)
+        Numbers and metallicities of the components that have stars, then the share of binaries.
+    """
+    p = populations
+    star = p.component >= 0
+    kinds = np.unique(p.component[star])
+    own = (p.component == kinds[:, None]).astype(float)
+
+    def kept(values: np.ndarray) -> np.ndarray:
+        """A component keeps its number."""
+        mean = (own @ (values * p.number)) / (own @ p.number)
+        return values - mean @ own
+
+    scaled = kept(p.metallicity / np.maximum(p.sigma, 0.05))
+    pairs = kept(p.binary * star.astype(float)) * star
+    return np.concatenate([components * own, metallicity * own * scaled, binaries * pairs[None]])
 
 
 def spreads(

@@ -45,6 +45,18 @@ def gaussian_field(rng: np.random.Generator, number: int, cells: int, slope: flo
     return field / np.sqrt(variance)
 
 
+def field_covariance(cells: int, slope: float) -> np.ndarray:
+    """Covariance of the cells of `gaussian_field`, shape (cells, cells)."""
+    length = 2 * cells
+    k = np.fft.rfftfreq(length)
+    power = np.zeros_like(k)
+    power[1:] = k[1:] ** -slope
+    power[-1] *= 0.5  # the Nyquist mode is counted once
+    lag = np.arange(cells)
+    correlation = np.cos(2.0 * np.pi * np.outer(lag, k)) @ power / power.sum()
+    return correlation[np.abs(lag[:, None] - lag)]
+
+
 def draw(
     rng: np.random.Generator,
     number: int,

@@ -58,6 +58,14 @@ CAPTIONS = {
         "Error of the posterior mean of the cumulative extinction, within distance_max, for the held-out mocks and, "
         "where its truth is known, for the sky.",
     ),
+    "limit": Caption(
+        "The information limit",
+        "Root-mean-square and median absolute error against distance for three methods.",
+        "Error of the cumulative extinction on the same held-out diagrams, where stars remain behind the dust: of the "
+        "network, of the posterior by the diagram's likelihood under the same prior, and of colour excesses of giants "
+        "against the mock (in the manner of Marshall et al. 2006, A&A 453, 635). Bands: 68 % of resampled sets of "
+        "examples.",
+    ),
     "planck": Caption(
         "The plane of the sky",
         "Two maps of extinction side by side and a scatter plot of one against the other.",

@@ -1,0 +1,82 @@
+"""Sample the posterior of one tile's or example's diagram by its likelihood: no network has a part in it.
+
+Example:
+  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance \\
+      realism galaxies profiles)" --seed 1 --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
+"""
+
+import argparse
+import json
+
+import netCDF4
+import numpy as np
+import torch
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.errors import UserError
+from galcarto.inference.solver import Likelihood, Prior, solve
+from galcarto.model import corrections, star_model, tabulate, view
+from galcarto.settings import read_sections
+
+SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--diagrams", required=True, help="diagrams of tiles or of examples (netCDF)")
+    parser.add_argument("--number", type=int, required=True, help="which of them, from 0")
+    parser.add_argument("--l", type=float, help="galactic longitude of an example, deg; a tile has its own")
+    parser.add_argument("--b", type=float, help="galactic latitude of an example, deg")
+    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
+    parser.add_argument("--particles", type=int, default=512, help="posterior samples")
+    parser.add_argument("--output", required=True, help="netCDF file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write samples, mean and standard deviation of the cumulative extinction, and the solver's diagnostics."""
+    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = read_sections(args.settings, *SECTIONS)
+    torch.set_num_threads(1)
+    with netCDF4.Dataset(args.diagrams) as file:
+        number = len(file["counts"])
+        if not 0 <= args.number < number:
+            raise UserError(
+                f"--number: found {args.number}; expected 0 to {number - 1}, as {args.diagrams} holds {number}"
+            )
+        counts = np.asarray(file["counts"][args.number, 0])
+        # a tile has an area for each survey
+        area = float(np.ravel(file["area"][args.number])[0])
+        own = [float(file[name][args.number]) if name in file.variables else None for name in ("l", "b")]
+    l, b = (given if given is not None else value for given, value in zip((args.l, args.b), own, strict=True))
+    if l is None or b is None:
+        raise UserError(f"--l, --b: missing; expected both, as {args.diagrams} holds examples, not tiles")
+    found, edges = corrections(args.control), distance.edges()
+    mock = star_model(galaxy, surveys[:1], found.get("metallicity", 0.0))
+    seen_by = view(surveys[0], pixels, dust, found)
+    slices, mix, widths = tabulate(mock, seen_by, dust, realism, galaxies, found, surveys[0], edges, l, b)
+    prior = Prior(edges, profiles.model_dump(), len(mix.tilt))
+    solution = solve(Likelihood(slices, prior, counts, area, widths, mix), args.particles, args.seed)
+    inputs = [args.diagrams, *([args.control] if args.control else [])]
+    attributes = provenance.attributes("solve_sightline", json.loads(args.settings), args.seed, inputs)
+    attributes |= {
+        "l_deg": l,
+        "b_deg": b,
+        "area_deg2": area,
+        "log_evidence": solution.log_evidence,
+        "effective_particles": solution.effective,
+        "distinct_ancestors": solution.distinct,
+        "temperatures": solution.steps,
+        **{f"acceptance_{name}": value for name, value in solution.acceptance.items()},
+    }
+    xr.Dataset(
+        {
+            "extinction_samples": (("sample", "distance"), solution.samples, {"units": "mag"}),
+            "extinction": ("distance", solution.mean, {"units": "mag"}),
+            "extinction_sd": ("distance", solution.sd, {"units": "mag"}),
+            "clouds": ("sample", solution.clouds, {"units": "1", "long_name": "clouds of the sample"}),
+        },
+        coords={"distance": ("distance", 0.5 * (edges[1:] + edges[:-1]), {"units": "kiloparsec"})},
+        attrs=attributes,
+    ).to_netcdf(args.output)
