@@ -126,7 +126,10 @@ def with_galaxies(
     drawn = strays.draw(rng, area, **galaxies.model_dump(), faintest=faintest)
     number = len(drawn["Ks"])
     unseen = np.full(number, UNSEEN)
-    extra = {"distance": np.full(number, np.inf), **{name: drawn.get(name, unseen) for name in bare if name != "distance"}}
+    extra = {
+        "distance": np.full(number, np.inf),
+        **{name: drawn.get(name, unseen) for name in bare if name != "distance"},
+    }
     groups, group = populations
     last = np.full(number, len(groups.number), np.int32)
     stars = {name: np.concatenate([values, extra[name]]) for name, values in bare.items()}

@@ -71,8 +71,8 @@ def measure(
     -------
     metrics : dict
         ``half_rise_fraction`` in the window, ``half_rise_median_kpc``; ``trend_kpc_per_deg`` of the half-rise with
-        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and ``background_growth``,
-        medians over tiles; ``n``. None where there are fewer than three tiles.
+        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and
+        ``background_growth``, medians over tiles; ``n``. None where there are fewer than three tiles.
     values : dict of ndarray, shape (tile,)
         ``half_rise`` (kpc) of the mean profile, and its standard deviation over the samples.
     """

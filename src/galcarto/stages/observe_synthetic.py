@@ -146,6 +146,7 @@ def _observe(stars, behind, survey, coefficients, rng) -> pd.DataFrame:
         frame[band] = measured[band].astype("f4")
         frame[f"{band}_error"] = errors[band].astype("f4")
     if survey.parallax is not None:
+        assert instrument.parallax is not None
         error = instrument.parallax.error(true[survey.magnitude.bands[0]])
         noise = error * rng.standard_normal(len(frame))
         frame["parallax"] = (1.0 / stars["distance"].to_numpy() + noise).astype("f4")
