@@ -109,6 +109,7 @@ def with_galaxies(
     galaxies: settings.Galaxies,
     faintest: float,
     rng: np.random.Generator,
+    corrections: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, np.ndarray], tuple[Populations, np.ndarray]]:
     """A star list and its populations with stray galaxies, infinitely far and seen in J, H, Ks only.
 
@@ -122,8 +123,13 @@ def with_galaxies(
     faintest : float, mag
         In Ks.
     rng : numpy Generator
+    corrections : mapping
+        From the control field: its density of galaxies takes the place of the settings'.
     """
-    drawn = strays.draw(rng, area, **galaxies.model_dump(), faintest=faintest)
+    asked = galaxies.model_dump() | corrections.get("galaxies", {})
+    # the images count the stars' normalisation into all of the list, and the control field counts its galaxies apart
+    asked["density"] *= np.exp(-corrections.get("normalisation", 0.0))
+    drawn = strays.draw(rng, area, **asked, faintest=faintest)
     number = len(drawn["Ks"])
     unseen = np.full(number, UNSEEN)
     extra = {

@@ -65,9 +65,8 @@ def run(args: argparse.Namespace) -> None:
     mock = star_model(galaxy, surveys, found.get("metallicity", 0.0))
     bare = {name: frame[name].to_numpy() for name in ("distance", *mock.bands)}
     if "Ks" in mock.bands:
-        galaxies = galaxies.model_copy(update=found.get("galaxies", {}))
         faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
-        bare, populations = with_galaxies(bare, populations, area_all / 2, galaxies, faintest, rng)
+        bare, populations = with_galaxies(bare, populations, area_all / 2, galaxies, faintest, rng, found)
     stars = model.pack(bare["distance"], bare, area_all / 2, populations)
     integrators = [Integrator(mock, view.diagram(), model.edges) for view in model.views]
     reference, detectable = references(model, integrators, float(metadata["l_deg"]), float(metadata["b_deg"]))
