@@ -66,8 +66,8 @@ ROWS = {
 
 
 def test_the_walk_reaches_every_kind_of_key():
-    assert {"sky", "synthetic", "examples", "cmd.colour"} <= SECTIONS
-    assert {"seed", "sky.l", "synthetic.local_density", "survey.limits", "cmd.colour.range"} <= set(KEYS)
+    assert {"sky", "synthetic", "examples", "profiles.clouds", "surveys[].colour"} <= SECTIONS
+    assert {"seed", "sky.l", "synthetic.local_density", "surveys[].limits", "surveys[].colour.range"} <= set(KEYS)
     assert {"sky.files", "sky.files[].path", "compare.planck[].name", "sightlines.train[].l"} <= set(KEYS)
 
 
