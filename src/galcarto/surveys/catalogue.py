@@ -219,7 +219,7 @@ def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -
     """Share of each tile that a catalogue covers, from where it has stars at all.
 
     Each tile is cut into cells of about `cell` degrees; a cell with no star is taken as not observed, one with stars
-    beside it as half observed: an outline crosses such cells anywhere. The cell must be large enough that an observed
+    beside such a cell as half observed: an outline crosses it anywhere. The cell must be large enough that an observed
     one is hardly ever empty.
 
     Parameters
