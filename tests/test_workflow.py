@@ -181,6 +181,9 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
         "sky": ("median_relative_error",),
     }.items():
         assert all(np.isfinite(metrics[block][name]) for name in names)
+    # 256 test examples are too few to quote a worst distance
+    assert metrics["heldout"]["coverage_68_worst"] is None
+    assert len(metrics["heldout"]["coverage_68_by_distance"]) == 10
     for name in ("spearman", "slope", "offset_mag", "scatter_mag", "n"):
         assert np.isfinite(metrics["planck"]["synthetic"][name])
     with open_cube(results / "cube.nc") as cube:
