@@ -14,15 +14,16 @@ import numba
 import numpy as np
 import torch
 
-from galcarto.cmd.forward import TABLE_SIZE, TABLE_START, TABLE_STEP, ForwardModel, Stars
+from galcarto.cmd.forward import LAW_GRID, TABLE_SIZE, TABLE_START, TABLE_STEP, ForwardModel, Stars, View
 from galcarto.cmd.integration import Integrator
 from galcarto.cmd.kernel import HOPELESS
 from galcarto.dust import law, profiles
 from galcarto.galaxy import isochrones
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.inference.networks import NETWORKS, build, prepare
-from galcarto.inference.posterior import PARAMETERS, Posterior
+from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
+from galcarto.inference.posterior import Posterior
+from galcarto.settings import Profiles
 from galcarto.surveys import SURVEYS
 
 REPEATS = 5
@@ -56,28 +57,27 @@ def numpy_images(
     It is given what the kernel has: single precision, tabulated errors and completeness, and hopeless stars
     left out before they are measured.
     """
+    (view,) = model.views
     nodes = np.arange(len(model.edges))
     table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
-    errors = {band: model.survey.bands[band].error(table).astype("f4") for band in model.bands}
-    shares = {band: model.survey.bands[band].completeness(table).astype("f4") for band in model.bands}
+    errors = {band: view.survey.bands[band].error(table).astype("f4") for band in view.bands}
+    shares = {band: view.survey.bands[band].completeness(table).astype("f4") for band in view.bands}
     images = []
     for profile in extinction:
         chosen = stars.packed[rng.integers(len(stars.packed), size=rng.poisson(len(stars.packed) * area / stars.area))]
         a_v = np.interp(chosen[:, 0], nodes, np.append(0.0, profile)).astype("f4")
-        true = {
-            band: chosen[:, 1 + i] + np.float32(model.coefficients[band]) * a_v for i, band in enumerate(model.bands)
-        }
-        hopeful = np.all([true[band] < model.limits[band] + HOPELESS for band in model.bands], axis=0)
+        true = {band: chosen[:, 1 + i] + np.float32(view.coefficients[band]) * a_v for i, band in enumerate(view.bands)}
+        hopeful = np.all([true[band] < view.limits[band] + HOPELESS for band in view.bands], axis=0)
         seen = np.ones(int(hopeful.sum()), bool)
         measured = {}
-        for band in model.bands:
+        for band in view.bands:
             kept = true[band][hopeful]
             at = ((kept - TABLE_START) / TABLE_STEP).astype(np.int32)
             seen &= rng.random(len(kept), dtype=np.float32) < shares[band][at]
             measured[band] = kept + errors[band][at] * rng.standard_normal(len(kept), dtype=np.float32)
-            seen &= (measured[band] < model.limits[band]) & (measured[band] >= model.bright)
-        colour = measured[model.colour_bands[0]] - measured[model.colour_bands[1]]
-        image, *_ = np.histogram2d(measured[model.magnitude_band][seen], colour[seen], bins=model.axis_edges())
+            seen &= (measured[band] < view.limits[band]) & (measured[band] >= view.bright)
+        colour = measured[view.colour_bands[0]] - measured[view.colour_bands[1]]
+        image, *_ = np.histogram2d(measured[view.magnitude_band][seen], colour[seen], bins=view.axis_edges())
         images.append(image)
     return np.stack(images)
 
@@ -130,14 +130,16 @@ def two_mass() -> ForwardModel:
     survey = SURVEYS["2mass"]
     coefficients = law.coefficients("G23", 3.1, {name: band.wavelength for name, band in survey.bands.items()})
     edges = np.linspace(0.0, 10.0, BINS + 1)
-    return ForwardModel(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64, edges)
+    view = View(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64)
+    law_table = np.stack([coefficients[band] * LAW_GRID for band in view.bands])[None]
+    return ForwardModel([view], edges, law_table, np.empty(0))
 
 
 def bench_expected(model: StarModel) -> None:
     """A bare diagram and its table of detectable stars by integration, one thread."""
     numba.set_num_threads(1)
     forward = two_mass()
-    integrator = Integrator(model, forward.diagram(), forward.edges)
+    integrator = Integrator(model, forward.views[0].diagram(), forward.edges)
     for name, function in (("bare diagram", integrator.image), ("detectable stars", integrator.detectable)):
         function(284.0, 0.8)
         wall, spread, _ = median_seconds(lambda function=function: function(284.0, 0.8))
@@ -152,7 +154,7 @@ def bench_kernel(model: StarModel) -> None:
     drawn = model.draw(l, b, area, rng)
     forward = two_mass()
     stars = forward.pack(drawn["distance"].to_numpy(), {band: drawn[band].to_numpy() for band in LIMITS}, area)
-    extinction = profiles.draw(rng, 2000, forward.edges, 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
+    extinction = profiles.draw(rng, 2000, forward.edges, **Profiles().model_dump())
     per_image = len(stars.packed) * AREA / stars.area
 
     few = extinction[:60]
@@ -175,15 +177,16 @@ def bench_networks() -> None:
     generator = torch.Generator().manual_seed(4)
     for name, batch, repeats in (("compact", 256, 5), ("cornu2022", 128, 3)):
         assert name in NETWORKS
-        network = build(name, 2, PARAMETERS * BINS, 64, 0.1).to(memory_format=torch.channels_last)
-        counts = torch.poisson(torch.full((batch, 64, 64), 2.0), generator)
-        images = prepare(counts, counts).contiguous(memory_format=torch.channels_last)
+        network = Estimator(name, planes(1), 64, BINS, 0.1)
+        network = network.to(memory_format=torch.channels_last)
+        counts = torch.poisson(torch.full((batch, 1, 64, 64), 2.0), generator)
+        images = prepare(counts, counts, torch.ones(batch, 1)).contiguous(memory_format=torch.channels_last)
         truth = torch.cumsum(torch.rand(batch, BINS, generator=generator) * 0.1, dim=1)
         optimiser = torch.optim.AdamW(network.parameters())
 
         def step(network=network, images=images, truth=truth, optimiser=optimiser) -> None:
             optimiser.zero_grad()
-            posterior = Posterior.from_outputs(network(images), 0.002, 30.0)
+            posterior = Posterior.from_outputs(network(images), network.chain, 0.002, 40.0)
             sum(posterior.negative_log_likelihood(truth)).backward()
             optimiser.step()
 

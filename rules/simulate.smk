@@ -72,9 +72,7 @@ rule render_cmds:
         runtime=120,
     params:
         code=code_digest("render_cmds"),
-        settings=SETTINGS.section_json(
-            "galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"
-        ),
+        settings=SETTINGS.section_json("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"),
         table=GALAXY_TABLE,
         seed=SEED,
         number=lambda wildcards: per_sightline(wildcards.split),

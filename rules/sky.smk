@@ -156,9 +156,7 @@ if SETTINGS.control is not None:
             runtime=30,
         params:
             code=code_digest("measure_control"),
-            settings=SETTINGS.section_json(
-                "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
-            ),
+            settings=SETTINGS.section_json("control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"),
             table=GALAXY_TABLE,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto measure_control --settings {params.settings:q} "

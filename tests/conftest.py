@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from galcarto.cmd.forward import ForwardModel
+from galcarto.cmd.forward import LAW_GRID, ForwardModel, View
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
 
@@ -27,11 +27,14 @@ CONFIG: dict[str, Any] = {
     "sky": {"source": "synthetic", "l": ["281 deg", "287 deg"], "b": ["-2 deg", "2 deg"]},
     "tile": {"size": "30 arcmin"},
     "distance": {"step": "100 pc", "max": "10 kpc"},
-    "survey": {"limits": {"J": "16.3 mag", "Ks": "14.8 mag"}},
-    "cmd": {
-        "magnitude": {"bands": ["Ks"], "range": ["5 mag", "15 mag"]},
-        "colour": {"bands": ["J", "Ks"], "range": ["-0.5 mag", "6 mag"]},
-    },
+    "surveys": [
+        {
+            "name": "2mass",
+            "limits": {"J": "16.3 mag", "Ks": "14.8 mag"},
+            "magnitude": {"bands": ["Ks"], "range": ["5 mag", "15 mag"]},
+            "colour": {"bands": ["J", "Ks"], "range": ["-0.5 mag", "6 mag"]},
+        }
+    ],
     "examples": {"train": 600, "valid": 100, "test": 100},
     "sightlines": {
         "train": [{"l": "282 deg", "b": "0 deg"}, {"l": "286 deg", "b": "1 deg"}],
@@ -68,11 +71,21 @@ def observations() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def make_model() -> Callable[..., ForwardModel]:
-    """Forward models of J and Ks; ``perfect=True``: no errors, no limits, axes that hold everything."""
+def linear_law(views: Sequence[View]) -> np.ndarray:
+    """The law of `ForwardModel` where extinction grows evenly with A_V, for one class of stars."""
+    return np.stack([view.coefficients[band] * LAW_GRID for view in views for band in view.bands])[None]
 
-    def make(perfect: bool = False, **changes: Any) -> ForwardModel:
+
+def one_survey(view: View, edges: np.ndarray) -> ForwardModel:
+    """The forward model of a single view."""
+    return ForwardModel(views=[view], edges=edges, law=linear_law([view]), colours=np.empty(0))
+
+
+@pytest.fixture(scope="session")
+def make_view() -> Callable[..., View]:
+    """Views of J and Ks; ``perfect=True``: no errors, no limits, axes that hold everything."""
+
+    def make(perfect: bool = False, **changes: Any) -> View:
         values: dict[str, Any] = {
             "survey": TWOMASS,
             "limits": {"J": 16.3, "Ks": 14.8},
@@ -83,7 +96,6 @@ def make_model() -> Callable[..., ForwardModel]:
             "magnitude_range": (5.0, 15.0),
             "colour_range": (-0.5, 6.0),
             "pixels": 64,
-            "edges": np.linspace(0.0, 10.0, 21),
         }
         if perfect:
             values |= {
@@ -94,6 +106,16 @@ def make_model() -> Callable[..., ForwardModel]:
                 "colour_range": (-2.0, 8.0),
                 "pixels": 200,
             }
-        return ForwardModel(**(values | changes))
+        return View(**(values | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_model(make_view: Callable[..., View]) -> Callable[..., ForwardModel]:
+    """Forward models of one view of `make_view`, on twenty bins to 10 kpc."""
+
+    def make(perfect: bool = False, **changes: Any) -> ForwardModel:
+        return one_survey(make_view(perfect, **changes), np.linspace(0.0, 10.0, 21))
 
     return make

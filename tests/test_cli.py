@@ -42,10 +42,10 @@ def test_each_rule_runs_a_stage_that_exists() -> None:
 
 def test_an_empty_sightline_is_an_error_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
-    config["survey"] |= {"limits": {"J": "-20 mag", "Ks": "-20 mag"}, "bright": "-30 mag"}
+    config["surveys"][0] |= {"limits": {"J": "-20 mag", "Ks": "-20 mag"}, "bright": "-30 mag"}
     path = tmp_path / "faint.yaml"
     path.write_text(yaml.safe_dump(config))
-    text = settings(path, capsys, "galaxy", "survey")
+    text = settings(path, capsys, "galaxy", "surveys")
     output = tmp_path / "stars.parquet"
     code = main(["synthesize_stars", "--settings", text, "--seed", "1", "--l=30", "--b=10", "--output", str(output)])
     assert code == 1
@@ -61,7 +61,7 @@ def test_a_catalogue_without_the_columns_names_found_and_expected(
     columns = {"longitude": "lon", "latitude": "lat", "J": "jmag", "Ks": "kmag"}
     config["sky"] |= {"source": "files", "files": [{"path": str(tmp_path / "stars.csv"), "columns": columns}]}
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
-    text = settings(tmp_path / "c.yaml", capsys, "sky", "tile", "survey")
+    text = settings(tmp_path / "c.yaml", capsys, "sky", "tile", "surveys")
     outputs = ["--stars", str(tmp_path / "s.parquet"), "--footprint", str(tmp_path / "f.nc")]
     assert main(["observe_files", "--settings", text, "--seed", "1", *outputs]) == 1
     message = capsys.readouterr().err

@@ -10,6 +10,7 @@ from scipy import stats
 
 from galcarto.dust import law, profiles, synthetic
 from galcarto.dust.synthetic import SyntheticDust
+from galcarto.errors import UserError
 from galcarto.sky import cartesian
 from galcarto.surveys import TWOMASS
 
@@ -171,6 +172,25 @@ def test_fields_are_not_periodic(rng):
     assert ends < 0.3
 
 
+CLOUDS = {"mean": 1.5, "extinction": (0.1, 15.0), "distance": (0.08, 5.0), "width": (0.005, 0.05)}
+PRIOR = {
+    "slope": 2.0,
+    "contrast": (0.2, 1.5),
+    "envelope": (1.0, 20.0),
+    "smooth": (0.05, 30.0),
+    "bubble": (0.06, 0.2),
+    "bubble_density": (0.02, 0.5),
+    "clouds": CLOUDS,
+    "max_extinction": 1e9,
+}
+NO_CLOUDS = {"clouds": CLOUDS | {"mean": 0.0}}
+NO_BUBBLE = {"bubble": (0.0, 0.0)}
+
+
+def draw_profiles(rng, number: int, edges: np.ndarray, **changes) -> np.ndarray:
+    return profiles.draw(rng, number, edges, **(PRIOR | changes))
+
+
 @given(
     st.integers(2, 120),
     st.floats(0.5, 3.5),
@@ -179,16 +199,16 @@ def test_fields_are_not_periodic(rng):
     st.floats(0.01, 40.0),
     st.integers(0, 1000),
 )
-def test_profiles_never_fall_and_end_at_their_total(cells, slope, contrast, envelope, total, seed):
-    edges = np.linspace(0.0, 10.0, cells + 1)
-    found = profiles.draw(
+def test_smooth_profiles_never_fall_and_end_at_their_total(cells, slope, contrast, envelope, total, seed):
+    found = draw_profiles(
         np.random.default_rng(seed),
         20,
-        edges,
-        slope,
-        (0.5 * contrast, contrast),
-        (0.5 * envelope, envelope),
-        (0.5 * total, total),
+        np.linspace(0.0, 10.0, cells + 1),
+        slope=slope,
+        contrast=(0.5 * contrast, contrast),
+        envelope=(0.5 * envelope, envelope),
+        smooth=(0.5 * total, total),
+        **NO_CLOUDS,
     )
     assert found.shape == (20, cells)
     assert (found[:, 0] > 0).all()
@@ -197,28 +217,151 @@ def test_profiles_never_fall_and_end_at_their_total(cells, slope, contrast, enve
     assert (found[:, -1] <= total * (1 + 1e-12)).all()
 
 
-def test_totals_are_log_uniform(rng):
-    found = profiles.draw(rng, 4000, np.linspace(0, 10, 51), 2.0, (0.2, 1.5), (1.0, 20.0), (0.05, 30.0))
+@given(st.integers(2, 120), st.floats(0.0, 10.0), st.floats(3.0, 40.0), st.integers(0, 1000))
+def test_profiles_with_clouds_never_fall_and_stay_below_the_maximum(cells, mean, largest, seed):
+    edges = np.linspace(0.0, 6.0, cells + 1)
+    changes = {"smooth": (0.05, 2.0), "clouds": CLOUDS | {"mean": mean, "extinction": (0.1, 1.0)}}
+    try:
+        found = draw_profiles(np.random.default_rng(seed), 20, edges, **changes, max_extinction=largest)
+    except UserError:
+        # ten clouds of up to 1 mag and 2 mag of smooth dust hardly ever stay below 3 mag
+        assert mean > 5
+        return
+    assert (found[:, 0] > 0).all()
+    assert (np.diff(found, axis=1) >= 0).all()
+    assert (found[:, -1] <= largest).all()
+
+
+def test_totals_of_the_smooth_dust_are_log_uniform(rng):
+    found = draw_profiles(rng, 4000, np.linspace(0, 10, 51), **NO_CLOUDS)
     level = np.log(found[:, -1] / 0.05) / np.log(30.0 / 0.05)
     assert stats.kstest(level, "uniform").pvalue > 1e-4
 
 
 def test_profiles_without_contrast_are_their_envelope(rng):
     edges = np.linspace(0.0, 10.0, 2001)
-    found = profiles.draw(rng, 3, edges, 2.0, (0.0, 0.0), (2.0, 2.0), (5.0, 5.0))
+    found = draw_profiles(
+        rng, 3, edges, contrast=(0.0, 0.0), envelope=(2.0, 2.0), smooth=(5.0, 5.0), **NO_CLOUDS, **NO_BUBBLE
+    )
     expected = 5.0 * (1 - np.exp(-edges[1:] / 2.0)) / (1 - np.exp(-10.0 / 2.0))
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), rtol=1e-5)
 
 
 def test_contrast_is_the_scatter_of_the_logarithm(rng):
     edges = np.linspace(0.0, 10.0, 101)
-    found = profiles.draw(rng, 4000, edges, 2.0, (0.8, 0.8), (1e6, 1e6), (1.0, 1.0))
+    found = draw_profiles(rng, 4000, edges, contrast=(0.8, 0.8), envelope=(1e6, 1e6), smooth=(1.0, 1.0), **NO_CLOUDS)
     density = np.diff(found, axis=1, prepend=0.0)
     # the ratio of two cells does not know the total
     ratio = np.log(density[:, 90] / density[:, 10])
     field = profiles.gaussian_field(np.random.default_rng(1), 4000, 100, 2.0)
     expected = 0.8 * np.std(field[:, 90] - field[:, 10])
     assert np.std(ratio) == pytest.approx(expected, rel=5 * np.sqrt(1 / 4000))
+
+
+def test_the_bubble_thins_the_dust_inside_its_wall(rng):
+    edges = np.linspace(0.0, 2.0, 201)  # 10 pc
+    even = {"contrast": (0.0, 0.0), "envelope": (1e6, 1e6), "smooth": (2.0, 2.0), **NO_CLOUDS}
+    (found,) = draw_profiles(rng, 1, edges, **even, bubble=(0.125, 0.125), bubble_density=(0.1, 0.1))
+    density = np.diff(found, prepend=0.0)
+    outside = density[-1]
+    np.testing.assert_allclose(density[:12], 0.1 * outside, rtol=1e-4)
+    # half of the bin with the wall lies inside
+    assert density[12] == pytest.approx(0.55 * outside, rel=1e-4)
+    np.testing.assert_allclose(density[13:], outside, rtol=1e-4)
+    assert found[-1] == pytest.approx(2.0)
+
+
+def test_walls_and_densities_of_bubbles_fill_their_ranges(rng):
+    edges = np.linspace(0.0, 0.5, 501)  # 1 pc
+    even = {"contrast": (0.0, 0.0), "envelope": (1e6, 1e6), "smooth": (2.0, 2.0), **NO_CLOUDS}
+    density = np.diff(draw_profiles(rng, 3000, edges, **even), axis=1, prepend=0.0)
+    inside = density[:, 0] / density[:, -1]
+    assert stats.kstest(np.log(inside / 0.02) / np.log(0.5 / 0.02), "uniform").pvalue > 1e-4
+    step = density > 0.75 * density[:, -1:]
+    wall = edges[np.argmax(step, axis=1)]
+    assert stats.kstest((wall - 0.06) / 0.14, "uniform").pvalue > 1e-4
+
+
+def only_clouds(rng, number: int, edges: np.ndarray, **changes) -> np.ndarray:
+    """Profiles whose smooth dust is nothing beside their clouds."""
+    clouds = CLOUDS | changes
+    return draw_profiles(rng, number, edges, smooth=(1e-9, 1e-8), clouds=clouds)
+
+
+def test_clouds_are_steps_of_their_depth(rng):
+    edges = np.linspace(0.0, 8.0, 801)
+    found = only_clouds(rng, 3000, edges, mean=0.3)
+    total = found[:, -1]
+    # one cloud: half of its depth stands before the distance at which the profile is half way
+    low, high = (edges[1:][np.argmax(found >= share * total[:, None], axis=1)] for share in (0.16, 0.84))
+    dusty = total > 1e-3
+    assert dusty.mean() == pytest.approx(1 - np.exp(-0.3), abs=5 * np.sqrt(0.2 / 3000))
+    # 68 % of a normal density stands within two of its standard deviations; a bin is 10 pc, some have two clouds
+    assert np.median((high - low)[dusty]) < 2 * 0.05 + 0.01
+    assert total[dusty].min() > 0.1 * 0.9
+
+
+def test_the_number_of_clouds_is_poisson(rng):
+    """Clouds of 1 mag each: the total counts them."""
+    edges = np.linspace(0.0, 8.0, 81)
+    found = only_clouds(rng, 3000, edges, mean=2.0, extinction=(0.999, 1.001), width=(0.005, 0.01))
+    number = np.round(found[:, -1]).astype(int)
+    np.testing.assert_allclose(found[:, -1], number, atol=0.02)
+    assert abs(number.mean() - 2.0) < 5 * np.sqrt(2.0 / 3000)
+    assert abs(number.var() / 2.0 - 1) < 5 * np.sqrt(2.5 / 3000)
+    for count in range(5):
+        share = stats.poisson.pmf(count, 2.0)
+        assert abs((number == count).mean() - share) < 5 * np.sqrt(share * (1 - share) / 3000)
+
+
+def test_no_cloud_stands_inside_the_bubble(rng):
+    edges = np.linspace(0.0, 3.0, 3001)  # 1 pc
+    found = draw_profiles(
+        rng,
+        500,
+        edges,
+        smooth=(1e-9, 1e-8),
+        bubble=(0.3, 0.3),
+        clouds=CLOUDS | {"mean": 3.0, "width": (0.0005, 0.001)},
+    )
+    assert found[:, 294].max() < 1e-6  # to 295 pc: the clouds are 1 pc wide
+    nearest = found[:, -1] > 1e-3
+    first = edges[1:][np.argmax(found[nearest] > 1e-3, axis=1)]
+    assert first.min() > 0.295
+    assert first.min() < 0.4
+
+
+def test_distances_and_depths_of_clouds_are_log_uniform(rng):
+    edges = np.linspace(0.0, 6.0, 1201)
+    found = only_clouds(rng, 8000, edges, mean=0.05, width=(0.0005, 0.001), distance=(0.2, 5.0))
+    dusty = found[found[:, -1] > 1e-3]
+    assert len(dusty) > 300
+    depth = np.log(dusty[:, -1] / 0.1) / np.log(150.0)
+    assert stats.kstest(depth, "uniform").pvalue > 1e-3
+    place = edges[1:][np.argmax(dusty > 0.5 * dusty[:, -1:], axis=1)]
+    assert stats.kstest(np.log(place / 0.2) / np.log(25.0), "uniform").pvalue > 1e-3
+
+
+def test_profiles_above_the_maximum_are_drawn_again(rng):
+    edges = np.linspace(0.0, 6.0, 61)
+    found = draw_profiles(rng, 2000, edges, max_extinction=5.0, smooth=(0.05, 5.0))
+    assert found[:, -1].max() <= 5.0
+    free = draw_profiles(rng, 2000, edges, smooth=(0.05, 5.0))[:, -1]
+    assert (free > 5.0).mean() > 0.1
+    # those that are kept are as they were
+    assert stats.ks_2samp(found[:, -1], free[free <= 5.0]).pvalue > 1e-4
+
+
+def test_a_maximum_that_hardly_a_profile_keeps_is_refused(rng):
+    with pytest.raises(UserError, match=r"profiles\.max_extinction: .* stay above 1 mag"):
+        draw_profiles(rng, 50, np.linspace(0.0, 6.0, 61), smooth=(5.0, 6.0), max_extinction=1.0)
+
+
+def test_one_seed_draws_the_same_profiles():
+    edges = np.linspace(0.0, 6.0, 61)
+    first, again, other = (draw_profiles(np.random.default_rng(seed), 20, edges) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 # --- the synthetic sky

@@ -1,23 +1,23 @@
 """The posterior, its calibration, networks, the stream of examples, training and its resume."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
+from conftest import one_survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from galcarto.cmd.files import BLOCK, write_examples
-from galcarto.cmd.forward import EXTINCTION_GRID, ForwardModel
+from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
-from galcarto.inference.networks import NETWORKS, build, prepare
-from galcarto.inference.posterior import PARAMETERS, Posterior
+from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
+from galcarto.inference.posterior import CONTEXT, KERNELS, PARAMETERS, Chain, Posterior
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
 from galcarto.surveys import TWOMASS
@@ -27,43 +27,109 @@ FLOOR, CEILING = 0.01, 30.0
 EDGES = np.linspace(0.0, 6.0, BINS + 1)
 
 
-def posterior(batch: int, seed: int, scale: float = 1.0) -> Posterior:
+def chain(seed: int = 0, widths: float = 0.0, merged: bool = False) -> Chain:
+    """A chain of random weights.
+
+    `widths` is added to its log widths; `merged` brings the normal distributions of the mixture together, so that
+    their width is that of the mixture.
+    """
+    torch.manual_seed(seed)
+    made = Chain()
+    with torch.no_grad():
+        made.layers[-1].bias[2 * KERNELS :] += widths
+        if merged:
+            made.layers[-1].bias[KERNELS : 2 * KERNELS] -= 0.5 * torch.linspace(-2.0, 2.0, KERNELS)
+    return made.requires_grad_(False)
+
+
+def posterior(batch: int, seed: int, scale: float = 1.0, of: Chain | None = None) -> Posterior:
     """A posterior from random outputs."""
     outputs = scale * torch.randn(batch, PARAMETERS * BINS, generator=torch.Generator().manual_seed(seed))
-    return Posterior.from_outputs(outputs, FLOOR, CEILING)
+    return Posterior.from_outputs(outputs, of or chain(), FLOOR, CEILING)
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10_000), scale=st.floats(0.0, 8.0), freedom=st.sampled_from([math.inf, 4.0]))
-def test_every_sample_is_a_profile(seed: int, scale: float, freedom: float) -> None:
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.0, 8.0))
+def test_every_sample_is_a_profile(seed: int, scale: float) -> None:
     drawn = posterior(3, seed, scale)
-    for calibration in (Calibration.none(BINS), Calibration(torch.linspace(0.3, 3.0, BINS), freedom)):
+    stretch = torch.linspace(0.3, 3.0, 6 * BINS).reshape(2, 3, BINS)
+    for calibration in (Calibration.none(BINS), Calibration(torch.linspace(-1.0, 1.0, BINS), stretch)):
         samples = calibration.sample(drawn, 40, torch.Generator().manual_seed(seed))
         assert torch.isfinite(samples).all()
         assert (samples >= 0).all()
         assert (samples.diff(dim=2) >= 0).all()
-    raw = drawn.sample(40, torch.Generator().manual_seed(seed), freedom)
+    raw = drawn.sample(40, torch.Generator().manual_seed(seed))
     assert (raw <= CEILING * 1.00001).all()
+    assert (raw.diff(dim=2) >= 0).all()
+
+
+def test_the_calibration_that_is_none_changes_nothing() -> None:
+    drawn = posterior(5, 1)
+    same = Calibration.none(BINS).sample(drawn, 50, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(same, drawn.sample(50, torch.Generator().manual_seed(1)), rtol=1e-5, atol=1e-5)
+
+
+def mixture(one: Posterior) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Weights, means and widths of the first bin's log-increment."""
+    first = torch.full((1,), math.log(FLOOR))
+    state = one._state(torch.zeros(1), torch.zeros(1), first, first, torch.zeros(1))
+    weights, means, widths = one.chain(one.context[:1, 0], state)
+    return weights[0].exp(), means[0], widths[0].exp()
 
 
 def test_the_chain_is_a_density() -> None:
-    """One bin: the likelihood integrates to one over the logarithm of the increment."""
+    """One bin: the likelihood integrates to one over the logarithm of the increment, and is the mixture's."""
     outputs = 0.3 * torch.randn(1, PARAMETERS, generator=torch.Generator().manual_seed(1))
     u = torch.linspace(-12.0, 12.0, 20_001)
     increments = torch.exp(u) - FLOOR
     keep = increments >= 0  # below the floor lies the mass of no dust at all
-    one = Posterior.from_outputs(outputs.expand(int(keep.sum()), -1), FLOOR, CEILING)
+    one = Posterior.from_outputs(outputs.expand(int(keep.sum()), -1), chain(), FLOOR, CEILING)
     profile = increments[keep][:, None]
-    z = (u[keep] - one.log_step[:, 0]) * torch.exp(-one.log_spread[:, 0])
-    expected = 0.5 * z**2 + one.log_spread[:, 0]
+    weight, mean, width = mixture(one)
+    components = torch.distributions.Normal(mean, width)
+    log_density = torch.logsumexp(torch.log(weight) + components.log_prob(u[keep, None]), dim=1)
     for i in range(0, len(profile), 2500):
-        _, chain = one[i : i + 1].negative_log_likelihood(profile[i : i + 1])
-        assert float(chain) == pytest.approx(float(expected[i]), rel=1e-4, abs=1e-5)
-    total = torch.trapezoid(torch.exp(-expected) / math.sqrt(2 * math.pi), u[keep])
-    below = torch.distributions.Normal(one.log_step[0, 0], torch.exp(one.log_spread[0, 0])).cdf(
-        torch.log(torch.tensor(FLOOR))
-    )
+        _, found = one[i : i + 1].negative_log_likelihood(profile[i : i + 1])
+        expected = -log_density[i] - 0.5 * math.log(2 * math.pi)
+        assert float(found) == pytest.approx(float(expected), rel=1e-4, abs=1e-4)
+    total = torch.trapezoid(log_density.exp(), u[keep])
+    below = (weight * components.cdf(torch.tensor(math.log(FLOOR)))).sum()
     assert float(total + below) == pytest.approx(1.0, abs=1e-3)
+    # and samples are drawn from it
+    samples = one[:1].sample(40_000, torch.Generator().manual_seed(2))[0, :, 0]
+    for share in (0.05, 0.5, 0.95):
+        at = float(torch.quantile(samples, share))
+        below = (weight * components.cdf(torch.tensor(math.log(at + FLOOR)))).sum()
+        if at > 0:
+            assert float(below) == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 40_000))
+    assert float(samples.max()) > 0
+
+
+def test_the_likelihood_and_the_samples_have_the_same_states() -> None:
+    """The sampler walks bin by bin, the likelihood all bins at once: their states must be the same.
+
+    The network of the chain is replaced by one that keeps what it is given.
+    """
+
+    class Recorder(Chain):
+        """Keeps the states."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.states: list[torch.Tensor] = []
+
+        def forward(self, context, state):
+            self.states.append(state.clone())
+            return super().forward(context, state)
+
+    torch.manual_seed(3)
+    recorder = Recorder().requires_grad_(False)
+    drawn = posterior(4, 3, of=recorder)
+    samples = drawn.sample(1, torch.Generator().manual_seed(4))
+    walked = torch.stack([state[:, 0] for state in recorder.states], dim=1)
+    recorder.states.clear()
+    drawn.negative_log_likelihood(samples[:, 0])
+    torch.testing.assert_close(recorder.states[0], walked, rtol=1e-3, atol=1e-3)
 
 
 def test_samples_follow_the_likelihood() -> None:
@@ -75,59 +141,132 @@ def test_samples_follow_the_likelihood() -> None:
     assert float(rank.mean()) == pytest.approx(0.5, abs=0.05)
     inside = ((rank > 0.16) & (rank < 0.84)).float().mean()
     assert float(inside) == pytest.approx(0.68, abs=0.03)
-    # and no other parameters explain those truths better
-    own = sum(float(v) for v in truth_from.negative_log_likelihood(truth)[1:])
-    other = sum(float(v) for v in posterior(600, seed=6, scale=0.5).negative_log_likelihood(truth)[1:])
-    assert own < other
+    # and no other parameters explain those truths better: neither another chain nor the contexts of others
+    own = float(truth_from.negative_log_likelihood(truth)[1])
+    assert own < float(posterior(600, seed=3, scale=0.5, of=chain(9)).negative_log_likelihood(truth)[1])
+    assert own < float(posterior(600, seed=6, scale=0.5).negative_log_likelihood(truth)[1])
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0])
-def test_calibration_mends_wrong_widths(factor: float) -> None:
-    wide = posterior(1200, seed=7, scale=0.3)
-    right = replace(wide, log_spread=wide.log_spread - 1.5, kappa=torch.zeros_like(wide.kappa))
+def test_two_answers_can_be_learnt() -> None:
+    """A cloud in front or behind, as likely: samples have it at either place and never half of it at both."""
+    torch.manual_seed(1)
+    place = torch.randint(0, 2, (512,))
+    steps = 0.02 * torch.exp(0.3 * torch.randn(512, BINS))
+    steps[torch.arange(512), torch.where(place == 0, 2, 8)] = 4.0 * torch.exp(0.1 * torch.randn(512))
+    truth = steps.cumsum(dim=1)
+    outputs = nn.Parameter(torch.zeros(1, PARAMETERS * BINS))
+    learnt = Chain()
+    optimiser = torch.optim.Adam([outputs, *learnt.parameters()], 1e-2)
+    for _ in range(400):
+        optimiser.zero_grad()
+        fitted = Posterior.from_outputs(outputs.expand(512, -1), learnt, FLOOR, CEILING)
+        sum(fitted.negative_log_likelihood(truth)).backward()
+        optimiser.step()
+    with torch.no_grad():
+        found = Posterior.from_outputs(outputs, learnt, FLOOR, CEILING).sample(2000, torch.Generator().manual_seed(3))[
+            0
+        ]
+    middle = found[:, 5]  # between the two places
+    assert float((middle > 3.0).float().mean()) == pytest.approx(0.5, abs=0.08)
+    assert float(((middle > 0.6) & (middle < 3.0)).float().mean()) < 0.02
+    # there is one cloud, not none and not two
+    assert float(((found[:, -1] > 3.0) & (found[:, -1] < 6.0)).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("fault", ["narrow", "wide", "low", "skewed"])
+def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
+    """Coverage and median of a posterior that is not the truth's, on profiles that did not calibrate it."""
+    factor = {"narrow": -0.7, "wide": 0.7}.get(fault, 0.0)
+    right = posterior(1000, seed=7, scale=0.3, of=chain(widths=-0.5, merged=True))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
-    wrong = replace(right, log_spread=right.log_spread + math.log(factor))
+    wrong = posterior(1000, seed=7, scale=0.3, of=chain(widths=factor - 0.5, merged=True))
+    if fault == "low":
+        truth = 1.4 * truth
+    if fault == "skewed":  # the upper half of the truths lies further up
+        middle = right.sample(200, torch.Generator().manual_seed(10)).median(dim=1).values
+        truth = torch.where(truth > middle, middle + 2.0 * (truth - middle), truth)
+        truth = torch.cummax(truth, dim=1).values
 
-    def coverage(calibration: Calibration) -> float:
-        samples = calibration.sample(wrong[600:1200], 100, torch.Generator().manual_seed(9))
-        low, high = torch.quantile(samples, torch.tensor([0.16, 0.84]), dim=1)
-        return float(((truth[600:] >= low) & (truth[600:] <= high)).float().mean())
+    def coverage(calibration: Calibration, level: float) -> float:
+        samples = calibration.sample(wrong[500:1000], 100, torch.Generator().manual_seed(9))
+        low, high = torch.quantile(samples, torch.tensor([0.5 - level / 2, 0.5 + level / 2]), dim=1)
+        return float(((truth[500:] >= low) & (truth[500:] <= high)).float().mean())
 
-    mended = calibrate(wrong[:600], truth[:600], seed=1)
-    assert abs(coverage(Calibration.none(BINS)) - 0.68) > 0.1
-    assert coverage(mended) == pytest.approx(0.68, abs=0.06)
+    def below(calibration: Calibration) -> float:
+        samples = calibration.sample(wrong[500:1000], 100, torch.Generator().manual_seed(9))
+        return float((truth[500:] < samples.median(dim=1).values).float().mean())
+
+    mended = calibrate(wrong[:500], truth[:500], seed=1)
+    none = Calibration.none(BINS)
+    assert abs(coverage(none, 0.68) - 0.68) > 0.05 or abs(below(none) - 0.5) > 0.05
+    assert coverage(mended, 0.5) == pytest.approx(0.5, abs=0.05)
+    assert coverage(mended, 0.68) == pytest.approx(0.68, abs=0.05)
+    assert coverage(mended, 0.95) == pytest.approx(0.95, abs=0.03)
+    assert below(mended) == pytest.approx(0.5, abs=0.05)
+
+
+def test_calibration_leaves_a_right_posterior_alone() -> None:
+    right = posterior(1000, seed=7, scale=0.3, of=chain(widths=-0.5, merged=True))
+    truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
+    found = calibrate(right, truth, seed=1)
+    assert float(found.shift.abs().max()) < 0.15
+    assert float((found.stretch - 1.0).abs().mean()) < 0.1
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks_give_finite_outputs_and_gradients(name: str) -> None:
     torch.manual_seed(0)
-    network = build(name, 2, PARAMETERS * BINS, 64, 0.1)
-    counts = torch.poisson(torch.full((2, 64, 64), 2.0), torch.Generator().manual_seed(1))
-    outputs = network(prepare(counts, counts))
+    estimator = Estimator(name, 2, 64, BINS, 0.1)
+    counts = torch.poisson(torch.full((2, 1, 64, 64), 2.0), torch.Generator().manual_seed(1))
+    outputs = estimator(prepare(counts, counts, torch.ones(2, 1)))
     assert outputs.shape == (2, PARAMETERS * BINS)
-    loss = sum(Posterior.from_outputs(outputs, FLOOR, CEILING).negative_log_likelihood(torch.ones(2, BINS).cumsum(1)))
+    fitted = Posterior.from_outputs(outputs, estimator.chain, FLOOR, CEILING)
+    loss = sum(fitted.negative_log_likelihood(torch.ones(2, BINS).cumsum(1)))
     loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+    assert all(torch.isfinite(p.grad).all() for p in estimator.parameters())
+    assert fitted.context.shape == (2, BINS, CONTEXT)
 
 
 def test_the_paper_network_has_its_54_million_weights() -> None:
-    weights = sum(p.numel() for p in build("cornu2022", 2, 100, 64, 0.1).parameters())
+    weights = sum(p.numel() for p in NETWORKS["cornu2022"](2, 100, 64, 0.1).parameters())
     assert weights == pytest.approx(54e6, rel=0.02)
 
 
-MODEL = ForwardModel(TWOMASS, {"J": 16.3, "Ks": 14.8}, 4.0, {"J": 0.27, "Ks": 0.11}, "Ks", ("J", "Ks"),
-                     (5.0, 15.0), (-0.5, 6.0), 16, EDGES)  # fmt: skip
+def test_a_diagram_that_was_not_observed_is_not_an_empty_sky() -> None:
+    counts, reference = torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 4.0)
+    present = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    images = prepare(counts, reference, present)
+    assert images.shape == (2, planes(3), 8, 8)
+    assert torch.equal(images[0, 6:], torch.ones(3, 8, 8))
+    assert torch.equal(images[1, 6:].mean(dim=(1, 2)), torch.tensor([1.0, 0.0, 0.0]))
+    # nothing of what was not observed comes through, whatever the counts say
+    counts[1, 1:] = 9.0
+    assert torch.equal(prepare(counts, reference, present)[1], images[1])
+    assert torch.equal(images[1, 3:6].mean(dim=(1, 2)), torch.tensor([2.0, 0.0, 0.0]))
+
+
+def test_one_diagram_needs_no_plane_that_says_it_is_there() -> None:
+    images = prepare(torch.full((1, 1, 8, 8), 9.0), torch.full((1, 1, 8, 8), 4.0), torch.ones(1, 1))
+    assert images.shape == (1, planes(1), 8, 8)
+    assert images.mean(dim=(2, 3)).tolist() == [[3.0, 2.0]]
+
+
+VIEW = View(TWOMASS, {"J": 16.3, "Ks": 14.8}, 4.0, {"J": 0.27, "Ks": 0.11}, "Ks", ("J", "Ks"),
+            (5.0, 15.0), (-0.5, 6.0), 16)  # fmt: skip
+MODEL = one_survey(VIEW, EDGES)
 
 
 def write(path: Path, number: int, seed: int) -> np.ndarray:
     """A file of examples whose image holds the profile's end value; the profiles."""
     rng = np.random.default_rng(seed)
     profile = np.cumsum(rng.uniform(0, 0.5, (number, BINS)), axis=1).astype(np.float32)
-    counts = rng.poisson(profile[:, -1, None, None] * np.ones((1, 16, 16))).astype(np.uint16)
+    counts = rng.poisson(profile[:, -1, None, None, None] * np.ones((1, 1, 16, 16))).astype(np.uint16)
     area = rng.uniform(0.1, 0.2, number).astype(np.float32)
-    reference = np.full((16, 16), 10.0, np.float32)
-    detectable = np.ones((BINS, len(EXTINCTION_GRID)), np.float32)
-    blocks = [(counts[i : i + 100], profile[i : i + 100], area[i : i + 100]) for i in range(0, number, 100)]
+    reference = np.full((1, 16, 16), 10.0, np.float32)
+    detectable = np.ones((1, BINS, len(EXTINCTION_GRID)), np.float32)
+    present = np.ones((number, 1))
+    arrays = (counts, profile, area, present)
+    blocks = [tuple(array[i : i + 100] for array in arrays) for i in range(0, number, 100)]
     write_examples(path, blocks, reference, detectable, MODEL, {"rule": "test"})
     return profile
 
@@ -143,10 +282,11 @@ def files(tmp_path: Path) -> tuple[list[Path], np.ndarray]:
 def test_evaluation_reads_each_example_once_and_in_order(files: tuple[list[Path], np.ndarray]) -> None:
     paths, profiles = files
     data = Examples(paths, batch=100)
-    counts, reference, read = (torch.cat(parts) for parts in zip(*data, strict=True))
+    counts, reference, present, read = (torch.cat(parts) for parts in zip(*data, strict=True))
     assert len(list(data)) == len(data) == 14
     np.testing.assert_array_equal(read.numpy(), profiles)
-    assert float(counts.mean(dim=(1, 2)).sub(read[:, -1]).abs().mean()) < 0.5
+    assert float(counts.mean(dim=(1, 2, 3)).sub(read[:, -1]).abs().mean()) < 0.5
+    assert torch.equal(present, torch.ones(len(read), 1))
     assert ((reference >= 1.0) & (reference <= 2.0)).all()  # stars per deg2 times the tile's area
 
 
@@ -156,10 +296,10 @@ def test_training_rounds_share_out_a_pass(files: tuple[list[Path], np.ndarray]) 
     seen = []
     for epoch in (0, 1):
         data.epoch = epoch
-        batches = [batch[2] for batch in data]
+        batches = [batch[-1] for batch in data]
         assert len(batches) == len(data)
         seen.append(torch.cat(batches).numpy())
-        again = torch.cat([batch[2] for batch in data]).numpy()
+        again = torch.cat([batch[-1] for batch in data]).numpy()
         np.testing.assert_array_equal(again, seen[-1])
     rows = {row.tobytes() for row in np.concatenate(seen)}
     assert len(rows) == sum(len(part) for part in seen), "an example came twice in a pass"
@@ -191,15 +331,20 @@ class Stop(L.Callback):
             raise RuntimeError("cut")
 
 
-def small() -> nn.Module:
+class Small(Estimator):
     """A network with dropout, so that a resume must restore the random numbers too."""
-    return nn.Sequential(nn.Flatten(), nn.Linear(512, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, PARAMETERS * BINS))
+
+    def __init__(self) -> None:
+        super().__init__("compact", 2, 16, BINS, 0.2)
+        self.network = nn.Sequential(
+            nn.Flatten(), nn.Linear(512, 32), nn.ReLU(), nn.Dropout(0.2), nn.Linear(32, PARAMETERS * BINS)
+        )
 
 
 def train(paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...] = ()):
     """A short training on the files."""
     return fit(
-        small,
+        Small,
         Examples(paths[:2], 64, buffer=2, seed=1, rounds=2),
         Examples(paths[2:], 64),
         checkpoints,
@@ -232,18 +377,23 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
 
 def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    shape = {"name": "compact", "channels": 2, "pixels": 64, "dropout": 0.1}
-    network = build(outputs=PARAMETERS * BINS, **shape).eval()
-    trained = Trained(network, shape, EDGES, (FLOOR, CEILING), Calibration(torch.rand(BINS), 7.0))
+    shape = {"name": "compact", "channels": planes(2), "pixels": 64, "bins": BINS, "dropout": 0.1}
+    calibration = Calibration(torch.rand(BINS), torch.rand(2, 3, BINS) + 0.5)
+    trained = Trained(Estimator(**shape).eval(), shape, EDGES, (FLOOR, CEILING), calibration)
     trained.save(tmp_path / "network.pt", {"rule": "test"})
     again = Trained.load(tmp_path / "network.pt")
-    counts = np.random.default_rng(1).poisson(2.0, (3, 64, 64))
-    reference = np.full((3, 64, 64), 2.0)
-    np.testing.assert_array_equal(
-        trained.posterior(counts, reference).mean.numpy(), again.posterior(counts, reference).mean.numpy()
-    )
+    counts = np.random.default_rng(1).poisson(2.0, (3, 2, 64, 64))
+    reference = np.full((3, 2, 64, 64), 2.0)
+    present = np.array([[1, 1], [1, 0], [0, 1]])
+    drawn = [
+        one.calibration.sample(one.posterior(counts, reference, present), 20, torch.Generator().manual_seed(1))
+        for one in (trained, again)
+    ]
+    assert torch.equal(*drawn)
     assert again.support == (FLOOR, CEILING)
-    assert again.calibration.freedom == 7.0
+    np.testing.assert_array_equal(again.edges, EDGES)
+    assert torch.equal(again.calibration.stretch, calibration.stretch)
+    assert torch.equal(again.calibration.shift, calibration.shift)
     (tmp_path / "other.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a network of Galcarto"):
         Trained.load(tmp_path / "other.pt")

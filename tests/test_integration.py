@@ -6,13 +6,13 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
-from conftest import PERFECT
+from conftest import PERFECT, one_survey
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from galcarto.cmd import integration
-from galcarto.cmd.forward import EXTINCTION_GRID, ForwardModel, stars_beyond
+from galcarto.cmd.forward import EXTINCTION_GRID, View, stars_beyond
 from galcarto.cmd.integration import Integrator
 from galcarto.galaxy.components import load
 from galcarto.galaxy.hess import Hess
@@ -48,8 +48,8 @@ def star_model(limits: Mapping[str, float], galaxy=ROBIN) -> StarModel:
 
 
 @pytest.fixture(scope="module")
-def forward(make_model) -> ForwardModel:
-    return make_model(limits=LIMITS)
+def forward(make_view) -> View:
+    return make_view(limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +59,26 @@ def model() -> StarModel:
 
 @pytest.fixture(scope="module")
 def integrator(model, forward) -> Integrator:
-    return Integrator(model, forward.diagram(), forward.edges)
+    return Integrator(model, forward.diagram(), EDGES)
 
 
 @pytest.fixture(scope="module")
 def few(forward) -> Integrator:
     """Of two components: quicker, where it does not matter."""
-    return Integrator(star_model(LIMITS, FEW), forward.diagram(), forward.edges)
+    return Integrator(star_model(LIMITS, FEW), forward.diagram(), EDGES)
 
 
 def observe(
-    forward: ForwardModel, model: StarModel, direction: tuple[float, float], area: float, seed: int, extinction=None
+    forward: View, model: StarModel, direction: tuple[float, float], area: float, seed: int, extinction=None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The diagram of one drawn and observed list, and the stars in it per tile, a thousandth of the area."""
     rng = np.random.default_rng(seed)
     image, per_tile = np.zeros((forward.pixels, forward.pixels)), np.zeros(TILES)
     for stars in model.chunks(*direction, area, rng):
-        a_v = np.interp(
-            stars["distance"], forward.edges, np.append(0.0, np.zeros(20) if extinction is None else extinction)
-        )
+        a_v = np.interp(stars["distance"], EDGES, np.append(0.0, np.zeros(20) if extinction is None else extinction))
         true = {band: stars[band].to_numpy(float) + forward.coefficients[band] * a_v for band in forward.limits}
         measured, _, seen = forward.survey.observe(true, forward.limits, forward.bright, rng)
-        image += forward.image({band: values[seen] for band, values in measured.items()})
+        image += forward.images({band: values[seen] for band, values in measured.items()})[0]
         per_tile += np.bincount(rng.integers(0, TILES, seen.sum()), minlength=TILES)
     return image, per_tile
 
@@ -173,9 +171,9 @@ DIAGRAMS = {
 
 @pytest.mark.parametrize("kind", list(DIAGRAMS))
 @given(st.lists(st.floats(-10.0, 30.0), min_size=3, max_size=3))
-def test_axes_and_bands_give_each_other(make_model, kind, values):
+def test_axes_and_bands_give_each_other(make_view, kind, values):
     magnitude, colour, bands = DIAGRAMS[kind]
-    model = make_model(magnitude_band=magnitude, colour_bands=colour, limits=dict.fromkeys(bands, 15.0))
+    model = make_view(magnitude_band=magnitude, colour_bands=colour, limits=dict.fromkeys(bands, 15.0))
     diagram = model.diagram()
     assert sorted(diagram.bands) == sorted(bands)
     assert len(diagram.axes) == len(bands)
@@ -205,7 +203,7 @@ def test_samples_average_to_the_expected_diagram(model, forward, integrator, dir
 @pytest.mark.parametrize("direction", [(120.0, 60.0)])
 def test_the_expected_diagram_converges(model, forward, integrator, direction):
     """Half a million stars show what the width of the cells costs; with narrow ones they show nothing."""
-    exact = Integrator(model, forward.diagram(), forward.edges).image(*direction)
+    exact = Integrator(model, forward.diagram(), EDGES).image(*direction)
     area = 5e5 / exact.sum()
     counts, _ = observe(forward, model, direction, area, 2)
     assert_poisson(counts, area * exact)
@@ -225,23 +223,45 @@ def test_rendered_images_average_to_the_expected_diagram(model, forward, integra
     expected = integrator.image(*direction, extinction)
     tile = 100 / expected.sum()
     drawn = model.draw(*direction, 4 * TILES * tile, rng)
-    stars = forward.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
-    images = forward.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng).astype(float)
+    kernel = one_survey(forward, EDGES)
+    stars = kernel.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
+    images = kernel.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng)[:, 0].astype(float)
     # the list's own Poisson noise adds a quarter, less where errors spread each star of it over several pixels
     assert_poisson(images.sum(axis=0), TILES * tile * expected, variance=1.25)
     bare = integrator.image(*direction)
     assert np.abs(expected - bare).sum() > 0.3 * bare.sum()
 
 
+def test_zero_points_and_normalisation_are_those_of_the_kernel(make_view, rng):
+    """Behind dust, on the survey's own scale: images, integral and detectable stars agree."""
+    plain = make_view(limits=LIMITS)
+    forward = replace(plain, offsets={"J": (0.2, 0.03), "Ks": (-0.1, 0.0)}, normalisation=0.8)
+    model, direction, extinction = star_model(LIMITS, FEW), (60.0, 2.0), DUST["steady dust"]
+    integrator = Integrator(model, forward.diagram(), EDGES)
+    expected = integrator.image(*direction, extinction)
+    tile = 100 / expected.sum()
+    drawn = model.draw(*direction, 4 * TILES * tile, rng)
+    kernel = one_survey(forward, EDGES)
+    stars = kernel.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
+    images = kernel.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng)[:, 0].astype(float)
+    assert_poisson(images.sum(axis=0), TILES * tile * expected, variance=1.25)
+    without = Integrator(model, plain.diagram(), EDGES)
+    assert np.abs(expected - 0.8 * without.image(*direction, extinction)).sum() > 0.2 * expected.sum()
+    # brighter in Ks, whose limit is the deeper one: more are detected than the normalisation alone leaves
+    detectable, before = (one.detectable(*direction)[:, 0].sum() for one in (integrator, without))
+    assert 1.0 < integrator.image(*direction).sum() / detectable < 1.06
+    assert detectable > 1.02 * 0.8 * before
+
+
 @pytest.mark.parametrize("kind", ["no dust", "steady dust"])
-def test_a_survey_without_errors_is_a_histogram(make_model, kind):
+def test_a_survey_without_errors_is_a_histogram(make_view, kind):
     """Pixels of whole cells: no errors blur what cells cost."""
     limits = {"J": 16.3, "Ks": 14.8}
-    forward = make_model(
+    forward = make_view(
         survey=PERFECT, limits=limits, bright=5.0, magnitude_range=(5.0, 15.0), colour_range=(-0.8, 3.2), pixels=25
     )
     model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), forward.edges)
+    integrator = Integrator(model, forward.diagram(), EDGES)
     expected = integrator.image(60.0, 2.0, DUST[kind])
     area = 50_000 / expected.sum()
     counts, _ = observe(forward, model, (60.0, 2.0), area, 3, DUST[kind])
@@ -253,11 +273,11 @@ def test_a_survey_without_errors_is_a_histogram(make_model, kind):
     "kind",
     ["J against J - Ks", "J against Ks - J", "Ks against J - Ks, with H", "H against J - Ks", "Ks against J - H"],
 )
-def test_other_diagrams_and_a_band_that_only_has_a_limit(make_model, kind):
+def test_other_diagrams_and_a_band_that_only_has_a_limit(make_view, kind):
     """Three limits and other axes, to where stars begin to be missed, with a bright limit, behind dust."""
     magnitude, colour, bands = DIAGRAMS[kind]
     limits = {band: {"J": 17.0, "H": 15.6, "Ks": 15.5}[band] for band in bands}
-    forward = make_model(
+    forward = make_view(
         limits=limits,
         bright=12.5,
         magnitude_band=magnitude,
@@ -266,7 +286,7 @@ def test_other_diagrams_and_a_band_that_only_has_a_limit(make_model, kind):
         colour_range=(-3.0, 1.0) if colour == ("Ks", "J") else (-1.0, 3.0),
     )
     model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), forward.edges)
+    integrator = Integrator(model, forward.diagram(), EDGES)
     extinction = DUST["steady dust"]
     expected = integrator.image(60.0, 2.0, extinction)
     area = 50_000 / expected.sum()
@@ -275,10 +295,10 @@ def test_other_diagrams_and_a_band_that_only_has_a_limit(make_model, kind):
 
 
 @pytest.mark.parametrize("extinction", [None, DUST["steady dust"] / 2])
-def test_a_gaia_like_diagram(make_model, extinction):
+def test_a_gaia_like_diagram(make_view, extinction):
     """G against BP - RP: none of the colour's bands is the magnitude."""
     limits = {"G": 17.5, "BP": 18.0, "RP": 17.0}
-    forward = make_model(
+    forward = make_view(
         survey=GAIA,
         limits=limits,
         coefficients={"G": 0.79, "BP": 1.0, "RP": 0.6},
@@ -288,7 +308,7 @@ def test_a_gaia_like_diagram(make_model, extinction):
         colour_range=(-1.0, 5.0),
     )
     model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), forward.edges)
+    integrator = Integrator(model, forward.diagram(), EDGES)
     expected = integrator.image(60.0, 10.0, extinction)
     area = 50_000 / expected.sum()
     counts, _ = observe(forward, model, (60.0, 10.0), area, 5, extinction)
@@ -298,12 +318,11 @@ def test_a_gaia_like_diagram(make_model, extinction):
 # --- what integrals must do
 
 
-def test_a_screen_shifts_magnitudes_and_colours(make_model):
+def test_a_screen_shifts_magnitudes_and_colours(make_view):
     """Without errors and limits, by exactly what the coefficients say: fainter and redder."""
-    forward = make_model(perfect=True, limits={"J": 30.0, "Ks": 29.0}, bright=-15.0, magnitude_range=(-10.0, 40.0))
-    forward = replace(forward, edges=np.concatenate([[0.0], np.linspace(0.003, 10.0, 20)]))
+    forward = make_view(perfect=True, limits={"J": 30.0, "Ks": 29.0}, bright=-15.0, magnitude_range=(-10.0, 40.0))
     model = star_model(LIMITS, FEW)
-    integrator = Integrator(model, forward.diagram(), forward.edges)
+    integrator = Integrator(model, forward.diagram(), np.concatenate([[0.0], np.linspace(0.003, 10.0, 20)]))
     axes = [0.5 * (edges[1:] + edges[:-1]) for edges in forward.axis_edges()]
 
     def means(a_v: float) -> np.ndarray:
@@ -340,7 +359,7 @@ def test_counts_scale_with_the_density(forward, few, integrator):
         for one in FEW.components
     )
     galaxy = FEW.model_copy(update={"components": twice})
-    denser = Integrator(star_model(LIMITS, galaxy), forward.diagram(), forward.edges)
+    denser = Integrator(star_model(LIMITS, galaxy), forward.diagram(), EDGES)
     image = few.image(30.0, 2.0, DUST["two clouds"])
     np.testing.assert_allclose(denser.image(30.0, 2.0, DUST["two clouds"]), 2 * image, rtol=1e-9)
     np.testing.assert_allclose(denser.detectable(30.0, 2.0), 2 * few.detectable(30.0, 2.0), rtol=1e-9)
@@ -351,7 +370,7 @@ def test_counts_scale_with_the_density(forward, few, integrator):
 def test_integrals_do_not_depend_on_the_star_lists_limits(forward, few):
     """The star model's limits are for drawing; all its stars are integrated."""
     bright = StarModel(FEW, [{"Ks": 10.0}], bands=("Ks", "J"))
-    other = Integrator(bright, forward.diagram(), forward.edges)
+    other = Integrator(bright, forward.diagram(), EDGES)
     np.testing.assert_allclose(other.image(284.0, -1.0), few.image(284.0, -1.0), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(other.detectable(284.0, -1.0), few.detectable(284.0, -1.0), rtol=1e-6, atol=1e-6)
 
@@ -363,7 +382,7 @@ def test_integrals_do_not_depend_on_the_number_of_threads(forward):
     try:
         for number in (1, numba.config.NUMBA_NUM_THREADS, numba.config.NUMBA_NUM_THREADS):
             numba.set_num_threads(number)
-            integrator = Integrator(star_model(LIMITS, FEW), forward.diagram(), forward.edges)
+            integrator = Integrator(star_model(LIMITS, FEW), forward.diagram(), EDGES)
             results.append((integrator.image(284.0, -1.0, DUST["steady dust"]), integrator.detectable(284.0, -1.0)))
     finally:
         numba.set_num_threads(threads)
@@ -379,25 +398,25 @@ def test_integrals_do_not_depend_on_the_number_of_threads(forward):
 @pytest.mark.parametrize(
     ("limits", "bands"), [(LIMITS, "Ks against J - Ks"), ({"J": 16.9, "H": 15.8, "Ks": 15.5}, "H against J - Ks")]
 )
-def test_detectable_stars_are_those_counted(make_model, limits, bands):
+def test_detectable_stars_are_those_counted(make_view, limits, bands):
     """A plain count of drawn stars in the limits and the diagram, each with its chance to be found."""
     magnitude, colour, _ = DIAGRAMS[bands]
-    forward = make_model(
+    forward = make_view(
         limits=limits,
         bright=12.0,
         magnitude_band=magnitude,
         colour_bands=colour,
         magnitude_range=(5.0, 18.0),
-        edges=np.linspace(0.0, 8.0, 9),
     )
+    edges = np.linspace(0.0, 8.0, 9)
     model = star_model(limits, FEW)
     direction = (60.0, 2.0)
-    table = Integrator(model, forward.diagram(), forward.edges).detectable(*direction)
+    table = Integrator(model, forward.diagram(), edges).detectable(*direction)
     assert table.shape == (8, len(EXTINCTION_GRID))
     area = 200_000 / table[:, 0].sum()
     stars = model.draw(*direction, area, np.random.default_rng(6))
     # stars beyond the last edge count in the last bin
-    bins = np.clip(np.searchsorted(forward.edges, stars["distance"], side="right") - 1, 0, 7)
+    bins = np.clip(np.searchsorted(edges, stars["distance"], side="right") - 1, 0, 7)
     for a_v in (0.0, 0.5, 3.0, 12.0):
         seen, chance = np.ones(len(stars), bool), np.ones(len(stars))
         true = {band: stars[band].to_numpy(float) + forward.coefficients[band] * a_v for band in limits}
@@ -415,27 +434,27 @@ def test_detectable_stars_are_those_counted(make_model, limits, bands):
         assert abs(counts.sum() - expected.sum()) < 4 * np.sqrt((error**2).sum()) + 0.003 * expected.sum()
 
 
-def test_detectable_stars_lie_in_the_diagram(make_model):
+def test_detectable_stars_lie_in_the_diagram(make_view):
     """Stars outside of its range do not count; its ends may lie within a cell of the magnitude, hence 3 %."""
-    forward = make_model(limits=LIMITS, magnitude_range=(10.0, 14.0), colour_range=(0.4, 0.8))
+    forward = make_view(limits=LIMITS, magnitude_range=(10.0, 14.0), colour_range=(0.4, 0.8))
     model = star_model(LIMITS, FEW)
-    expected = Integrator(model, forward.diagram(), forward.edges).detectable(60.0, 2.0)[:, 0].sum()
+    expected = Integrator(model, forward.diagram(), EDGES).detectable(60.0, 2.0)[:, 0].sum()
     stars = model.draw(60.0, 2.0, 50_000 / expected, np.random.default_rng(7))
     inside = stars["Ks"].between(10.0, 14.0) & (stars["J"] - stars["Ks"]).between(0.4, 0.8)
     assert inside.sum() == pytest.approx(50_000, rel=0.03)
     assert inside.sum() < 0.7 * ((stars["J"] < LIMITS["J"]) & (stars["Ks"] < LIMITS["Ks"])).sum()
 
 
-def test_detectable_stars_without_limits_are_all_stars(make_model):
-    forward = make_model(perfect=True, bright=-30.0, magnitude_range=(-20.0, 90.0), colour_range=(-5.0, 40.0))
+def test_detectable_stars_without_limits_are_all_stars(make_view):
+    forward = make_view(perfect=True, bright=-30.0, magnitude_range=(-20.0, 90.0), colour_range=(-5.0, 40.0))
     model = StarModel(FEW, [{"Ks": 60.0}], bands=("J", "Ks"))
-    table = Integrator(model, forward.diagram(), forward.edges).detectable(284.0, -1.0)
+    table = Integrator(model, forward.diagram(), EDGES).detectable(284.0, -1.0)
     for behind in table.T:
         assert behind.sum() == pytest.approx(model.density(284.0, -1.0), rel=1e-6)
     beyond = stars_beyond(table, np.zeros(20))
     radius = np.repeat(np.sqrt(model.edges[1:] * model.edges[:-1])[None], 2, axis=0)
     expected = model.expected(284.0, -1.0)
-    for edge, found in zip(forward.edges[[4, 10, 18]], beyond[[4, 10, 18]], strict=True):
+    for edge, found in zip(EDGES[[4, 10, 18]], beyond[[4, 10, 18]], strict=True):
         count = sum(part.sum(axis=0)[radius[0] > edge].sum() for part in expected)
         assert found == pytest.approx(count, rel=0.05)
 

@@ -1,5 +1,6 @@
 """Real observations beside the project: read, cut to their footprint, and compared with real maps."""
 
+import json
 from pathlib import Path
 
 import netCDF4
@@ -28,22 +29,24 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def orion(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.ndarray, dict[str, float]]:
-    """Cleaned stars, observed area per tile, attributes of the footprint."""
+    """Cleaned stars, observed area per tile, numbers of rows."""
     folder = tmp_path_factory.mktemp("orion")
     settings = read_settings(ROOT / "config/orion.yaml")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)  # the config's paths are relative to the project
         words = ["--stars", str(folder / "stars.parquet"), "--footprint", str(folder / "footprint.nc")]
-        text = settings.section_json("sky", "tile", "survey")
+        text = settings.section_json("sky", "tile", "surveys")
         assert main(["observe_files", "--settings", text, "--seed", "1", *words]) == 0
     with netCDF4.Dataset(folder / "footprint.nc") as file:
-        return pd.read_parquet(folder / "stars.parquet"), np.asarray(file["area"][:]), file.__dict__
+        (area,) = np.asarray(file["area"][:])
+        return pd.read_parquet(folder / "stars.parquet"), area, json.loads(file.rows)["2mass"]
 
 
 def test_orion_stars_are_within_the_limits_and_counted(orion: tuple) -> None:
-    stars, _, attributes = orion
-    assert attributes["rows_read"] == 86_460
-    assert attributes["rows_kept"] == len(stars)
+    stars, _, rows = orion
+    assert rows["read"] == 86_460
+    assert rows["kept"] == len(stars) == rows["read"] - sum(rows["dropped"].values())
+    assert (stars["survey"] == "2mass").all()
     assert 20_000 < len(stars) < 60_000
     assert stars["J"].max() < 16.3
     assert stars["Ks"].max() < 14.8

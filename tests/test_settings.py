@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto import settings, units
+from galcarto.model import instrument
 from galcarto.settings import SettingsError, read_sections, read_settings
 
 ROOT = Path(__file__).parents[1]
+CONTROL = {
+    "l": ["1 deg", "3 deg"],
+    "b": ["-20 deg", "-18 deg"],
+    "files": [{"path": "a.fits", "columns": {"longitude": "l"}}],
+}
 
 
 def changed(config, path, value):
@@ -59,10 +65,13 @@ def test_numbers_survive_the_trip_through_text(l, b):
 def test_defaults_are_in_the_units_of_the_package(config):
     found = read_settings(config)
     assert found.profiles.envelope == (1.0, 20.0)
-    assert found.profiles.max_extinction == (0.05, 30.0)
+    assert found.profiles.smooth == (0.05, 30.0)
+    assert found.profiles.max_extinction == 40.0
+    assert found.profiles.clouds.width == (0.005, 0.05)
+    assert found.realism.colour == 0.02
     assert found.synthetic.scale_height == 0.125
     assert found.synthetic.planck_beam == pytest.approx(15 / 60)
-    assert found.survey.bright == 4.0
+    assert found.surveys[0].bright == 4.0
     assert found.faceon.pixel == 0.05
 
 
@@ -75,7 +84,7 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("distance.step", "100 mag", "distance.step: found '100 mag', which is not convertible to kpc"),
         ("distance.step", "100 parsecs", "distance.step: "),
         ("sky.l", ["281", "287 deg"], "sky.l.0: found '281' without a unit"),
-        ("survey.limits.J", 16.3, "survey.limits.J: found 16.3"),
+        ("surveys.0.limits.J", 16.3, "surveys.0.limits.J: found 16.3"),
         ("sightlines.train.1.b", "1 pc", "sightlines.train.1.b: found '1 pc'"),
         # wrong kinds
         ("training.epochs", "many", "training.epochs: found 'many'"),
@@ -95,7 +104,8 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("sightlines.test.0.d", "1 kpc", "sightlines.test.0.d: unknown key"),
         # required keys
         ("region", None, "region: missing"),
-        ("survey.limits", None, "survey.limits: missing"),
+        ("surveys.0.limits", None, "surveys.0.limits: missing"),
+        ("surveys", [], "surveys: found []"),
         ("examples.valid", None, "examples.valid: missing"),
         ("sightlines.train.0.l", None, "sightlines.train.0.l: missing"),
         # cross checks
@@ -111,7 +121,7 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("distance.step", "-100 pc", "distance.step: found -0.1"),
         ("tile.size", "0 deg", "tile.size: found 0.0"),
         ("distance.max", "inf kpc", "distance.max: found 'inf kpc'; expected a finite number"),
-        ("survey.bright", "17 mag", "survey.bright: found 17 mag"),
+        ("surveys.0.bright", "17 mag", "surveys.0: bright: found 17 mag"),
         (
             "compare",
             {"planck": [{"name": "a", "path": "b", "quantity": "ebv", "ordering": "ring", "frame": "galctic"}]},
@@ -124,11 +134,53 @@ def test_defaults_are_in_the_units_of_the_package(config):
             "synthetic: planck_beam: found 1 arcmin, less than the map's pixels",
         ),
         ("synthetic", {"inner_scale": "1 kpc"}, "synthetic: found inner_scale 1 kpc"),
-        ("profiles.max_extinction", ["0 mag", "2 mag"], "profiles: max_extinction: found a lower end of 0"),
+        ("profiles.smooth", ["0 mag", "2 mag"], "profiles: smooth: found a lower end of 0"),
+        (
+            "profiles.smooth",
+            ["1 mag", "41 mag"],
+            "profiles: max_extinction: found 40 mag; expected at least the 41 mag",
+        ),
+        ("profiles.max_extinction", "20 mag", "profiles: max_extinction: found 20 mag; expected at least the 30 mag"),
+        ("profiles.bubble_density", [0.0, 0.5], "profiles: bubble_density: found a lower end of 0"),
+        ("profiles.bubble", ["-0.1 kpc", "0.2 kpc"], "profiles: bubble: found a lower end of -0.1"),
+        ("profiles.clouds.width", ["0 kpc", "1 pc"], "profiles.clouds: width: found a lower end of 0"),
+        ("profiles.clouds.mean", -1, "profiles.clouds.mean: found -1"),
+        ("profiles.clouds.distance", ["0.1 kpc", "0.2 kpc"], "profiles: clouds.distance: found an end of 0.2 kpc"),
+        ("realism.spread", [1.0, 0.5], "realism: spread: found 1 to 0.5; expected 0 to 3, the lower end first"),
+        ("realism.covering", [0.5, 1.5], "realism: covering: found 0.5 to 1.5; expected 0 to 1"),
+        ("realism.covering", [0.0, 1.0], "realism: covering: found a lower end of 0"),
+        ("realism.colour", 0.02, "realism.colour: found 0.02; expected a number with a unit"),
+        ("galaxies.slope", 0, "galaxies.slope: found 0"),
+        ("pixels", 8, "pixels: found 8"),
+        ("surveys.0.parallax", ["2 mas", "1 mas"], "surveys.0: found 2 to 1; expected the lower end first"),
+        (
+            "surveys.0.parallax",
+            ["2 kpc", "1 mas"],
+            "surveys.0.parallax.0: found '2 kpc', which is not convertible to mas",
+        ),
+        ("surveys.0.name", "sdss", "surveys.0.name: found 'sdss'"),
+        (
+            "sky.files",
+            [{"path": "a.fits", "survey": "gaia", "columns": {}}],
+            "sky.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
+        ),
+        (
+            "control",
+            {**CONTROL, "files": [{"path": "a.fits", "survey": "gaia", "columns": {}}]},
+            "control.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
+        ),
+        (
+            "control",
+            {**CONTROL, "files": [{"path": "a.fits", "frame": "galctic", "columns": {}}]},
+            "control.files.0.frame: found 'galctic'; expected one of",
+        ),
+        ("control", {**CONTROL, "files": []}, "control.files: found []"),
+        ("control", {**CONTROL, "l": ["3 deg", "1 deg"]}, "control.l: found 3 to 1; expected the lower end first"),
+        ("compare.structure", {"map": "none"}, "compare: structure.map: found 'none'; expected one of compare.planck"),
         ("sightlines.test.0.b", "100 deg", "sightlines.test.0: found l = 284, b = 100 deg"),
-        ("cmd.magnitude.bands", ["H"], "survey.limits: found limits for J, Ks; expected also H, which cmd uses"),
-        ("cmd.colour.bands", ["J"], "cmd: expected one band in cmd.magnitude.bands and two in cmd.colour.bands"),
-        ("cmd.colour.bands", [], "cmd.colour.bands: found []"),
+        ("surveys.0.magnitude.bands", ["H"], "surveys.0: limits: found limits for J, Ks; expected also H, which the"),
+        ("surveys.0.colour.bands", ["J"], "surveys.0: expected one band in magnitude.bands and two in colour.bands"),
+        ("surveys.0.colour.bands", [], "surveys.0.colour.bands: found []"),
         ("sightlines.test.0", {"l": "286 deg", "b": "60 arcmin"}, "sightlines: found a sightline twice"),
         ("sightlines.test", [], "sightlines.test: found []"),
     ],
@@ -188,20 +240,35 @@ def test_validation_examples_come_from_the_training_sightlines(config):
 
 
 def test_bands_of_the_diagram_are_named_once(config):
-    assert read_settings(config).cmd.bands() == ["J", "Ks"]
+    assert read_settings(config).surveys[0].bands() == ["J", "Ks"]
+
+
+def test_a_survey_is_used_once(config):
+    with pytest.raises(SettingsError, match=r"^surveys: found 2mass, 2mass; expected each once"):
+        read_settings(config | {"surveys": 2 * config["surveys"]})
+
+
+def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
+    (survey,) = read_settings(changed(config, "surveys.0.parallax", ["0 mas", "5 mas"])).surveys
+    assert survey.parallax == (0.0, 5.0)
+    with pytest.raises(SettingsError, match=r"^surveys\.parallax: 2MASS has none"):
+        instrument(survey)
 
 
 def test_sections_survive_the_trip_to_a_stage(config):
     config["sky"]["files"] = [{"path": "x.fits", "columns": {"longitude": "RA"}, "frame": "icrs"}]
+    config["control"] = CONTROL
     config["compare"] = {
-        "planck": [{"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}]
+        "distance": "1 kpc",
+        "structure": {"map": "p"},
+        "planck": [{"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}],
     }
     found = read_settings(config)
     names = [name for name in settings.Settings.model_fields if name not in ("region", "seed")]
     text = found.section_json(*names)
     assert read_sections(text, *names) == [getattr(found, name) for name in names]
     assert "\n" not in text
-    assert list(json.loads(found.section_json("tile", "cmd"))) == ["tile", "cmd"]
+    assert list(json.loads(found.section_json("tile", "surveys"))) == ["tile", "surveys"]
 
 
 def test_sections_come_in_the_order_asked_for(config):

@@ -11,10 +11,14 @@ from astropy.table import MaskedColumn, Table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galcarto.settings import CatalogueFile
 from galcarto.sky import Tiles
 from galcarto.surveys import GAIA, SURVEYS, TWOMASS
-from galcarto.surveys.catalogue import CatalogueError, clean, observed_fraction, read
+from galcarto.surveys.catalogue import CatalogueError, clean, gather, observed_fraction, read
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
+
+BANDS = sorted(TWOMASS.bands)
+
 
 # --- what a survey sees
 
@@ -375,17 +379,71 @@ def test_errors_do_not_make_two_stars_of_one():
 def test_a_hole_is_not_observed(rng):
     tiles = Tiles.cover((358, 362), (-1, 1), 1)
     l, b = rng.uniform(358, 362, 40_000), rng.uniform(-1, 1, 40_000)
-    # tile (0, 0): nothing at all; tile (2, 1): a quarter missing
-    hole = ((l < 359) & (b < 0)) | ((l > 360) & (l < 360.5) & (b > 0) & (b < 0.5))
+    # tile (0, 0): nothing at all; tile (2, 1): a quarter missing, whose borders run through the middle of cells
+    hole = ((l < 359) & (b < 0)) | ((l > 360.15) & (l < 360.65) & (b > 0.15) & (b < 0.65))
     share = observed_fraction(l[~hole] % 360, b[~hole], tiles, cell=0.1)
-    expected = np.ones((4, 2))
-    expected[0, 0], expected[2, 1] = 0.0, 0.75
-    np.testing.assert_allclose(share, expected, atol=1e-9)
+    assert share[0, 0] == 0.0
+    assert share[2, 1] == pytest.approx(0.75, abs=0.02)
+    # half of the cells beside the empty tile are not counted: its border is taken to run anywhere in them
+    np.testing.assert_allclose([share[0, 1], share[1, 0]], 0.95, atol=1e-9)
+    np.testing.assert_allclose(share[[1, 2, 3, 3], [1, 0, 0, 1]], 1.0, atol=1e-9)
 
 
-def test_a_cell_as_large_as_the_tile_is_all_or_nothing():
-    tiles = Tiles.cover((10, 12), (0, 1), 1)
-    np.testing.assert_array_equal(observed_fraction(np.array([11.2]), np.array([0.5]), tiles, 5.0), [[0.0], [1.0]])
+@pytest.mark.parametrize("angle", [0.0, 10.0, 20.0, 30.0, 45.0])
+def test_the_area_of_a_square_does_not_depend_on_how_it_lies(angle, rng):
+    """A square field in the middle of the window, in any position against the cells: its area within 3 %."""
+    tiles = Tiles.cover((30, 36), (-3, 3), 1)
+    found = []
+    for _ in range(8):
+        x, y = rng.uniform(-1.5, 1.5, (2, 30_000))
+        turn = np.radians(angle)
+        l = 33 + x * np.cos(turn) - y * np.sin(turn) + rng.uniform(-0.1, 0.1)
+        b = x * np.sin(turn) + y * np.cos(turn) + rng.uniform(-0.1, 0.1)
+        found.append(observed_fraction(l, b, tiles, cell=0.1).sum())
+    assert np.mean(found) == pytest.approx(9.0, rel=0.03)
+
+
+def gathered(tmp_path, *frames):
+    """`gather` on CSV files of the given rows."""
+    files = []
+    for number, frame in enumerate(frames):
+        path = tmp_path / f"{number}.csv"
+        frame.to_csv(path, index=False)
+        columns = {"longitude": "l", "latitude": "b", "J": "J", "Ks": "Ks"}
+        if "parallax" in frame:
+            columns["parallax"] = "parallax"
+        files.append(CatalogueFile(path=str(path), columns=columns, footprint_cell=f"{6 + number} arcmin"))
+    return gather(files, LIMITS, 4.0, TILES)
+
+
+def test_catalogues_of_a_survey_are_joined_with_each_star_once(tmp_path):
+    first = catalogue([GOOD, REASONS["magnitude missing"]])
+    second = catalogue([GOOD, (1.0, -0.5, 15.0, 13.0), REASONS["position missing"]])
+    stars, placed, cell, rows = gathered(tmp_path, first, second)
+    np.testing.assert_array_equal(stars["b"], [0.5, -0.5])
+    assert len(placed) == 3  # a star without magnitudes was observed all the same
+    assert cell == pytest.approx(7 / 60)
+    assert (rows["read"], rows["kept"]) == (5, 2)
+    assert rows["dropped"]["in an earlier catalogue"] == 1
+    assert rows["dropped"]["magnitude missing"] == rows["dropped"]["position missing"] == 1
+    assert rows["read"] == rows["kept"] + sum(rows["dropped"].values())
+
+
+def test_parallaxes_are_read_where_they_are(tmp_path):
+    stars, *_ = gathered(tmp_path, catalogue([GOOD, (1.0, -0.5, 15.0, 13.0)]).assign(parallax=[1.5, np.nan]))
+    np.testing.assert_array_equal(stars["parallax"], [1.5, np.nan])
+
+
+@pytest.mark.parametrize("files", [(), ([REASONS["fainter than the limit"]],)])
+def test_catalogues_without_a_star_are_refused(tmp_path, files):
+    with pytest.raises(CatalogueError, match=r"rows and none that\s+can be used .*expected stars inside the window"):
+        gathered(tmp_path, *(catalogue(rows) for rows in files))
+
+
+def test_a_cell_as_large_as_the_tile_is_all_half_or_nothing():
+    tiles = Tiles.cover((10, 13), (0, 1), 1)
+    l, b = np.array([11.2, 12.5]), np.array([0.5, 0.5])
+    np.testing.assert_array_equal(observed_fraction(l, b, tiles, 5.0), [[0.0], [0.5], [1.0]])
 
 
 def test_stars_beside_the_window_observe_nothing():

@@ -120,6 +120,26 @@ def test_a_catalogue_replaces_the_synthetic_sky(tmp_path: Path) -> None:
     assert "compare_planck" not in jobs
 
 
+def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "stars.csv").write_text("glon,glat,j,k\n")
+    columns = {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}
+    files = [{"path": "stars.csv", "columns": columns}]
+    config["control"] = {"l": ["230 deg", "233 deg"], "b": ["-20 deg", "-18 deg"], "files": files}
+    config["compare"]["structure"] = {"map": "synthetic"}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds")
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
+    assert jobs["measure_control"] == jobs["compare_excess"] == jobs["compare_structure"] == 1
+    commands = [line for line in ran.stdout.splitlines() if "python -m galcarto" in line]
+    for stage in ("synthesize_stars", "render_cmds", "render_references"):
+        own = [line for line in commands if f" {stage} " in line]
+        assert own
+        assert all("--control results/tiny/control.json" in line for line in own), stage
+
+
 def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())
@@ -131,9 +151,12 @@ def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
 
 
 def test_each_rule_has_a_docstring_and_resources() -> None:
-    ran = snakemake(ROOT, "--list", "--nolock", tiny=False)
-    assert ran.returncode == 0, ran.stdout
-    lines = ran.stdout.splitlines()
+    lines = []
+    # some rules are there only with a control field and real maps
+    for config in ([], ["--configfile", "config/orion.yaml", "--replace-workflow-config"]):
+        ran = snakemake(ROOT, "--list", "--nolock", *config, tiny=False)
+        assert ran.returncode == 0, ran.stdout
+        lines += ran.stdout.splitlines()
     rules = [
         line.split()[1].rstrip(":")
         for path in ((ROOT / "Snakefile"), *sorted((ROOT / "rules").glob("*.smk")))
@@ -158,6 +181,9 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
         "sky": ("median_relative_error",),
     }.items():
         assert all(np.isfinite(metrics[block][name]) for name in names)
+    # 256 test examples are too few to quote a worst distance
+    assert metrics["heldout"]["coverage_68_worst"] is None
+    assert len(metrics["heldout"]["coverage_68_by_distance"]) == 10
     for name in ("spearman", "slope", "offset_mag", "scatter_mag", "n"):
         assert np.isfinite(metrics["planck"]["synthetic"][name])
     with open_cube(results / "cube.nc") as cube:

@@ -138,9 +138,7 @@ def forward_model(
         )
         for survey in surveys
     ]
-    return ForwardModel(
-        views=views, edges=edges, law=np.moveaxis(np.concatenate(law, axis=-1), -1, 1), colours=borders
-    )
+    return ForwardModel(views=views, edges=edges, law=np.moveaxis(np.concatenate(law, axis=-1), -1, 1), colours=borders)
 
 
 def corrections(path: str | Path | None) -> dict[str, Any]:
@@ -183,9 +181,8 @@ def read_stars(
     )
     bare = {name: frame[name].to_numpy() for name in ("distance", *BANDS) if name in frame}
     if "Ks" in bare:
-        galaxies = galaxies.model_copy(update=found.get("galaxies", {}))
         faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
-        bare, populations = with_galaxies(bare, populations, area, galaxies, faintest, rng)
+        bare, populations = with_galaxies(bare, populations, area, galaxies, faintest, rng, found)
     return model.pack(bare["distance"], bare, area, populations)
 
 
@@ -196,6 +193,7 @@ def with_galaxies(
     galaxies: settings.Galaxies,
     faintest: float,
     rng: np.random.Generator,
+    corrections: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, np.ndarray], tuple[Populations, np.ndarray]]:
     """A star list and its populations with stray galaxies, infinitely far and seen in J, H, Ks only.
 
@@ -209,11 +207,19 @@ def with_galaxies(
     faintest : float, mag
         In Ks.
     rng : numpy Generator
+    corrections : mapping
+        From the control field: its density of galaxies takes the place of the settings'.
     """
-    drawn = strays.draw(rng, area, **galaxies.model_dump(), faintest=faintest)
+    asked = galaxies.model_dump() | corrections.get("galaxies", {})
+    # the images count the stars' normalisation into all of the list, and the control field counts its galaxies apart
+    asked["density"] *= np.exp(-corrections.get("normalisation", 0.0))
+    drawn = strays.draw(rng, area, **asked, faintest=faintest)
     number = len(drawn["Ks"])
     unseen = np.full(number, UNSEEN)
-    extra = {"distance": np.full(number, np.inf), **{name: drawn.get(name, unseen) for name in bare if name != "distance"}}
+    extra = {
+        "distance": np.full(number, np.inf),
+        **{name: drawn.get(name, unseen) for name in bare if name != "distance"},
+    }
     groups, group = populations
     last = np.full(number, len(groups.number), np.int32)
     stars = {name: np.concatenate([values, extra[name]]) for name, values in bare.items()}

@@ -240,7 +240,9 @@ class Realism(Section):
     spread: tuple[float, float] = Field(
         (0.1, 0.9), description="range of the standard deviation of ln(A_V) among the stars of a tile"
     )
-    covering: tuple[float, float] = Field((0.95, 1.0), description="range of the share of a tile's area that dust covers")
+    covering: tuple[float, float] = Field(
+        (0.95, 1.0), description="range of the share of a tile's area that dust covers"
+    )
     colour: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the colour")
     colour_slope: float = Field(0.005, ge=0, description="slope of the colour's zero point, mag per mag")
     magnitude: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the magnitude")
@@ -265,7 +267,7 @@ class Galaxies(Section):
     """Stray galaxies among a survey's point sources: a power law of counts, behind all dust."""
 
     density: float = Field(0.0, ge=0, description="per deg2 and mag at Ks = 14; 0 for none")
-    slope: float = Field(0.75, ge=0, description="of lg(counts) with Ks")
+    slope: float = Field(0.75, gt=0, description="of lg(counts) with Ks")
     colour: tuple[Magnitude, Magnitude] = Field(
         ("1.3 mag", "0.2 mag"), validate_default=True, description="mean and standard deviation of J-Ks"
     )
@@ -564,6 +566,8 @@ class Settings(Section):
     def _frames(self) -> "Settings":
         known = frame_transform_graph.get_names()
         named = [(f"sky.files.{i}", file.frame) for i, file in enumerate(self.sky.files)]
+        if self.control is not None:
+            named += [(f"control.files.{i}", file.frame) for i, file in enumerate(self.control.files)]
         named += [(f"compare.planck.{i}", entry.frame) for i, entry in enumerate(self.compare.planck)]
         for path, frame in named:
             if frame not in known:

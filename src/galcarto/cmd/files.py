@@ -72,7 +72,9 @@ def write_examples(
             (BLOCK, sizes["distance"]),
         )
         solid = variable("area", "f4", ("example",), "degree2", "solid angle of the tile", (BLOCK,))
-        seen = variable("present", "u1", ("example", "survey"), "1", "1 where the survey saw the tile", (BLOCK, sizes["survey"]))
+        seen = variable(
+            "present", "u1", ("example", "survey"), "1", "1 where the survey saw the tile", (BLOCK, sizes["survey"])
+        )
         start = 0
         for images_block, extinction, area, present in blocks:
             part = slice(start, start + len(area))

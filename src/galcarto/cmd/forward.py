@@ -15,6 +15,7 @@ TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and complet
 LAW_STEP = 0.25  # mag
 LAW_GRID = np.arange(0.0, 60.0 + LAW_STEP / 2, LAW_STEP)  # A_V, mag; behind more a star is out of every survey's reach
 PARALLAX = "parallax"
+NO_LIMIT = 1e9  # of parallaxes: finite, as the kernel is compiled for finite numbers
 
 
 @dataclass(frozen=True)
@@ -292,9 +293,9 @@ class ForwardModel:
             (nuisances.offsets + own).astype(np.float32),
             law,
             np.float32(LAW_STEP),
-            np.array([view.limits.get(name, np.inf) for view, name in zip(views, names, strict=True)], np.float32),
+            np.array([view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32),
             np.array(
-                [view.bright if name != PARALLAX else -np.inf for view, name in zip(views, names, strict=True)],
+                [view.bright if name != PARALLAX else -NO_LIMIT for view, name in zip(views, names, strict=True)],
                 np.float32,
             ),
             np.array([survey for survey, _ in self.bands]),

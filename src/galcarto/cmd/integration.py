@@ -124,6 +124,7 @@ class Integrator:
         behind = []
         for k in range(len(d.bands)):
             seen = true[..., k, None] + d.coefficients[k] * EXTINCTION_GRID
+            seen = seen + d.offsets[k, 0] + d.offsets[k, 1] * (seen - REFERENCE_MAGNITUDE)
             behind.append(seen)
             table = np.clip(((seen - d.table_start) / d.table_step).astype(int), 0, d.completeness.shape[1] - 1)
             # the part of the cell on the bright side of the limit

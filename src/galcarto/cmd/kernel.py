@@ -121,9 +121,9 @@ def render(
                 break
             s = int(at)
             share = shares[p, classes[s, 0]]
-            if share < np.float32(1.0) and np.float32((bits >> np.uint64(24)) & np.uint64(0xFFFFF)) >= share * np.float32(
-                2.0**20
-            ):
+            if share < np.float32(1.0) and np.float32(
+                (bits >> np.uint64(24)) & np.uint64(0xFFFFF)
+            ) >= share * np.float32(2.0**20):
                 continue
             position = stars[s, 0]
             edge = int(position)
@@ -154,9 +154,7 @@ def render(
                     left = 4
                 if completeness[b, t] < np.float32(0.9999):
                     state, chance = _next(state)
-                    seen[surveys[b]] &= (
-                        np.float32(chance >> np.uint64(40)) * np.float32(2.0**-24) < completeness[b, t]
-                    )
+                    seen[surveys[b]] &= np.float32(chance >> np.uint64(40)) * np.float32(2.0**-24) < completeness[b, t]
                 measured[b] = true[b] + errors[b, t] * normals[bits & np.uint64(0xFFFF)]
                 bits >>= np.uint64(16)
                 left -= 1

@@ -4,7 +4,6 @@ Differential extinction inside a tile, zero points, numbers of the Galactic comp
 R_V. Each is one array of `Nuisances`; what is switched off has the value that leaves the mock as it is.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -239,7 +238,7 @@ def tilts(populations: Populations, *, components: float, metallicity: float, bi
 
 
 def spreads(
-    rng: np.random.Generator, number: int, spread: Sequence[float], covering: Sequence[float]
+    rng: np.random.Generator, number: int, spread: tuple[float, float], covering: tuple[float, float]
 ) -> np.ndarray:
     """A star's A_V over the tile's mean, shape (number, LEVELS): equally probable values of mean 1.
 

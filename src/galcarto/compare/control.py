@@ -93,8 +93,8 @@ def fit(
     Returns
     -------
     Dataset
-        ``value`` and ``sd`` (parameter): ln of the stars' number over the mock's, zero point of the colour at magnitude 13
-        (mag), its slope (mag/mag), galaxies per deg2 and mag at Ks = 14, shift of the metallicity (dex); errors are
+        ``value`` and ``sd`` (parameter): ln of the stars' number over the mock's, zero point of the colour at magnitude
+        13 (mag), its slope (mag/mag), galaxies per deg2 and mag at Ks = 14, shift of the metallicity (dex); errors are
         scaled by the root of the reduced chi2. Images ``observed``, ``mock`` (before) and ``fitted``; ``chi2`` before
         and after, and ``pixels``, as attributes.
 

@@ -3,9 +3,9 @@
 Smooth dust and discrete clouds. The density of the smooth dust is a falling envelope times the exponential of a
 one-dimensional Gaussian random field with a power-law spectrum, as in Cornu et al. 2022 (arXiv:2201.05571), thinned
 inside the Local Bubble, whose wall lies at 60 to 200 pc in most directions (Pelgrims et al. 2020, A&A 636, A17; Zucker
-et al. 2022, Nature 601, 334). Clouds are steps, as molecular clouds are: a few pc to some ten pc deep (Zucker et al. 2021,
-ApJ 919, 35). The paper publishes neither the field's slope nor its amplitude: these and the clouds' numbers are ours
-and are settings.
+et al. 2022, Nature 601, 334). Clouds are steps, as molecular clouds are: a few pc to some ten pc deep (Zucker et al.
+2021, ApJ 919, 35). The paper publishes neither the field's slope nor its amplitude: these and the clouds' numbers are
+ours and are settings.
 """
 
 from collections.abc import Mapping

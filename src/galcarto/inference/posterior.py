@@ -4,8 +4,8 @@ Two likelihoods are trained together:
 
 * marginal: in each bin, y = log(1 + A) of the cumulative profile A is normal around a non-decreasing mean;
 * chain: the increment of each bin, given what lies in front of it. u = log(increment + floor) has a mixture of normal
-  distributions whose parameters a small network, the same for all bins, makes of the bin's context (from the image) and of
-  the state: the profile so far, in absolute terms and against the marginal, and its last increments. A step that may
+  distributions whose parameters a small network, the same for all bins, makes of the bin's context (from the image) and
+  of the state: the profile so far, in absolute terms and against the marginal, and its last increments. A step that may
   come here or later, such as a cloud's, is no problem to a mixture.
 
 Samples come from the chain: an increment is never negative, so every sample is non-decreasing.
@@ -35,7 +35,11 @@ class Chain(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(CONTEXT + STATE, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 3 * KERNELS)
+            nn.Linear(CONTEXT + STATE, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, HIDDEN),
+            nn.ReLU(),
+            nn.Linear(HIDDEN, 3 * KERNELS),
         )
 
     def forward(self, context: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -71,10 +71,14 @@ class Learner(L.LightningModule):
         return marginal + chain
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch."""
-        torch.manual_seed(self.seed + self.current_epoch)
+        """Let the examples know the epoch."""
         self.trainer.train_dataloader.dataset.epoch = self.current_epoch  # type: ignore[union-attr]
         self._sums = torch.zeros(2, dtype=torch.float64)
+
+    def on_train_batch_start(self, batch: Sequence[Tensor], index: int) -> None:
+        """Seed the epoch: only now, as the loader draws a number before or, in a resumed run, after its start."""
+        if index == 0:
+            torch.manual_seed(self.seed + self.current_epoch)
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
         """Loss of a batch."""

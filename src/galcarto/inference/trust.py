@@ -69,7 +69,9 @@ def log_density_spread(samples: np.ndarray, floor: float) -> np.ndarray:
     ndarray, shape (..., bin)
     """
     spread = np.log(np.diff(samples, axis=-1, prepend=0.0) + floor).std(axis=-2)
-    padded = np.concatenate([np.repeat(spread[..., :1], SLOW // 2, -1), spread, np.repeat(spread[..., -1:], SLOW // 2, -1)], -1)
+    padded = np.concatenate(
+        [np.repeat(spread[..., :1], SLOW // 2, -1), spread, np.repeat(spread[..., -1:], SLOW // 2, -1)], -1
+    )
     return np.lib.stride_tricks.sliding_window_view(padded, SLOW, axis=-1).mean(axis=-1)
 
 

@@ -66,12 +66,20 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
     "distance_max": (
         ("l", "b"),
         "f4",
-        {"units": "kiloparsec", "long_name": "distance beyond which stars run out or tell no more than the prior", "ucd": "pos.distance"},
+        {
+            "units": "kiloparsec",
+            "long_name": "distance beyond which stars run out or tell no more than the prior",
+            "ucd": "pos.distance",
+        },
     ),
     "fit_p_value": (
         ("l", "b"),
         "f4",
-        {"units": "1", "long_name": "posterior predictive p-value of the observed diagrams", "ucd": "stat.fit.goodness"},
+        {
+            "units": "1",
+            "long_name": "posterior predictive p-value of the observed diagrams",
+            "ucd": "stat.fit.goodness",
+        },
     ),
     "fit_chi2": (
         ("l", "b"),

@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> None:
                 )
             yield number * sky.strip_columns, cube.summarise(strip, edges, inference.min_stars)
 
-    attributes = provenance.attributes("assemble_cube", json.loads(args.settings), args.seed, [*args.strips, *args.fits])
+    attributes = provenance.attributes(
+        "assemble_cube", json.loads(args.settings), args.seed, [*args.strips, *args.fits]
+    )
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts",

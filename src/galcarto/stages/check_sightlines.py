@@ -54,7 +54,9 @@ def run(args: argparse.Namespace) -> None:
         first = int(args.strip) * sky.strip_columns * sky.grid(tile.size).shape[1]
         observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
     places = np.array([sightline_position(Path(path).stem) for path in args.stars])
-    away = np.hypot((strip["l"].to_numpy()[:, None] - places[:, 0] + 180) % 360 - 180, strip["b"].to_numpy()[:, None] - places[:, 1])
+    away = np.hypot(
+        (strip["l"].to_numpy()[:, None] - places[:, 0] + 180) % 360 - 180, strip["b"].to_numpy()[:, None] - places[:, 1]
+    )
     nearest = away.argmin(axis=1)
     usable = np.isfinite(strip["extinction_samples"].to_numpy()[:, 0, 0])
     p_value, chi2 = (np.full(len(usable), np.nan, np.float32) for _ in range(2))

@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> None:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
     dataset = xr.Dataset(
         {
-            "extinction": ours.assign_attrs(units="mag", long_name=f"A_V to {compare.distance:g} kpc" if compare.distance else "A_V to distance_max"),
+            "extinction": ours.assign_attrs(
+                units="mag", long_name=f"A_V to {compare.distance:g} kpc" if compare.distance else "A_V to distance_max"
+            ),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "used": (("l", "b"), used),
         },

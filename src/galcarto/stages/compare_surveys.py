@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     area, owner = images["area"].to_numpy(), images["owner"].to_numpy()
     seen = area >= tile.min_area_fraction * images["full_area"].to_numpy()[:, None]
     chosen = seen.all(axis=1) & (images["stars"].to_numpy() > 0).all(axis=1)
-    distances = DISTANCES[DISTANCES <= trained.edges[-1]]
+    distances = DISTANCES[trained.edges[-1] >= DISTANCES]
     names = [survey.name for survey in surveys]
     kinds = {name: np.array([name == other for other in names]) for name in names} | {"both": np.ones(len(names), bool)}
     counts, reference = (images[name].to_numpy()[chosen] for name in ("counts", "reference"))

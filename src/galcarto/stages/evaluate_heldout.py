@@ -67,8 +67,12 @@ def run(args: argparse.Namespace) -> None:
     share = dataset["valid_share"].to_numpy() * len(truth)
     for level in (0.68, 0.95):
         by_distance = dataset["coverage"].sel(level=level).to_numpy()
-        metrics[f"coverage_{100 * level:.0f}_by_distance"] = [round(value, 4) for value in by_distance.tolist()]
-        metrics[f"coverage_{100 * level:.0f}_worst"] = float(np.nanmax(np.abs(by_distance - level)[share > ENOUGH]))
+        name = f"coverage_{100 * level:.0f}"
+        known = [round(value, 4) if np.isfinite(value) else None for value in by_distance.tolist()]
+        metrics[f"{name}_by_distance"] = known
+        # a small test set may have no distance with enough examples
+        quoted = np.abs(by_distance - level)[share > ENOUGH]
+        metrics[f"{name}_worst"] = float(quoted.max()) if len(quoted) else None
     metrics["pit_worst"] = float(np.abs(dataset["pit_density"] - 1.0).max())
     metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}
     inputs = [args.network, *args.examples]

@@ -8,7 +8,9 @@ Example:
 import argparse
 import json
 import logging
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
         args.settings, "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
     )
     tiles = Tiles(np.array(control.l), np.array(control.b))
-    result, parts = {}, []
+    result: dict[str, Any] = {}
+    parts = []
     for survey in surveys:
         files = [file for file in control.files if file.survey == survey.name]
         if not files:
@@ -44,12 +47,12 @@ def run(args: argparse.Namespace) -> None:
         everything, cell, dropped = catalogue.gather(files, list(survey.limits))
         stars, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, tiles)
         placed = everything[np.isfinite(everything["l"])]
-        window = Tiles.cover(*_rounded(control.l, control.b, cell), cell)
+        window = Tiles.cover(_rounded(control.l, cell), _rounded(control.b, cell), cell)
         share = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), window, cell)
         area = float((share * window.area()).sum())
-        plain = view(survey, pixels, dust, {})
+        plain = replace(view(survey, pixels, dust, {}), parallax_range=None)
         fitted = fitting.fit(
-            plain.images(dict(stars.items()))[0],
+            plain.images({name: stars[name].to_numpy() for name in survey.limits})[0],
             area,
             (float(stars["l"].mean()), float(stars["b"].mean())),
             partial(star_model, galaxy, surveys),
@@ -77,7 +80,9 @@ def run(args: argparse.Namespace) -> None:
         logging.info("%s: %s +- %s, chi2 per pixel %.2f", survey.name, value, sd, fitted.attrs["chi2"])
         rows, columns = (0.5 * (e[1:] + e[:-1]) for e in plain.axis_edges())
         attrs = {"magnitude_band": plain.magnitude_band, "colour_bands": "-".join(plain.colour_bands)}
-        parts.append(fitted.assign_coords(magnitude=rows, colour=columns).assign_attrs(attrs).expand_dims(survey=[survey.name]))
+        parts.append(
+            fitted.assign_coords(magnitude=rows, colour=columns).assign_attrs(attrs).expand_dims(survey=[survey.name])
+        )
     dataset = xr.concat(parts, dim="survey", combine_attrs="drop_conflicts")
     inputs = [file.path for file in control.files]
     dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
@@ -87,6 +92,7 @@ def run(args: argparse.Namespace) -> None:
         handle.write("\n")
 
 
-def _rounded(l: tuple[float, float], b: tuple[float, float], cell: float):
-    """The window in whole cells."""
-    return tuple((low, low + np.ceil((high - low) / cell - 1e-9) * cell) for low, high in (l, b))
+def _rounded(ends: tuple[float, float], cell: float) -> tuple[float, float]:
+    """One side of the window in whole cells."""
+    low, high = ends
+    return low, low + float(np.ceil((high - low) / cell - 1e-9)) * cell

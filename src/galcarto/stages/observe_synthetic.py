@@ -86,9 +86,7 @@ def run(args: argparse.Namespace) -> None:
         noise = generator(args.seed, "observe_synthetic", str(cell))
         for stars in field.stars(model, cell, args.seed):
             behind = _behind(stars, pixels, extinction, full)
-            observed = pd.concat(
-                [_observe(stars, behind, survey, law, noise) for survey in surveys]
-            )
+            observed = pd.concat([_observe(stars, behind, survey, law, noise) for survey in surveys])
             if len(observed) > 0:
                 table = pa.Table.from_pandas(observed, preserve_index=False)
                 writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
@@ -148,6 +146,7 @@ def _observe(stars, behind, survey, law, rng) -> pd.DataFrame:
         frame[band] = measured[band].astype("f4")
         frame[f"{band}_error"] = errors[band].astype("f4")
     if survey.parallax is not None:
+        assert instrument.parallax is not None
         error = instrument.parallax.error(true[survey.magnitude.bands[0]])
         noise = error * rng.standard_normal(len(frame))
         frame["parallax"] = (1.0 / stars["distance"].to_numpy() + noise).astype("f4")

@@ -1,8 +1,8 @@
 """Bin the observed stars of every tile into colour-magnitude images beside their bare references.
 
 Example:
-  galcarto render_sky --settings "$(galcarto settings config/config.yaml sky tile distance dust surveys pixels)" --seed 1 \\
-      --stars stars.parquet --footprint footprint.nc --references 0000.nc 0001.nc --output cmds.nc
+  galcarto render_sky --settings "$(galcarto settings config/config.yaml sky tile distance dust surveys pixels)" \\
+      --seed 1 --stars stars.parquet --footprint footprint.nc --references 0000.nc 0001.nc --output cmds.nc
 """
 
 import argparse
@@ -51,19 +51,27 @@ def run(args: argparse.Namespace) -> None:
         for number, view in enumerate(model.views):
             own = (index >= 0) & (frame["survey"] == view.survey.name).to_numpy()
             for at, members in frame[own].groupby(index[own]):
-                counts[at, owner == number] += view.images(dict(members.items())).astype(np.uint16)
+                counts[at, owner == number] += view.images(
+                    {str(name): values.to_numpy() for name, values in members.items()}
+                ).astype(np.uint16)
                 stars[at, number] += len(members)
     names = [view.survey.name for view in model.views]
     with xr.open_dataset(args.footprint) as footprint:
         area = footprint["area"].sel(survey=names).to_numpy().reshape(len(names), -1).T
     dataset = references.assign(
-        counts=(("tile", "channel", "magnitude", "colour"), counts, {"units": "1", "long_name": "observed stars per pixel"}),
+        counts=(
+            ("tile", "channel", "magnitude", "colour"),
+            counts,
+            {"units": "1", "long_name": "observed stars per pixel"},
+        ),
         area=(("tile", "survey"), area, {"units": "degree2", "long_name": "observed solid angle"}),
         full_area=("tile", tiles.area().ravel(), {"units": "degree2", "long_name": "solid angle of the tile"}),
         stars=(("tile", "survey"), stars, {"units": "1", "long_name": "observed stars within the limits"}),
         owner=("channel", owner, {"long_name": "number of the channel's survey"}),
         survey=("survey", names),
-        **{name: (("channel", name.removesuffix("_axis")), values) for name, values in axis_centres(model).items()},
+    )
+    dataset = dataset.assign(
+        {name: (("channel", name.removesuffix("_axis")), values) for name, values in axis_centres(model).items()}
     )
     inputs = [args.stars, args.footprint, *args.references]
     dataset.attrs = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)

@@ -62,7 +62,14 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         )
     wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    formats = {".fits": "fits", ".fit": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".dat": "ascii.csv", ".vot": "votable"}
+    formats = {
+        ".fits": "fits",
+        ".fit": "fits",
+        ".ecsv": "ascii.ecsv",
+        ".csv": "ascii.csv",
+        ".dat": "ascii.csv",
+        ".vot": "votable",
+    }
     if suffix == ".parquet":
         table = pd.read_parquet(path)
         names = list(table.columns)
@@ -71,7 +78,9 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         table = Table.read(path, format=formats[suffix], **options)
         names = table.colnames
     else:
-        raise CatalogueError(f"{path}: found suffix {suffix!r}; expected .fits, .ecsv, .csv, .dat (comma-separated), .vot or .parquet")
+        raise CatalogueError(
+            f"{path}: found suffix {suffix!r}; expected .fits, .ecsv, .csv, .dat (comma-separated), .vot or .parquet"
+        )
     missing = [theirs for theirs in wanted.values() if theirs not in names]
     if missing:
         raise CatalogueError(
@@ -250,7 +259,7 @@ def observed_fraction(l: np.ndarray, b: np.ndarray, tiles: Tiles, cell: float) -
     """Share of each tile that a catalogue covers, from where it has stars at all.
 
     Each tile is cut into cells of about `cell` degrees; a cell with no star is taken as not observed, one with stars
-    beside it as half observed: an outline crosses such cells anywhere. The cell must be large enough that an observed
+    beside such a cell as half observed: an outline crosses it anywhere. The cell must be large enough that an observed
     one is hardly ever empty.
 
     Parameters

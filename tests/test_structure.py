@@ -1,0 +1,95 @@
+"""Where dust stands along a sightline, and the colour excess that needs no model."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto.compare import excess, structure
+
+EDGES = np.linspace(0.0, 2.5, 51)  # 50 pc
+CLOUDS = {"total": 1.0, "window": (0.34, 0.48), "foreground": 0.25, "far": 1.5}
+
+
+def step(distance: float, before: float = 0.2, depth: float = 4.0, behind: float = 0.0) -> np.ndarray:
+    """Even dust of `before` to a cloud of `depth` within one bin, then `behind` evenly to the end."""
+    near = before * np.minimum(EDGES[1:] / distance, 1.0)
+    cloud = depth * np.clip((EDGES[1:] - distance) / 0.05 + 0.5, 0.0, 1.0)
+    far = behind * np.clip((EDGES[1:] - distance) / (EDGES[-1] - distance), 0.0, 1.0)
+    return near + cloud + far
+
+
+@given(st.floats(0.0, 2.5), st.floats(0.1, 5.0))
+def test_extinction_at_a_distance_is_linear_between_edges(distance, slope):
+    profiles = slope * np.stack([EDGES[1:], 2 * EDGES[1:]])
+    np.testing.assert_allclose(
+        structure.at_distance(profiles, EDGES, distance), slope * distance * np.array([1, 2]), atol=1e-9
+    )
+
+
+def test_extinction_beyond_the_last_edge_is_that_of_the_last_edge():
+    assert structure.at_distance(EDGES[1:], EDGES, 9.0) == pytest.approx(2.5)
+
+
+@given(st.floats(0.3, 0.9), st.floats(0.5, 10.0))
+def test_the_half_rise_of_a_step_is_where_it_stands(distance, depth):
+    found = structure.half_rise(step(distance, before=0.0, depth=depth)[None], EDGES, 1.0)
+    assert found == pytest.approx(distance, abs=0.051)
+
+
+def test_the_half_rise_of_even_dust_is_half_way():
+    profiles = np.stack([EDGES[1:], 3 * EDGES[1:]])
+    np.testing.assert_allclose(structure.half_rise(profiles, EDGES, 1.0), 0.5)
+    # what lies behind `total` has no part in it
+    profiles[1, EDGES[1:] > 1.0] += 50.0
+    np.testing.assert_allclose(structure.half_rise(profiles, EDGES, 1.0), 0.5)
+
+
+def test_clouds_at_known_distances_are_scored(rng):
+    longitude = np.linspace(208.0, 214.0, 40)
+    distance = 0.40 + 0.01 * (longitude - 211.0)
+    truth = np.stack([step(d, before=0.2, depth=4.0, behind=0.84) for d in distance])
+    samples = truth * rng.uniform(0.9, 1.1, (30, 40, 1))
+    metrics, values = structure.measure(samples, EDGES, longitude, **CLOUDS)
+    assert metrics["n"] == 40
+    assert metrics["half_rise_fraction"] == 1.0
+    assert metrics["half_rise_median_kpc"] == pytest.approx(0.4, abs=0.03)
+    assert metrics["trend_kpc_per_deg"] == pytest.approx(0.01, abs=0.003)
+    assert 0 < metrics["trend_sd"] < 0.003
+    # 0.2 mag evenly to 0.4 kpc
+    behind = structure.at_distance(truth[20], EDGES, 1.0)
+    assert metrics["foreground_fraction"] == pytest.approx(0.125 / behind, rel=0.1)
+    assert metrics["background_growth"] == pytest.approx(0.84 * 0.5 / 2.1 / behind, rel=0.1)
+    # a factor on all of a profile does not move its half-rise
+    np.testing.assert_allclose(values["half_rise_sd"], 0.0, atol=1e-9)
+    np.testing.assert_allclose(values["half_rise"], distance, atol=0.03)
+
+
+def test_samples_that_place_the_cloud_elsewhere_say_how_sure_they_are(rng):
+    places = rng.normal(0.5, 0.1, 400).clip(0.2, 0.8)
+    samples = np.stack([[step(place, before=0.0)] * 3 for place in places])
+    _, values = structure.measure(samples, EDGES, np.array([1.0, 2.0, 3.0]), **CLOUDS)
+    np.testing.assert_allclose(values["half_rise_sd"], places.std(), rtol=0.1)
+
+
+def test_two_tiles_are_too_few_for_numbers():
+    metrics, values = structure.measure(np.stack([[step(0.4)] * 2] * 20), EDGES, np.array([1.0, 2.0]), **CLOUDS)
+    assert metrics.pop("n") == 2
+    assert set(metrics.values()) == {None}
+    assert len(values["half_rise"]) == 2
+
+
+def test_tiles_of_one_longitude_have_no_trend():
+    samples = np.stack([[step(0.4)] * 4] * 20)
+    metrics, _ = structure.measure(samples, EDGES, np.full(4, 210.0), **CLOUDS)
+    assert metrics["trend_kpc_per_deg"] is metrics["trend_sd"] is None
+    assert metrics["half_rise_fraction"] == 1.0
+
+
+def test_the_colour_excess_of_a_screen_is_its_extinction(rng):
+    a_v = np.array([0.0, 1.0, 6.0, 2.0])
+    tile = rng.integers(0, 3, 30_000)  # none in the last
+    colour = rng.normal(0.7, 0.15, len(tile)) + 0.16 * a_v[tile]
+    found = excess.extinction(colour, tile, 4, 0.7, 0.16)
+    np.testing.assert_allclose(found[:3], a_v[:3], atol=5 * 0.15 / 0.16 / np.sqrt(10_000))
+    assert np.isnan(found[3])
