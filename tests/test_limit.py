@@ -15,10 +15,12 @@ from galcarto.cmd.slices import NODES, Slices
 from galcarto.compare.control import galaxies_image
 from galcarto.dust import profiles
 from galcarto.errors import UserError
+from galcarto.figures import limit, style
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.inference import colour_excess
 from galcarto.inference.solver import BACKGROUND, Likelihood, Prior, solve
+from galcarto.stages import compare_limit
 from galcarto.surveys import TWOMASS
 
 LIMITS = {"J": 16.3, "Ks": 14.8}
@@ -339,3 +341,28 @@ def test_tilts_are_derivatives_of_the_shares(rng):
         drawn = np.log(nuisances.shares(np.random.default_rng(1), 20_000, populations, **small, **off))
         own = nuisances.tilts(populations, **small)[rows]
         np.testing.assert_allclose(drawn.std(axis=0), np.sqrt((own**2).sum(axis=0)), rtol=0.05, atol=2e-7)
+
+
+# --- the comparison
+
+
+def test_the_comparison_counts_only_where_stars_remain(rng, tmp_path):
+    truth = np.cumsum(rng.uniform(0, 0.3, (40, 25)), axis=1)
+    valid = np.arange(25) < 20
+    valid = np.broadcast_to(valid, truth.shape)
+    samples = {}
+    for name, width in zip(compare_limit.METHODS, (0.4, 0.2, 0.8), strict=True):
+        error = width * rng.standard_normal(truth.shape) + np.where(valid, 0.0, 100.0)
+        samples[name] = (truth + error)[:, None] + width * rng.standard_normal((40, 200, 25))
+    dataset, metrics = compare_limit._compare(samples, truth, valid, 0.5 * (EDGES[1:] + EDGES[:-1]), seed=1)
+    assert metrics["rms_ratio"] == pytest.approx(2.0, rel=0.1)
+    assert metrics["colour_excess_rms_ratio"] == pytest.approx(2.0, rel=0.1)
+    assert 0 < metrics["rms_ratio_sd"] < 0.3
+    assert len(metrics["rms_ratio_by_distance"]) == 20
+    assert metrics["better_than_colour_excess"] == 1.0
+    assert metrics["solver_coverage_68"] == pytest.approx(0.68, abs=0.08)
+    assert np.isnan(dataset["rmse"][:, 20:]).all()
+    inside = (dataset["rmse_interval"][:, 0] <= dataset["rmse"]) & (dataset["rmse"] <= dataset["rmse_interval"][:, 1])
+    assert inside[:, :20].mean() > 0.9
+    style.save(limit.against_distance(dataset), tmp_path / "limit.png")
+    assert (tmp_path / "limit.png").stat().st_size > 10_000

@@ -31,7 +31,7 @@ def against_distance(comparison: xr.Dataset) -> Figure:
     axes = figure.subplots(1, 2, sharex=True)
     for ax, (name, label) in zip(axes, PANELS, strict=True):
         for method, colour, line, legend in SERIES:
-            data = comparison.sel(method=method)
+            data = comparison.sel({"method": method})  # sel has an argument of that name
             ax.plot(data.distance, data[name], color=colour, ls=line, label=legend)
             low, high = data[f"{name}_interval"]
             ax.fill_between(data.distance, low, high, color=colour, alpha=0.15, lw=0)

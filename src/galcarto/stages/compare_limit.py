@@ -187,7 +187,9 @@ def _compare(
         coords={"method": METHODS, "distance": ("distance", distance, {"units": "kiloparsec"}), "end": [0.16, 0.84]},
     )
     for name, values in many.items():
-        ends = np.nanquantile(values, [0.16, 0.84], axis=1)
+        ends = np.full((2, len(METHODS), len(distance)), np.nan)
+        some = valid.any(axis=0)
+        ends[..., some] = np.nanquantile(values[..., some], [0.16, 0.84], axis=1)
         dataset[f"{name}_interval"] = (("method", "end", "distance"), np.moveaxis(ends, 0, 1), {"units": "mag"})
     dataset["valid"] = ("example", "distance"), valid.astype(np.uint8)
     dataset["truth"] = ("example", "distance"), truth, {"units": "mag"}
