@@ -316,7 +316,7 @@ def widths(
 def mix(
     model: StarModel, view: View, realism: settings.Realism, edges: np.ndarray, l: float, b: float, seed: int
 ) -> Mix:
-    """How a sightline's diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
+    """How a diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
     stars = model.draw(l, b, MIX_STARS / max(model.density(l, b), 1e-6), np.random.default_rng(seed))
     populations, group = Populations.sort(
         stars["component"].cat.codes.to_numpy(), stars["metallicity"].to_numpy(), stars["mass_ratio"].to_numpy() > 0
@@ -326,7 +326,7 @@ def mix(
     )
     blue, red = view.colour_bands
     place = np.stack([stars[view.magnitude_band], stars[blue] - stars[red]], axis=1).astype(float)
-    position = np.interp(stars["distance"], edges, np.arange(len(edges)))
+    position = np.interp(stars["distance"].to_numpy(), edges, np.arange(len(edges)))
     return Mix(position, place, tilts[:, group])
 
 

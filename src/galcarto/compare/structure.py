@@ -78,10 +78,10 @@ def measure(
     -------
     metrics : dict
         ``half_rise_fraction`` in the window, ``half_rise_median_kpc``; ``trend_kpc_per_deg`` of the half-rise with
-        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and ``background_growth``,
-        medians over tiles; ``n``; and ``of_mean``, the fractions of the mean profiles. A tile's value is the median over its
-        samples: the mean profile of a cloud of uncertain distance is none that a cloud can have. None where there are
-        fewer than three tiles.
+        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and
+        ``background_growth``, medians over tiles; ``n``; and ``of_mean``, the fractions of the mean profiles. A tile's
+        value is the median over its samples: the mean profile of a cloud of uncertain distance is none that a cloud
+        can have. None where there are fewer than three tiles.
     values : dict of ndarray, shape (tile,)
         ``half_rise`` (kpc), the median of the samples, and their standard deviation.
     """

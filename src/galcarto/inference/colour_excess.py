@@ -83,10 +83,10 @@ def profile(
         colour = measured[blue] - measured[red]
         place = np.digitize(measured[view.magnitude_band], row_edges) - 1
         seen &= (place >= 0) & (place < view.pixels) & (colour >= colour_edges[0]) & (colour < colour_edges[-1])
-        limit = _bluest(place[seen], colour[seen], giant[seen], colour_edges, view.pixels)
-        theirs = observed[observed >= limit[row]]
+        bluest = _bluest(place[seen], colour[seen], giant[seen], colour_edges, view.pixels)
+        theirs = observed[observed >= bluest[row]]
         chosen = np.flatnonzero(seen)
-        chosen = chosen[colour[chosen] >= limit[place[chosen]]]
+        chosen = chosen[colour[chosen] >= bluest[place[chosen]]]
         if len(theirs) < 2 or len(chosen) < 2:
             break
         misfit = _misfit(theirs, colour[chosen])

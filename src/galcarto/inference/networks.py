@@ -1,5 +1,7 @@
 """Networks from images to the parameters of a posterior. A new one is one class here and a name in NETWORKS."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -102,9 +104,10 @@ class Estimator(nn.Module):
         return self.network(images)
 
     def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` gives, and the last layer's input, shape (batch, feature): what the network makes of an image."""
-        features = self.network.dense[:-1](self.network.features(images))
-        return self.network.dense[-1](features), features
+        """What `forward` gives, and the last layer's input, shape (batch, feature)."""
+        dense = cast(nn.Sequential, self.network.dense)
+        features = dense[:-1](cast(nn.Module, self.network.features)(images))
+        return dense[-1](features), features
 
 
 def prepare(counts: Tensor, reference: Tensor, present: Tensor) -> Tensor:

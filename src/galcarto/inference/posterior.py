@@ -164,8 +164,8 @@ class Posterior:
         with torch.inference_mode():
             for i in range(bins):
                 place = torch.full((batch, number), i / bins)
-                marginal = (values[:, i : i + 1].expand(-1, number) for values in (self.mean, self.log_sigma))
-                state = self._state(torch.log1p(cumulative), residual, last, running, *marginal, place)
+                mean, width = (values[:, i : i + 1].expand(-1, number) for values in (self.mean, self.log_sigma))
+                state = self._state(torch.log1p(cumulative), residual, last, running, mean, width, place)
                 context = self.context[:, i, None, :].expand(-1, number, -1)
                 weights, means, widths = self.chain(context, state)
                 # the kernel whose share of the unit interval holds a random number

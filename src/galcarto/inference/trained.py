@@ -59,7 +59,8 @@ class Trained:
         present : ndarray, shape (image, channel)
             1 where the channel was observed, else 0.
         """
-        outputs, features = [], []
+        outputs: list[Tensor] = []
+        features: list[Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(counts), BATCH):
                 part = slice(start, start + BATCH)
@@ -68,8 +69,9 @@ class Trained:
                     torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
                     torch.from_numpy(np.ascontiguousarray(present[part], np.float32)),
                 )
-                for found, part_of in zip(self.network.look(images), (outputs, features), strict=True):
-                    part_of.append(found)
+                parameters, seen = self.network.look(images)
+                outputs.append(parameters)
+                features.append(seen)
         return Posterior.from_outputs(torch.cat(outputs), self.network.chain, *self.support), torch.cat(features)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:

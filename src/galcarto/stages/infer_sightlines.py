@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
         chosen = images.isel(tile=usable)
         reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
         posterior, features = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
+        assert trained.familiarity is not None
         strangeness[usable] = trained.familiarity.strangeness(features).numpy()
         for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
             # each tile has its own stream: a map does not depend on how it is cut into strips

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     # Both surveys saw the whole sky (2MASS 99.998 % of it), and every box was counted: a cell without stars is dark,
     # not unobserved, and behind a thick cloud that is what there is to see.
     area = sky.grid(tile.size).area()
-    parts, inputs = [], []
+    parts, inputs = [], []  # type: ignore[var-annotated]
     for survey in surveys:
         entry = next(entry for entry in sky.archives if entry.survey == survey.name)
         archive = archives.ARCHIVES[entry.archive]
