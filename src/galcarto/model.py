@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from galcarto import settings
 from galcarto.cmd import nuisances
 from galcarto.cmd.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
+from galcarto.cmd.integration import Integrator
 from galcarto.cmd.nuisances import Nuisances, Populations
 from galcarto.dust.law import band_extinction, coefficients
 from galcarto.galaxy import strays
@@ -27,6 +28,8 @@ TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
 COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that redden alike
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
 UNSEEN = 99.0  # mag of what a survey does not see
+# Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
+FLOOR_DENSITY = 0.02
 
 
 def instrument(survey: settings.Survey) -> Survey:
@@ -140,6 +143,22 @@ def forward_model(
     )
 
 
+def integrators(
+    model: ForwardModel,
+    galaxy: settings.Galaxy,
+    surveys: Sequence[settings.Survey],
+    corrections: Mapping[str, Any],
+) -> list[Integrator]:
+    """What gives the bare diagrams of any direction, one for each survey."""
+    mock = star_model(galaxy, surveys, corrections.get("metallicity", 0.0))
+    return [Integrator(mock, view.diagram(), model.edges) for view in model.views]
+
+
+def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
+    """Floor of the posterior's increments and ceiling of its profiles, mag."""
+    return FLOOR_DENSITY * distance.step, profiles.max_extinction
+
+
 def corrections(path: str | Path | None) -> dict[str, Any]:
     """What the control field says of the mock, from `measure_control`; empty where a region has none."""
     return {} if path is None else json.loads(Path(path).read_text())
@@ -180,7 +199,8 @@ def read_stars(
     )
     bare = {name: frame[name].to_numpy() for name in ("distance", *BANDS) if name in frame}
     if "Ks" in bare:
-        galaxies = galaxies.model_copy(update=found.get("galaxies", {}))
+        if galaxies.density is None:
+            galaxies = galaxies.model_copy(update={"density": 0.0} | found.get("galaxies", {}))
         faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
         bare, populations = with_galaxies(bare, populations, area, galaxies, faintest, rng)
     return model.pack(bare["distance"], bare, area, populations)
@@ -244,16 +264,21 @@ def draw_nuisances(
     dust, realism
         Settings.
     corrections : mapping
-        From the control field, by survey: their errors widen the settings' widths.
+        From the control field, by survey: their errors widen the settings' widths, but for those that are 0, which
+        switch a nuisance off.
     """
+
+    def wider(width: float, error: float) -> float:
+        return float(np.hypot(width, error)) if width else 0.0
+
     offsets = np.zeros((number, len(model.bands), 2))
     for survey, view in enumerate(model.views):
         errors = corrections.get(view.survey.name, {}).get("colour_sd", (0.0, 0.0))
         own = [at for at, (owner, name) in enumerate(model.bands) if owner == survey and name != PARALLAX]
         offsets[:, own, 0] = realism.magnitude * rng.standard_normal((number, 1))
         red = model.bands.index((survey, view.colour_bands[0]))
-        offsets[:, red, 0] += np.hypot(realism.colour, errors[0]) * rng.standard_normal(number)
-        offsets[:, red, 1] = np.hypot(realism.colour_slope, errors[1]) * rng.standard_normal(number)
+        offsets[:, red, 0] += wider(realism.colour, errors[0]) * rng.standard_normal(number)
+        offsets[:, red, 1] = wider(realism.colour_slope, errors[1]) * rng.standard_normal(number)
     r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
     scales = np.ones((number, len(model.bands)))
     for at, (survey, name) in enumerate(model.bands):
