@@ -72,7 +72,7 @@ def table(scores: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 def markdown(frame: pd.DataFrame) -> str:
     """The table for a page: numbers to three digits, a dash where there is none."""
-    heads = [SHORT.get(name, _of_map(name)) for name in frame.columns[1:]]
+    heads = [SHORT[name] if name in SHORT else _of_map(name) for name in frame.columns[1:]]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in frame.itertuples(index=False):
         cells = [f"{v:.3f}" if np.isfinite(v) else "-" for v in row[2:]]

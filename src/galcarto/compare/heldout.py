@@ -78,8 +78,8 @@ def judge(
     dataset : Dataset
         From `scores.score`.
     metrics : dict
-        Its attributes; coverage by distance and where it is worst; ``valid_share``, the share of all bins that is
-        scored; the coverage of the density.
+        Its attributes; coverage by distance and where it is worst, None where few examples reach; ``valid_share``, the
+        share of all bins that is scored; the coverage of the density.
     """
     centre = 0.5 * (edges[1:] + edges[:-1])
     dataset = score(drawn, truth, valid, centre)
@@ -89,7 +89,8 @@ def judge(
     for level in (0.68, 0.95):
         by_distance = dataset["coverage"].sel(level=level).to_numpy()
         metrics[f"coverage_{100 * level:.0f}_by_distance"] = [round(value, 4) for value in by_distance.tolist()]
-        metrics[f"coverage_{100 * level:.0f}_worst"] = float(np.nanmax(np.abs(by_distance - level)[share > ENOUGH]))
+        off = np.abs(by_distance - level)[share > ENOUGH]
+        metrics[f"coverage_{100 * level:.0f}_worst"] = float(off.max()) if len(off) else None
     metrics["pit_worst"] = float(np.abs(dataset["pit_density"] - 1.0).max())
     metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}
     return dataset, metrics

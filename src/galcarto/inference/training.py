@@ -253,7 +253,13 @@ def learn(
     with netCDF4.Dataset(train_files[0]) as file:
         channels, pixels = len(file.channels.split(" ")), len(file.dimensions["magnitude"])
     bins = len(edges) - 1
-    shape: dict[str, Any] = {"name": name, "channels": planes(channels), "pixels": pixels, "bins": bins, "dropout": dropout}
+    shape: dict[str, Any] = {
+        "name": name,
+        "channels": planes(channels),
+        "pixels": pixels,
+        "bins": bins,
+        "dropout": dropout,
+    }
     module, history = fit(
         partial(Estimator, **shape),
         train,

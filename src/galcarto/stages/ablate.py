@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Render, train, calibrate and score; all but the scores lies in a temporary folder."""
     found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
-    compare, inference, ablation = found["compare"], found["inference"], found["ablation"]
+    compare, ablation = found["compare"], found["ablation"]
     if len(args.maps) != len(compare.planck):
         raise UserError(
             f"--maps: found {len(args.maps)} maps; expected the {len(compare.planck)} of compare.planck, in its order"

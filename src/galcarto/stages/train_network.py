@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
-    network, training, distance, profiles = read_sections(
-        args.settings, "network", "training", "distance", "profiles"
-    )
+    network, training, distance, profiles = read_sections(args.settings, "network", "training", "distance", "profiles")
     attributes = provenance.attributes(
         "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
     )
