@@ -13,6 +13,7 @@ include: "rules/maps.smk"
 include: "rules/compare.smk"
 include: "rules/figures.smk"
 include: "rules/validate.smk"
+include: "rules/ablation.smk"
 
 
 rule all:

@@ -80,7 +80,7 @@ rule assemble_cube:
             *(
                 name
                 for name in type(SETTINGS).model_fields
-                if name not in ("region", "seed", "training_job", "compare", "faceon", "validation")
+                if name not in ("region", "seed", "training_job", "compare", "faceon", "ablation", "validation")
             )
         ),
         seed=SEED,

@@ -24,7 +24,7 @@ rule train_network:
         gpu=SETTINGS.training_job.gpus,
     params:
         code=code_digest("train_network"),
-        settings=SETTINGS.section_json("network", "training", "distance", "pixels", "profiles"),
+        settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
     shell:

@@ -30,6 +30,8 @@ COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that 
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
 MIX_STARS = 60_000  # that tell how a diagram changes with the mix of the stars
 UNSEEN = 99.0  # mag of what a survey does not see
+# Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
+FLOOR_DENSITY = 0.02
 
 
 def instrument(survey: settings.Survey) -> Survey:
@@ -141,6 +143,22 @@ def forward_model(
     return ForwardModel(views=views, edges=edges, law=np.moveaxis(np.concatenate(law, axis=-1), -1, 1), colours=borders)
 
 
+def integrators(
+    model: ForwardModel,
+    galaxy: settings.Galaxy,
+    surveys: Sequence[settings.Survey],
+    corrections: Mapping[str, Any],
+) -> list[Integrator]:
+    """What gives the bare diagrams of any direction, one for each survey."""
+    mock = star_model(galaxy, surveys, corrections.get("metallicity", 0.0))
+    return [Integrator(mock, view.diagram(), model.edges) for view in model.views]
+
+
+def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
+    """Floor of the posterior's increments and ceiling of its profiles, mag."""
+    return FLOOR_DENSITY * distance.step, profiles.max_extinction
+
+
 def corrections(path: str | Path | None) -> dict[str, Any]:
     """What the control field says of the mock, from `measure_control`; empty where a region has none."""
     return {} if path is None else json.loads(Path(path).read_text())
@@ -186,6 +204,13 @@ def read_stars(
     return model.pack(bare["distance"], bare, area, populations)
 
 
+def stray_galaxies(galaxies: settings.Galaxies, corrections: Mapping[str, Any]) -> settings.Galaxies:
+    """The settings with their density, where they leave it open, as the control field says; 0 without one."""
+    if galaxies.density is not None:
+        return galaxies
+    return galaxies.model_copy(update={"density": 0.0} | corrections.get("galaxies", {}))
+
+
 def with_galaxies(
     bare: Mapping[str, np.ndarray],
     populations: tuple[Populations, np.ndarray],
@@ -208,9 +233,9 @@ def with_galaxies(
         In Ks.
     rng : numpy Generator
     corrections : mapping
-        From the control field: its density of galaxies takes the place of the settings'.
+        From the control field.
     """
-    asked = galaxies.model_dump() | corrections.get("galaxies", {})
+    asked = stray_galaxies(galaxies, corrections).model_dump()
     # the images count the stars' normalisation into all of the list, and the control field counts its galaxies apart
     asked["density"] *= np.exp(-corrections.get("normalisation", 0.0))
     drawn = strays.draw(rng, area, **asked, faintest=faintest)
@@ -253,16 +278,21 @@ def draw_nuisances(
     dust, realism
         Settings.
     corrections : mapping
-        From the control field, by survey: their errors widen the settings' widths.
+        From the control field, by survey: their errors widen the settings' widths, but for those that are 0, which
+        switch a nuisance off.
     """
+
+    def wider(width: float, error: float) -> float:
+        return float(np.hypot(width, error)) if width else 0.0
+
     offsets = np.zeros((number, len(model.bands), 2))
     for survey, view in enumerate(model.views):
         errors = corrections.get(view.survey.name, {}).get("colour_sd", (0.0, 0.0))
         own = [at for at, (owner, name) in enumerate(model.bands) if owner == survey and name != PARALLAX]
         offsets[:, own, 0] = realism.magnitude * rng.standard_normal((number, 1))
         red = model.bands.index((survey, view.colour_bands[0]))
-        offsets[:, red, 0] += np.hypot(realism.colour, errors[0]) * rng.standard_normal(number)
-        offsets[:, red, 1] = np.hypot(realism.colour_slope, errors[1]) * rng.standard_normal(number)
+        offsets[:, red, 0] += wider(realism.colour, errors[0]) * rng.standard_normal(number)
+        offsets[:, red, 1] = wider(realism.colour_slope, errors[1]) * rng.standard_normal(number)
     r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
     scales = np.ones((number, len(model.bands)))
     for at, (survey, name) in enumerate(model.bands):
@@ -356,7 +386,7 @@ def tabulate(
     edges : ndarray, shape (distance + 1,), kpc
     l, b : float, deg
     """
-    strays = galaxies.model_copy(update=corrections.get("galaxies", {}))
+    strays = stray_galaxies(galaxies, corrections)
     slices = Slices.build(
         Integrator(model, view.diagram(), edges),
         l,

@@ -235,7 +235,10 @@ class Control(Section):
 
 
 class Realism(Section):
-    """What real stars do beyond the mock; drawn anew for each training example around the control field's values."""
+    """What real stars do beyond the mock; drawn anew for each training example around the control field's values.
+
+    A width of 0 switches a nuisance off, whatever error the control field leaves.
+    """
 
     spread: tuple[float, float] = Field(
         (0.1, 0.9), description="range of the standard deviation of ln(A_V) among the stars of a tile"
@@ -266,7 +269,9 @@ class Realism(Section):
 class Galaxies(Section):
     """Stray galaxies among a survey's point sources: a power law of counts, behind all dust."""
 
-    density: float = Field(0.0, ge=0, description="per deg2 and mag at Ks = 14; 0 for none")
+    density: float | None = Field(
+        None, ge=0, description="per deg2 and mag at Ks = 14; by default as the control field says, without one none"
+    )
     slope: float = Field(0.75, gt=0, description="of lg(counts) with Ks")
     colour: tuple[Magnitude, Magnitude] = Field(
         ("1.3 mag", "0.2 mag"), validate_default=True, description="mean and standard deviation of J-Ks"
@@ -279,6 +284,14 @@ class Examples(Section):
     train: int = Field(gt=0)
     valid: int = Field(gt=0)
     test: int = Field(gt=0)
+
+
+class Ablation(Section):
+    """How much each variant of the ablation learns from; each starts anew."""
+
+    train: int = Field(20_000, gt=0, description="examples to learn from, on each training sightline")
+    valid: int = Field(800, gt=0, description="examples to stop and to calibrate, on each training sightline")
+    epochs: int = Field(1, gt=0, description="passes over them")
 
 
 class Clouds(Section):
@@ -548,6 +561,7 @@ class Settings(Section):
     inference: Inference = Inference()
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
+    ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()
 

@@ -105,6 +105,53 @@ def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
     return r_v * values * (EBV_PER_TAU353 if quantity == "tau353" else 1.0)
 
 
+def total(
+    extinction: np.ndarray, distance_max: np.ndarray, edges: np.ndarray, distance: float | None = None
+) -> np.ndarray:
+    """A_V to a distance, or as far as stars reach, shape (...,), mag.
+
+    Parameters
+    ----------
+    extinction : ndarray, shape (..., distance), mag
+    distance_max : ndarray, shape (...,), kpc
+        NaN where there is no profile: so is the result.
+    edges : ndarray, shape (distance + 1,), kpc
+    distance : float, kpc, optional
+        None for as far as stars reach.
+    """
+    last = distance_max if distance is None else np.where(np.isfinite(distance_max), distance, np.nan)
+    reached = edges[1:] <= last[..., None] + 1e-6
+    # beyond the last stars a profile is the prior's; it never falls, so its maximum is its end
+    largest = np.where(reached, extinction, -np.inf).max(axis=-1)
+    return np.where(reached.any(axis=-1), largest, np.nan)
+
+
+def against(
+    ours: np.ndarray, theirs: np.ndarray, ceiling: float, line_below: float
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Which tiles are compared, and the line between the maps.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray, shape (l, b), mag
+        NaN where there is no value.
+    ceiling : float, mag
+        Tiles where `theirs` reaches this are left out.
+    line_below : float, mag
+        See `straight_line`.
+
+    Returns
+    -------
+    used : ndarray of bool, shape (l, b)
+    metrics : dict
+        From `straight_line`, and the number ``left_out`` above the ceiling.
+    """
+    known = np.isfinite(ours) & np.isfinite(theirs)
+    used = known & (theirs < ceiling)
+    line = straight_line(ours[used], theirs[used], line_below)
+    return used, line | {"left_out": int((known & (theirs >= ceiling)).sum())}
+
+
 def straight_line(ours: np.ndarray, theirs: np.ndarray, line_below: float = np.inf) -> dict[str, float]:
     """Rank correlation and a robust line ``ours = slope * theirs + offset``.
 

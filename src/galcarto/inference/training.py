@@ -4,21 +4,30 @@ import logging
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import netCDF4
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
-from galcarto.inference.networks import Estimator, prepare
+from galcarto.inference.networks import Estimator, planes, prepare
 from galcarto.inference.posterior import Posterior
+from galcarto.inference.trained import Trained
+from galcarto.inference.trust import Familiarity, log_density_spread
+from galcarto.seeds import generator
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
+CALIBRATION = 4000  # validation examples that calibrate the posterior
 # Lightning's warnings that do not hold here
 EXPECTED = (
     "Checkpoint directory .* exists and is not empty",  # it is what the training goes on from
@@ -198,3 +207,90 @@ def fit(
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
     learner.load_state_dict(state)
     return learner.network.cpu().eval(), learner.history
+
+
+def learn(
+    train_files: Sequence[str | Path],
+    valid_files: Sequence[str | Path],
+    checkpoints: Path,
+    *,
+    name: str,
+    dropout: float,
+    edges: np.ndarray,
+    support: tuple[float, float],
+    seed: int,
+    batch: int,
+    buffer: int,
+    rounds: int,
+    epochs: int,
+    learning_rate: float,
+    weight_decay: float,
+    patience: int,
+    precision: str,
+    accelerator: str,
+) -> tuple[Trained, list[dict[str, float]]]:
+    """Train a network on files of examples and calibrate it.
+
+    Parameters
+    ----------
+    train_files, valid_files : sequence of path
+        Of `cmd.files.write_examples`.
+    checkpoints : Path
+    name, dropout
+        As `networks.Estimator` takes them.
+    edges : ndarray, shape (bin + 1,)
+    support : (float, float)
+        Floor of the posterior's increments and ceiling of the cumulative profile.
+    seed : int
+    batch, buffer, rounds
+        As `data.Examples` takes them.
+    epochs, learning_rate, weight_decay, patience, precision, accelerator
+        As `fit` takes them.
+
+    Returns
+    -------
+    trained : Trained
+    history : list of dict
+    """
+    train = Examples(train_files, batch, buffer, seed, rounds)
+    valid = Examples(valid_files, batch)
+    with netCDF4.Dataset(train_files[0]) as file:
+        channels, pixels = len(file.channels.split(" ")), len(file.dimensions["magnitude"])
+    bins = len(edges) - 1
+    shape: dict[str, Any] = {
+        "name": name,
+        "channels": planes(channels),
+        "pixels": pixels,
+        "bins": bins,
+        "dropout": dropout,
+    }
+    module, history = fit(
+        partial(Estimator, **shape),
+        train,
+        valid,
+        checkpoints,
+        support=support,
+        seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        patience=patience,
+        precision=precision,
+        accelerator=accelerator,
+    )
+    *images, truth = _some(valid, CALIBRATION, generator(seed, "train_network", "calibration"))
+    spread = log_density_spread(truth.numpy().astype(float), support[0])
+    trained = Trained(module, shape, edges, support, Calibration.none(bins), None, spread)
+    posterior, features = trained.posterior(*(tensor.numpy() for tensor in images))
+    calibration = calibrate(posterior, truth, seed)
+    return replace(trained, calibration=calibration, familiarity=Familiarity.learn(features)), history
+
+
+def _some(examples: Examples, number: int, rng: np.random.Generator) -> list[Tensor]:
+    """About `number` of the examples, picked while they stream by."""
+    share = number / (len(examples) * examples.batch)
+    picked = []
+    for part in examples:
+        keep = torch.from_numpy(rng.random(len(part[0])) < share)
+        picked.append([tensor[keep] for tensor in part])
+    return [torch.cat(parts) for parts in zip(*picked, strict=True)]

@@ -37,28 +37,25 @@ def run(args: argparse.Namespace) -> None:
     chosen = next(entry for entry in compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        end = cube["distance_bounds"].isel(bounds=1)
-        # beyond the last stars a profile is the prior's
-        far = cube["distance_max"] if compare.distance is None else compare.distance
-        # it never falls, so its maximum is its end
-        ours = cube["extinction"].where(end <= far + 1e-6).max("distance").load()
+        found = cube["extinction"].to_numpy(), cube["distance_max"].to_numpy()
+        ours = planck.total(*found, edges_of(cube, "distance"), compare.distance)
+        coordinates = {name: cube[name].load() for name in ("l", "b")}
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
-    used = np.isfinite(ours.to_numpy()) & np.isfinite(theirs) & (theirs < chosen.ceiling)
-    metrics = planck.straight_line(ours.to_numpy()[used], theirs[used], chosen.line_below)
+    used, metrics = planck.against(ours, theirs, chosen.ceiling, chosen.line_below)
     if metrics["n"] < 3:
         logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
-    left_out = int((np.isfinite(ours.to_numpy()) & (theirs >= chosen.ceiling)).sum())
+    left_out = metrics.pop("left_out")
     if left_out:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
+    far = "distance_max" if compare.distance is None else f"{compare.distance:g} kpc"
     dataset = xr.Dataset(
         {
-            "extinction": ours.assign_attrs(
-                units="mag", long_name=f"A_V to {compare.distance:g} kpc" if compare.distance else "A_V to distance_max"
-            ),
+            "extinction": (("l", "b"), ours, {"units": "mag", "long_name": f"A_V to {far}"}),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "used": (("l", "b"), used),
         },
+        coords=coordinates,
         attrs={"name": args.name, **metrics},
     )
     dataset.attrs |= provenance.attributes(

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.cmd.files import references
-from galcarto.cmd.integration import EXTINCTION_GRID, Integrator
-from galcarto.model import corrections, forward_model, star_model
+from galcarto.cmd.integration import EXTINCTION_GRID
+from galcarto.model import corrections, forward_model, integrators
 from galcarto.settings import read_sections
 
 
@@ -34,14 +34,13 @@ def run(args: argparse.Namespace) -> None:
     )
     found = corrections(args.control)
     forward = forward_model(surveys, pixels, dust, distance.edges(), found)
-    model = star_model(galaxy, surveys, found.get("metallicity", 0.0))
-    integrators = [Integrator(model, view.diagram(), forward.edges) for view in forward.views]
+    bare = integrators(forward, galaxy, surveys, found)
     tiles = sky.strip(tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
     reference = np.empty((len(l), len(forward.channels), pixels, pixels), np.float32)
-    detectable = np.empty((len(l), len(integrators), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
+    detectable = np.empty((len(l), len(bare), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
-        reference[i], detectable[i] = references(forward, integrators, l[i], b[i])
+        reference[i], detectable[i] = references(forward, bare, l[i], b[i])
     dataset = xr.Dataset(
         {
             "reference": (("tile", "channel", "magnitude", "colour"), reference, {"units": "degree-2"}),

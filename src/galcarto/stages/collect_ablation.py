@@ -1,0 +1,25 @@
+"""Collect the scores of the ablation's variants in one table.
+
+Example:
+  galcarto collect_ablation --scores full.json spread.json --csv ablation.csv --markdown ablation.md
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from galcarto.compare import ablation
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--scores", required=True, nargs="+", help="scores of the variants, the full one first (JSON)")
+    parser.add_argument("--csv", required=True, help="CSV file to write")
+    parser.add_argument("--markdown", required=True, help="the same table for a page (Markdown)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the table twice."""
+    table = ablation.table([json.loads(Path(path).read_text()) for path in args.scores])
+    table.to_csv(args.csv, index=False, float_format="%.6g")
+    Path(args.markdown).write_text(ablation.markdown(table))
