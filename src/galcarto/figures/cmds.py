@@ -24,16 +24,21 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
     Parameters
     ----------
     examples : Dataset
-        Of one sightline: counts (example, magnitude, colour); reference (magnitude, colour),
-        deg-2 per pixel, without dust; extinction (example, distance), mag; area (example,), deg2;
-        attributes magnitude_band and colour_bands.
+        Of one sightline: counts (example, channel, magnitude, colour); present (example, survey);
+        reference (channel, magnitude, colour), deg-2 per pixel, without dust; extinction (example, distance), mag;
+        area (example,), deg2; magnitude_axis and colour_axis, the pixels' centres; attribute channels. The first
+        channel is drawn, of examples that its survey saw.
     sky : Dataset
-        counts (tile, magnitude, colour); area (tile,), deg2; stars (tile,); l and b (tile,), deg.
+        counts (tile, channel, magnitude, colour); area (tile, survey), deg2; stars (tile, survey); l and b (tile,),
+        deg.
 
     Returns
     -------
     Figure
     """
+    examples = examples.isel(channel=0, survey=0)
+    examples = examples.isel(example=np.flatnonzero(examples.present.values))
+    sky = sky.isel(channel=0, survey=0)
     total = examples.extinction.isel(distance=-1).values
     mocks = _spread(np.argsort(total, kind="stable"), COLUMNS - 1, ends=False)
     bare_area = float(examples.area[mocks[0]])
@@ -60,7 +65,7 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
             ax.set_visible(False)
         for ax, (title, counts, area) in zip(row, panels, strict=False):
             image = ax.pcolormesh(
-                examples.colour, examples.magnitude, counts, norm=norm, cmap="magma", shading="nearest"
+                examples.colour_axis, examples.magnitude_axis, counts, norm=norm, cmap="magma", shading="nearest"
             )
             ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
             ax.set_title(title, fontsize=8)
@@ -76,8 +81,10 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
             )
             ax.tick_params(color="white", top=False, right=False)
     axes[0, 0].invert_yaxis()
-    colour = examples.attrs["colour_bands"].replace("-", " − ")
+    # survey:first-second,magnitude
+    colour, magnitude = examples.attrs["channels"].split(" ")[0].partition(":")[2].split(",")
+    colour = colour.replace("-", " − ")
     figure.supxlabel(f"{colour} (mag)", fontsize=9)
-    figure.supylabel(f"{examples.attrs['magnitude_band']} (mag)", fontsize=9)
+    figure.supylabel(f"{magnitude} (mag)", fontsize=9)
     plain_decades(figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01))
     return figure
