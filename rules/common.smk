@@ -26,6 +26,7 @@ EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 COMPARISONS = [
     "heldout",
+    "prior",
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
     *(["excess"] if EXCESS else []),
@@ -34,7 +35,21 @@ COMPARISONS = [
 ]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
-    for name in ("cmds", "training", "profiles", "calibration", "errors", "faceon", *(f"planck_{m}" for m in MAPS))
+    for name in (
+        "cmds",
+        *(["control"] if CONTROL else []),
+        "prior",
+        "training",
+        "profiles",
+        "narrowing",
+        "trust",
+        "calibration",
+        "errors",
+        "faceon",
+        *(f"planck_{name}" for name in MAPS),
+        *(["structure"] if STRUCTURE else []),
+        *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
+    )
 ]
 
 

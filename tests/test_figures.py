@@ -33,16 +33,18 @@ def bounded(name, edges):
 @pytest.fixture
 def examples():
     rng = np.random.default_rng(0)
-    total = np.array([8.0, 0.5, 4.0, 1.0, 2.0])
+    total = np.array([8.0, 0.5, 4.0, 1.0, 2.0, 3.0])  # the last one was not seen by the first survey
     return xr.Dataset(
         {
-            "counts": (("example", "magnitude", "colour"), rng.poisson(3.0, (5, 8, 8)).astype("u2")),
-            "reference": (("magnitude", "colour"), np.full((8, 8), 20.0, "f4")),
+            "counts": (("example", "channel", "magnitude", "colour"), rng.poisson(3.0, (6, 2, 8, 8)).astype("u2")),
+            "present": (("example", "survey"), np.array([[1, 1], [1, 0], [1, 1], [1, 1], [1, 0], [0, 1]], "u1")),
+            "reference": (("channel", "magnitude", "colour"), np.stack([np.full((8, 8), n, "f4") for n in (20, 7)])),
+            "magnitude_axis": (("channel", "magnitude"), np.stack([np.linspace(6, 14, 8), np.linspace(10, 18, 8)])),
+            "colour_axis": (("channel", "colour"), np.stack([np.linspace(0, 5, 8), np.linspace(-1, 3, 8)])),
             "extinction": (("example", "distance"), total[:, None] * np.linspace(0.1, 1, 10)),
-            "area": ("example", np.full(5, 0.25)),
+            "area": ("example", np.full(6, 0.25)),
         },
-        coords={"magnitude": np.linspace(6, 14, 8), "colour": np.linspace(0, 5, 8)},
-        attrs={"magnitude_band": "Ks", "colour_bands": "J-Ks"},
+        attrs={"channels": "2mass:J-Ks,Ks gaia:BP-RP,G"},
     )
 
 
@@ -54,11 +56,11 @@ def sky():
     counts[4, 7, 0] = 900
     return xr.Dataset(
         {
-            "counts": (("tile", "magnitude", "colour"), counts),
-            "area": ("tile", np.full(6, 0.25)),
+            "counts": (("tile", "channel", "magnitude", "colour"), np.stack([counts, 2 * counts], axis=1)),
+            "area": (("tile", "survey"), np.full((6, 2), 0.25)),
             "l": ("tile", 281.25 + 0.5 * np.arange(6)),
             "b": ("tile", np.full(6, -0.25)),
-            "stars": ("tile", counts.sum(axis=(1, 2), dtype=int)),
+            "stars": (("tile", "survey"), counts.sum(axis=(1, 2), dtype=int)[:, None] * [1, 2]),
         }
     )
 
@@ -222,6 +224,17 @@ def test_diagrams_go_from_bare_to_dusty_and_leave_out_empty_tiles(examples, sky)
     stars = [int(ax.texts[0].get_text().split()[0]) for ax in panels[4:]]
     assert stars == sorted(stars, reverse=True)
     assert stars[-1] > 0
+
+
+def test_diagrams_are_those_of_the_first_survey(examples, sky):
+    figure = cmds.gallery(examples, sky)
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("J − Ks (mag)", "Ks (mag)")
+    panels = [ax for ax in figure.axes if ax.get_title()]
+    assert "= 3.0 mag" not in "".join(ax.get_title() for ax in panels)
+    corners = panels[0].collections[0].get_coordinates()
+    assert (corners[..., 0].min(), corners[..., 1].max()) == pytest.approx((-5 / 14, 14 + 4 / 7))
+    stars = [int(ax.texts[0].get_text().split()[0]) for ax in panels[4:]]
+    assert max(stars) == int(sky.stars[:, 0].max())
 
 
 def test_a_sky_of_one_tile_makes_one_panel(examples, sky):

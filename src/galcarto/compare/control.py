@@ -186,8 +186,8 @@ def summary(fitted: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
         ``residual`` (magnitude, colour), observed less fitted over the fitted Poisson error, NaN where fewer than
-        `DRAWN` stars are expected; ``mean_colour`` (diagram, magnitude), mag, of ``observed``, ``mock`` and ``fitted``, NaN
-        where they have fewer than `SLICE` stars; and ``mean_colour_error`` (magnitude,), mag, of the observed stars.
+        `DRAWN` stars are expected; ``mean_colour`` (diagram, magnitude), mag, of ``observed``, ``mock`` and ``fitted``,
+        NaN where they have fewer than `SLICE` stars; and ``mean_colour_error`` (magnitude,), mag, of the observed stars.
     """
     diagrams = fitted[["observed", "mock", "fitted"]].to_array("diagram")
     expected = fitted["fitted"].where(fitted["fitted"] >= DRAWN)
@@ -195,11 +195,15 @@ def summary(fitted: xr.Dataset) -> xr.Dataset:
     enough = number >= SLICE
     mean = ((diagrams * fitted["colour_axis"]).sum("colour") / number).where(enough)
     observed = {"diagram": "observed"}
-    variance = (fitted["observed"] * (fitted["colour_axis"] - mean.sel(observed)) ** 2).sum("colour") / number.sel(observed)
+    variance = (fitted["observed"] * (fitted["colour_axis"] - mean.sel(observed)) ** 2).sum("colour") / number.sel(
+        observed
+    )
     return xr.Dataset(
         {
             "residual": (fitted["observed"] - expected) / np.sqrt(expected),
             "mean_colour": mean,
-            "mean_colour_error": np.sqrt(variance / number.sel(observed)).where(enough.sel(observed)).drop_vars("diagram"),
+            "mean_colour_error": np.sqrt(variance / number.sel(observed))
+            .where(enough.sel(observed))
+            .drop_vars("diagram"),
         }
     )

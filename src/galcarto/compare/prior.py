@@ -1,7 +1,7 @@
 """What the prior over profiles says before any star is looked at, beside published statistics of the nearby dust.
 
-Only numbers that were read in their source (as a rule its abstract) are listed here. No mean dA_V/ds of the plane is among
-them: it is worked out from the extinction at high latitudes and the scale height.
+Only numbers that were read in their source (as a rule its abstract) are listed here. No mean dA_V/ds of the plane is
+among them: it is worked out from the extinction at high latitudes and the scale height.
 """
 
 from collections.abc import Mapping
@@ -119,8 +119,8 @@ def expected(latitude: float) -> dict[str, list[float]]:
     Returns
     -------
     dict of [value, low, high]
-        ``bubble_wall_kpc``, ``extinction_55pc_mag``, ``spectral_index`` along a line, ``plane_density_mag_per_kpc`` (the
-        extinction at high latitudes over the scale height), and outside the plane ``envelope_kpc`` and
+        ``bubble_wall_kpc``, ``extinction_55pc_mag``, ``spectral_index`` along a line, ``plane_density_mag_per_kpc``
+        (the extinction at high latitudes over the scale height), and outside the plane ``envelope_kpc`` and
         ``disc_extinction_mag``, a disc's scale and its whole extinction along the sightline.
     """
     known = {entry.quantity: np.array([entry.value, entry.low, entry.high]) for entry in PUBLISHED}

@@ -83,7 +83,9 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
             ax.set_xlabel(f"{colour} (mag)")
         for ax in panels[1:]:
             ax.tick_params(labelleft=False)
-        block.colorbar(image, ax=panels[:3], location="top", label="Stars per pixel", extend="min", aspect=40, shrink=0.8)
+        block.colorbar(
+            image, ax=panels[:3], location="top", label="Stars per pixel", extend="min", aspect=40, shrink=0.8
+        )
         block.colorbar(residual, ax=panels[3], location="top", label="σ", extend="both", aspect=13)
 
         ax = block.add_subplot(grid[1, :])

@@ -7,7 +7,12 @@ from matplotlib.figure import Figure
 
 from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
-VARIANTS = (("full", "black", "-", "prior"), ("no_clouds", BLUE, "--", "no clouds"), ("no_bubble", ORANGE, ":", "no bubble"))
+LEAST = 1e-3  # mag/kpc: the end of the axis
+VARIANTS = (
+    ("full", "black", "-", "prior"),
+    ("no_clouds", BLUE, "--", "no clouds"),
+    ("no_bubble", ORANGE, ":", "no bubble"),
+)
 
 
 def _band(ax: Axes, x: np.ndarray, quantiles: xr.DataArray, colour: str, label: str) -> None:
@@ -40,7 +45,9 @@ def samples(prior: xr.Dataset) -> Figure:
     edges = prior.distance_bounds.isel(bounds=1).values
     _band(runs, edges, prior.extinction.sel(variant="full"), "0.4", "prior")
     for name, colour, style, label in VARIANTS:
-        runs.plot(edges, prior.extinction.sel(variant=name, quantile=0.5), color=colour, ls=style, label=f"{label}, median")
+        runs.plot(
+            edges, prior.extinction.sel(variant=name, quantile=0.5), color=colour, ls=style, label=f"{label}, median"
+        )
     for profile in prior.examples:
         runs.plot(edges, profile, color="0.25", lw=0.6, alpha=0.8)
     _published(runs, 0.055, prior.extinction_55pc_mag, "published")
@@ -74,7 +81,10 @@ def samples(prior: xr.Dataset) -> Figure:
 
     table.set_axis_off()
     figure.legend(*runs.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    rows = [("", "prior", "published"), ("Bubble's wall (kpc)", _range(prior.attrs["bubble_kpc"]), _known(prior.bubble_wall_kpc))]
+    rows = [
+        ("", "prior", "published"),
+        ("Bubble's wall (kpc)", _range(prior.attrs["bubble_kpc"]), _known(prior.bubble_wall_kpc)),
+    ]
     if "envelope_kpc" in prior:
         rows.append(("Scale, sightline (kpc)", _range(prior.attrs["envelope_kpc"]), _known(prior.envelope_kpc)))
     rows.append(("Slope of ln(density)", f"{prior.attrs['slope']:.1f}", _known(prior.spectral_index)))
@@ -85,7 +95,9 @@ def samples(prior: xr.Dataset) -> Figure:
     for i, row in enumerate(rows):
         for x, text, side in zip((0.0, 0.54, 1.0), row, ("left", "center", "right"), strict=True):
             weight = "bold" if i == 0 else "normal"
-            table.text(x, 0.95 - 0.12 * i, text, ha=side, va="top", fontsize=8, weight=weight, transform=table.transAxes)
+            table.text(
+                x, 0.95 - 0.12 * i, text, ha=side, va="top", fontsize=8, weight=weight, transform=table.transAxes
+            )
     return figure
 
 
@@ -107,7 +119,8 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
     told : Dataset
         quantiles (quantile, distance) over the tiles of the spread of ln(density), posterior over prior; speaking
         (distance,), share of the tiles between whose distance_min and distance_max it lies; posterior and prior
-        (quantile, distance), dA_V/ds, mag/kpc, of all tiles' samples and of the prior; nearest and farthest (tile,), kpc.
+        (quantile, distance), dA_V/ds, mag/kpc, of all tiles' samples and of the prior; nearest and farthest (tile,),
+        kpc.
     threshold : float
         Spread up to which the data speak.
 
@@ -121,7 +134,7 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
     spread.plot(told.distance, told.quantiles.sel(quantile=0.5), color=BLUE, label="tiles, median")
     spread.axhline(threshold, color="black", ls="--", lw=1, label=f"the data speak below {threshold:g}")
     spread.axhline(1.0, color="black", ls=":", lw=1)
-    spread.set(ylim=(0, None), ylabel="Spread over the prior's (number)")
+    spread.set(ylim=(0, None), ylabel="Spread / prior's (number)")
     spread.legend(loc="lower right", ncols=2)
     share.plot(told.distance, 100 * told.speaking, color="black")
     for values, colour, label in ((told.nearest, BLUE, "distance_min"), (told.farthest, ORANGE, "distance_max")):
@@ -130,10 +143,11 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
     share.set(ylim=(0, 105), ylabel="Tiles (%)")
     share.legend(loc="upper right")
     for name, colour in (("prior", "0.4"), ("posterior", BLUE)):
-        _band(density, told.distance, told[name], colour, name)
-        density.plot(told.distance, told[name].sel(quantile=0.5), color=colour, label=f"{name}, median")
+        values = np.maximum(told[name], LEAST)  # a logarithmic axis has no place for none
+        _band(density, told.distance, values, colour, name)
+        density.plot(told.distance, values.sel(quantile=0.5), color=colour, label=f"{name}, median")
     density.set(yscale="log", xlabel="Distance (kpc)", ylabel="$\\mathrm{d}A_V/\\mathrm{d}s$ (mag kpc$^{-1}$)")
-    density.set(xlim=(0, float(told.distance.max())), ylim=(1e-3, 1.5 * float(told.prior.max())))
+    density.set(xlim=(0, float(told.distance.max())), ylim=(LEAST, 1.5 * float(told.prior.max())))
     density.legend(loc="upper right", ncols=2)
     figure.align_ylabels()
     return figure
