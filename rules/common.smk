@@ -28,6 +28,7 @@ LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
 COMPARISONS = [
     "heldout",
     *LIMIT,
+    "prior",
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
     *(["excess"] if EXCESS else []),
@@ -36,7 +37,22 @@ COMPARISONS = [
 ]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
-    for name in ("cmds", "training", "profiles", "calibration", "errors", *LIMIT, "faceon", *(f"planck_{m}" for m in MAPS))
+    for name in (
+        "cmds",
+        *(["control"] if CONTROL else []),
+        "prior",
+        "training",
+        "profiles",
+        "narrowing",
+        "trust",
+        "calibration",
+        "errors",
+        *LIMIT,
+        "faceon",
+        *(f"planck_{name}" for name in MAPS),
+        *(["structure"] if STRUCTURE else []),
+        *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
+    )
 ]
 
 

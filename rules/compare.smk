@@ -194,11 +194,34 @@ rule compare_surveys:
         "--metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+rule measure_prior:
+    """Measure what the prior over profiles says, with and without its parts, beside published statistics."""
+    output:
+        comparison=f"{RESULTS}/comparisons/prior.nc",
+        metrics=f"{RESULTS}/comparisons/prior.json",
+    log:
+        f"{RESULTS}/logs/measure_prior.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=15,
+    params:
+        code=code_digest("measure_prior"),
+        settings=SETTINGS.section_json("profiles", "distance", "sky"),
+        seed=SEED,
+    shell:
+        "python -m galcarto measure_prior --settings {params.settings:q} --seed {params.seed} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
 rule collect_metrics:
     """Collect the numbers of all comparisons in one file."""
     input:
         cube=f"{RESULTS}/cube.nc",
         history=f"{RESULTS}/network/history.csv",
+        control=CONTROL,
         parts=expand(f"{RESULTS}/comparisons/{{comparison}}.json", comparison=COMPARISONS),
     output:
         f"{RESULTS}/metrics.json",
@@ -212,6 +235,8 @@ rule collect_metrics:
         runtime=10,
     params:
         code=code_digest("collect_metrics"),
+        settings=SETTINGS.section_json("compare"),
+        control=control_option,
     shell:
-        "python -m galcarto collect_metrics --cube {input.cube:q} --history {input.history:q} "
-        "--parts {input.parts:q} --output {output:q} > {log:q} 2>&1"
+        "python -m galcarto collect_metrics --settings {params.settings:q} --cube {input.cube:q} "
+        "--history {input.history:q} {params.control} --parts {input.parts:q} --output {output:q} > {log:q} 2>&1"

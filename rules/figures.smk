@@ -134,6 +134,7 @@ rule plot_plane:
     """Draw the plane of the sky beside a Planck map."""
     input:
         comparison=f"{RESULTS}/comparisons/planck_{{name}}.nc",
+        excess=[f"{RESULTS}/comparisons/excess.nc"] if EXCESS else [],
     output:
         f"{RESULTS}/figures/planck_{{name}}.png",
     log:
@@ -146,8 +147,10 @@ rule plot_plane:
         runtime=15,
     params:
         code=code_digest("plot_plane"),
+        excess=lambda wildcards, input: f"--excess {input.excess}" if input.excess else "",
     shell:
-        "python -m galcarto plot_plane --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto plot_plane --comparison {input.comparison:q} {params.excess} "
+        "--output {output:q} > {log:q} 2>&1"
 
 
 rule plot_faceon:
@@ -168,6 +171,129 @@ rule plot_faceon:
         code=code_digest("plot_faceon"),
     shell:
         "python -m galcarto plot_faceon --faceon {input.faceon:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_control:
+    """Draw the control field's diagrams: observed, mock and fitted."""
+    input:
+        comparison=f"{RESULTS}/comparisons/control.nc",
+    output:
+        f"{RESULTS}/figures/control.png",
+    log:
+        f"{RESULTS}/logs/plot_control.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_control"),
+    shell:
+        "python -m galcarto plot_control --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_prior:
+    """Draw the prior over profiles beside published statistics."""
+    input:
+        prior=f"{RESULTS}/comparisons/prior.nc",
+    output:
+        f"{RESULTS}/figures/prior.png",
+    log:
+        f"{RESULTS}/logs/plot_prior.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_prior"),
+    shell:
+        "python -m galcarto plot_prior --prior {input.prior:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_narrowing:
+    """Draw where the posterior is narrower than the prior."""
+    input:
+        strips=expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
+        cube=f"{RESULTS}/cube.nc",
+        prior=f"{RESULTS}/comparisons/prior.nc",
+    output:
+        f"{RESULTS}/figures/narrowing.png",
+    log:
+        f"{RESULTS}/logs/plot_narrowing.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_narrowing"),
+    shell:
+        "python -m galcarto plot_narrowing --strips {input.strips:q} --cube {input.cube:q} --prior {input.prior:q} "
+        "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_trust:
+    """Draw maps of what says how far each tile can be trusted."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+    output:
+        f"{RESULTS}/figures/trust.png",
+    log:
+        f"{RESULTS}/logs/plot_trust.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_trust"),
+    shell:
+        "python -m galcarto plot_trust --cube {input.cube:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_structure:
+    """Draw where along the sightline the dust of the thickest tiles stands."""
+    input:
+        comparison=f"{RESULTS}/comparisons/structure.nc",
+    output:
+        f"{RESULTS}/figures/structure.png",
+    log:
+        f"{RESULTS}/logs/plot_structure.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_structure"),
+    shell:
+        "python -m galcarto plot_structure --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_surveys:
+    """Draw what each survey says alone, and both together."""
+    input:
+        comparison=f"{RESULTS}/comparisons/surveys.nc",
+    output:
+        f"{RESULTS}/figures/surveys.png",
+    log:
+        f"{RESULTS}/logs/plot_surveys.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        code=code_digest("plot_surveys"),
+    shell:
+        "python -m galcarto plot_surveys --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
 
 
 rule report:

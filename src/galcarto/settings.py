@@ -462,6 +462,14 @@ class PlanckMap(Section):
         return self
 
 
+class KnownDistance(Section):
+    """A distance of the cloud from elsewhere, to draw beside ours."""
+
+    l: Degree
+    distance: Kiloparsec
+    source: str = Field(description="who measured it")
+
+
 class Structure(Section):
     """What is asked of the run of extinction with distance in tiles of much dust."""
 
@@ -473,6 +481,7 @@ class Structure(Section):
     )
     foreground: Kiloparsec = Field("0.25 kpc", validate_default=True, description="before the cloud")
     far: Kiloparsec = Field("1.5 kpc", validate_default=True, description="well behind it")
+    known: list[KnownDistance] = Field([], description="distances from elsewhere, drawn beside ours and used for nothing")
 
     _ordered = field_validator("window")(_increasing)
 

@@ -24,6 +24,8 @@ METALLICITY_PRIOR = 0.2  # dex: how far the stars' metallicities may lie from th
 STEP = 0.01  # mag: of the numerical derivatives
 SAMPLE = 200.0  # deg2 times the density of galaxies at 14 mag, for their diagram
 FEWEST = 500  # stars that a fit needs
+DRAWN = 1.0  # stars expected in a pixel whose residual is drawn
+SLICE = 30.0  # stars in a slice of magnitude whose mean colour is drawn
 PARAMETERS = ("normalisation", "colour", "colour_slope", "galaxies", "metallicity")
 
 
@@ -169,4 +171,39 @@ def fit(
             "stars": int(counts.sum()),
             "area_deg2": area,
         },
+    )
+
+
+def summary(fitted: xr.Dataset) -> xr.Dataset:
+    """What is drawn of one survey's fit.
+
+    Parameters
+    ----------
+    fitted : Dataset
+        `fit`'s, with ``colour_axis`` (colour,), mag, at the pixels' centres.
+
+    Returns
+    -------
+    Dataset
+        ``residual`` (magnitude, colour), observed less fitted over the fitted Poisson error, NaN where fewer than
+        `DRAWN` stars are expected; ``mean_colour`` (diagram, magnitude), mag, of ``observed``, ``mock`` and ``fitted``,
+        NaN where they have fewer than `SLICE` stars; and ``mean_colour_error`` (magnitude,), mag, of the observed stars.
+    """
+    diagrams = fitted[["observed", "mock", "fitted"]].to_array("diagram")
+    expected = fitted["fitted"].where(fitted["fitted"] >= DRAWN)
+    number = diagrams.sum("colour")
+    enough = number >= SLICE
+    mean = ((diagrams * fitted["colour_axis"]).sum("colour") / number).where(enough)
+    observed = {"diagram": "observed"}
+    variance = (fitted["observed"] * (fitted["colour_axis"] - mean.sel(observed)) ** 2).sum("colour") / number.sel(
+        observed
+    )
+    return xr.Dataset(
+        {
+            "residual": (fitted["observed"] - expected) / np.sqrt(expected),
+            "mean_colour": mean,
+            "mean_colour_error": np.sqrt(variance / number.sel(observed))
+            .where(enough.sel(observed))
+            .drop_vars("diagram"),
+        }
     )

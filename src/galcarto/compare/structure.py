@@ -1,6 +1,7 @@
 """Where along a sightline the dust stands: half-rises, foreground and background of clouds."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,31 @@ def _slope(y: np.ndarray, x: np.ndarray) -> float:
     first, second = np.triu_indices(len(x), 1)
     apart = x[first] != x[second]
     return float(np.median((y[second] - y[first])[apart] / (x[second] - x[first])[apart]))
+
+def by_class(extinction: np.ndarray, total: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median profile of the tiles of each class of another map's extinction.
+
+    Parameters
+    ----------
+    extinction : ndarray, shape (tile, distance), mag
+    total : ndarray, shape (tile,), mag
+        Of the other map.
+    bounds : ndarray, shape (class + 1,), mag
+
+    Returns
+    -------
+    profiles : ndarray, shape (class, distance), mag
+        NaN for a class without tiles.
+    tiles : ndarray of int, shape (class,)
+    """
+    profiles = np.full((len(bounds) - 1, extinction.shape[1]), np.nan)
+    tiles = np.zeros(len(bounds) - 1, int)
+    for i, (low, high) in enumerate(pairwise(bounds)):
+        inside = (total >= low) & (total < high) & np.isfinite(extinction[:, 0])
+        tiles[i] = inside.sum()
+        if tiles[i]:
+            profiles[i] = np.median(extinction[inside], axis=0)
+    return profiles, tiles
 
 
 def measure(

@@ -3,11 +3,12 @@
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from galcarto.figures.style import PAGE, STYLE, direction, plain_decades
 
 COLUMNS = 4
+PARALLAX = "parallax"  # in place of a magnitude in a channel's name
 FAINTEST = 0.5  # stars per pixel at the dark end of the scale: half of the least count
 
 
@@ -17,32 +18,13 @@ def _spread(order: np.ndarray, count: int, ends: bool) -> np.ndarray:
     return order[np.unique(np.round(ranks if ends else ranks[1:-1]).astype(int))]
 
 
-@STYLE
-def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
-    """Diagrams without dust, behind more and more of it, and observed, on one colour scale.
-
-    Parameters
-    ----------
-    examples : Dataset
-        Of one sightline: counts (example, channel, magnitude, colour); present (example, survey);
-        reference (channel, magnitude, colour), deg-2 per pixel, without dust; extinction (example, distance), mag;
-        area (example,), deg2; magnitude_axis and colour_axis, the pixels' centres; attribute channels. The first
-        channel is drawn, of examples that its survey saw.
-    sky : Dataset
-        counts (tile, channel, magnitude, colour); area (tile, survey), deg2; stars (tile, survey); l and b (tile,),
-        deg.
-
-    Returns
-    -------
-    Figure
-    """
-    examples = examples.isel(channel=0, survey=0)
-    examples = examples.isel(example=np.flatnonzero(examples.present.values))
-    sky = sky.isel(channel=0, survey=0)
+def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, name: str) -> None:
+    """Two rows of panels for one channel."""
     total = examples.extinction.isel(distance=-1).values
-    mocks = _spread(np.argsort(total, kind="stable"), COLUMNS - 1, ends=False)
+    bare = bool(examples.reference.sum() > 0)  # no reference of parallaxes is made
+    mocks = _spread(np.argsort(total, kind="stable"), COLUMNS - bare, ends=False)
     bare_area = float(examples.area[mocks[0]])
-    top = [("Mock without dust", (examples.reference * bare_area).values, bare_area)]
+    top = [("Mock without dust", (examples.reference * bare_area).values, bare_area)] if bare else []
     for i in mocks:
         title = f"Mock behind\n$A_V$ = {total[i]:.1f} mag"
         top.append((title, examples.counts.isel(example=i).values, float(examples.area[i])))
@@ -56,7 +38,6 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
         title = f"Observed\n{direction(float(tile.l), float(tile.b))}"
         bottom.append((title, tile.counts.values, float(tile.area)))
 
-    figure = Figure(figsize=(PAGE, 5.6), layout="constrained")
     axes = figure.subplots(2, COLUMNS, sharex=True, sharey=True, squeeze=False)
     brightest = max(counts.max() for _, counts, _ in top + bottom)
     norm = LogNorm(FAINTEST, max(brightest, 2 * FAINTEST))
@@ -81,10 +62,42 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
             )
             ax.tick_params(color="white", top=False, right=False)
     axes[0, 0].invert_yaxis()
-    # survey:first-second,magnitude
-    colour, magnitude = examples.attrs["channels"].split(" ")[0].partition(":")[2].split(",")
-    colour = colour.replace("-", " − ")
-    figure.supxlabel(f"{colour} (mag)", fontsize=9)
-    figure.supylabel(f"{magnitude} (mag)", fontsize=9)
+    # survey:first-second,magnitude; bright or near stars are on top
+    colour, row_name = name.partition(":")[2].split(",")
+    figure.supxlabel(f"{colour.replace('-', ' − ')} (mag)", fontsize=9)
+    figure.supylabel("Parallax (mas)" if row_name == PARALLAX else f"{row_name} (mag)", fontsize=9)
+    if row_name == PARALLAX:
+        axes[0, 0].invert_yaxis()
     plain_decades(figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01))
+
+
+@STYLE
+def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
+    """Diagrams without dust, behind more and more of it, and observed; one block and colour scale per channel.
+
+    Parameters
+    ----------
+    examples : Dataset
+        Of one sightline: counts (example, channel, magnitude, colour); present (example, survey);
+        reference (channel, magnitude, colour), deg-2 per pixel, without dust; extinction (example, distance), mag;
+        area (example,), deg2; magnitude_axis and colour_axis, the pixels' centres; attribute channels, such as
+        ``2mass:J-Ks,Ks gaia:BP-RP,parallax``. Of each channel, examples are drawn that its survey saw.
+    sky : Dataset
+        counts (tile, channel, magnitude, colour); area (tile, survey), deg2; stars (tile, survey); l and b (tile,),
+        deg.
+
+    Returns
+    -------
+    Figure
+    """
+    names = examples.attrs["channels"].split(" ")[: examples.sizes["channel"]]
+    surveys = list(dict.fromkeys(name.partition(":")[0] for name in names))
+    figure = Figure(figsize=(PAGE, 5.6 if len(names) == 1 else 4.4 * len(names)), layout="constrained")
+    blocks = [figure] if len(names) == 1 else figure.subfigures(len(names), 1)
+    for channel, (block, name) in enumerate(zip(blocks, names, strict=True)):
+        part = {"channel": channel, "survey": surveys.index(name.partition(":")[0])}
+        one = examples.isel(part)
+        _block(block, one.isel(example=np.flatnonzero(one.present.values)), sky.isel(part), name)
+        if len(names) > 1:
+            block.suptitle(name.replace(":", ": ").replace("-", " − ").replace(",", " and "), fontsize=9)
     return figure

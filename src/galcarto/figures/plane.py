@@ -9,7 +9,7 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
 
 @STYLE
-def comparison(maps: xr.Dataset) -> Figure:
+def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     """Both maps on one colour scale, and tile against tile.
 
     Parameters
@@ -17,6 +17,8 @@ def comparison(maps: xr.Dataset) -> Figure:
     maps : Dataset
         extinction and planck (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
         name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset.
+    excess : DataArray, shape (l, b), mag, optional
+        A_V of the plain mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
     Returns
     -------
@@ -52,7 +54,11 @@ def comparison(maps: xr.Dataset) -> Figure:
 
     scatter = figure.add_subplot(grid[1, :])
     ends = np.array([0.0, 1.04 * ceiling])
-    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=5, alpha=0.6, mew=0, label="tile")
+    if excess is not None:
+        theirs = excess.transpose("b", "l").values[used]
+        scatter.plot(planck.values[used], theirs, "o", mfc="none", mec="0.45", ms=4, mew=0.8, label="colour excess")
+    label = "tile" if excess is None else "this work"
+    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=5, alpha=0.6, mew=0, label=label)
     fit = maps.attrs["slope"] * ends + maps.attrs["offset_mag"]
     scatter.plot(ends, fit, color=ORANGE, label="fitted line")
     scatter.plot(ends, ends, color="black", ls="--", lw=1, label="1 : 1")

@@ -1,7 +1,8 @@
 """Collect the numbers of all comparisons in one file.
 
 Example:
-  galcarto collect_metrics --cube cube.nc --history history.csv --parts heldout.json truth.json --output metrics.json
+  galcarto collect_metrics --settings "$(galcarto settings config/config.yaml compare)" --cube cube.nc \
+      --history history.csv --parts heldout.json truth.json --output metrics.json
 """
 
 import argparse
@@ -11,13 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from galcarto.compare.structure import at_distance
+from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
+from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
+from galcarto.settings import read_sections
+
+NEAR = 1.0  # kpc: A_V is quoted to here where compare.distance says nothing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the section compare")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--history", required=True, help="training history (CSV)")
+    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--parts", required=True, nargs="+", help="metrics of the comparisons (JSON)")
     parser.add_argument("--output", required=True, help="JSON file to write")
 
@@ -26,7 +35,12 @@ def run(args: argparse.Namespace) -> None:
     """Write the merged numbers."""
     metrics: dict[str, Any] = {}
     with open_cube(args.cube) as cube:
-        observed = (cube["quality"] & 1) == 0
+        (compare,) = read_sections(args.settings, "compare")
+        edges = edges_of(cube, "distance")
+        distance = min(compare.distance or NEAR, float(edges[-1]))
+        near = at_distance(cube["extinction"].to_numpy(), edges, distance)
+        quality = cube["quality"].to_numpy()
+        observed = (quality & NOT_OBSERVED) == 0
         metrics["cube"] = {
             "tiles": int(observed.size),
             "tiles_mapped": int(observed.sum()),
@@ -34,12 +48,25 @@ def run(args: argparse.Namespace) -> None:
             "area_deg2": float(cube["area"].sum()),
             "median_extinction_mag": float(np.nanmedian(cube["extinction"][..., -1])),
             "median_distance_max_kpc": float(np.nanmedian(cube["distance_max"])),
+            f"median_extinction_{distance:g}kpc_mag": float(np.nanmedian(near)),
+            f"max_extinction_{distance:g}kpc_mag": float(np.nanmax(near)),
         }
+        shares = {"poor_fit": POOR_FIT, "unlike_training": UNLIKE_TRAINING, "stars_run_out": STARS_RUN_OUT}
+        metrics["trust"] = {
+            f"{name}_share": float(((quality & bit) > 0)[observed].mean()) for name, bit in shares.items()
+        }
+        for name in ("fit_p_value", "fit_chi2", "strangeness", "distance_min"):
+            values = cube[name].to_numpy()
+            known = np.isfinite(values)
+            metrics["trust"][f"median_{name}"] = float(np.median(values[known])) if known.any() else None
     history = pd.read_csv(args.history)
     metrics["training"] = {
         "examples_seen": int(history["examples"].iloc[-1]),
         "best_valid_loss": float(history["valid_loss"].min()),
     }
+    if args.control:
+        with open(args.control) as handle:
+            metrics["control"] = json.load(handle)
     for path in args.parts:
         with open(path) as handle:
             for block, values in json.load(handle).items():

@@ -13,9 +13,11 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import structure
-from galcarto.maps.grid import edges_of
+from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
 from galcarto.settings import read_sections
+
+CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map that chooses the tiles
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +37,10 @@ def run(args: argparse.Namespace) -> None:
         dense = (planck["used"].astype(bool) & (planck["planck"] > asked.above)).to_numpy()
         samples = cube["extinction_samples"].to_numpy()[:, dense]
         edges = edges_of(cube, "distance")
+        covered = planck["used"].astype(bool).to_numpy()
+        profiles, tiles = structure.by_class(
+            cube["extinction"].to_numpy()[covered], planck["planck"].to_numpy()[covered], CLASSES
+        )
         i, j = np.nonzero(dense)
         l, b = cube["l"].to_numpy()[i], cube["b"].to_numpy()[j]
     metrics, values = structure.measure(
@@ -48,8 +54,22 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset = xr.Dataset(
         {name: ("tile", value, {"units": "kiloparsec"}) for name, value in values.items()}
-        | {"l": ("tile", l, {"units": "degree"}), "b": ("tile", b, {"units": "degree"})},
-        attrs=provenance.attributes("compare_structure", json.loads(args.settings), None, [args.cube, args.planck]),
+        | {
+            "l": ("tile", l, {"units": "degree"}),
+            "b": ("tile", b, {"units": "degree"}),
+            "class_extinction": (("class", "distance"), profiles, {"units": "mag", "long_name": "median profile"}),
+            "class_tiles": ("class", tiles),
+            "class_bounds": (("class", "bounds"), np.stack([CLASSES[:-1], CLASSES[1:]], axis=1), {"units": "mag"}),
+            "known_l": ("known", [known.l for known in asked.known], {"units": "degree"}),
+            "known_distance": ("known", [known.distance for known in asked.known], {"units": "kiloparsec"}),
+            "known_source": ("known", np.array([known.source for known in asked.known], dtype=object)),
+        },
+        coords=distance_coordinate(edges),
+        attrs={"map": asked.map, "above": asked.above, "window": list(asked.window)}
+        | {name: metrics[name] for name in ("trend_kpc_per_deg", "trend_sd") if metrics[name] is not None},
+    )
+    dataset.attrs |= provenance.attributes(
+        "compare_structure", json.loads(args.settings), None, [args.cube, args.planck]
     )
     dataset.to_netcdf(args.comparison)
     with open(args.metrics, "w") as handle:

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
         }
     alone = np.median(sd[:-1], axis=(1, 2))
     metrics["sd_ratio"] = float(np.median(sd[-1]) / alone.min())
+    ratio = np.median(sd[-1] / sd[:-1].min(axis=0), axis=0)
     difference = (mean[0] - mean[1]) ** 2 / (sd[0] ** 2 + sd[1] ** 2)
     metrics["chi2"] = float(difference.mean())
     metrics["chi2_by_distance"] = difference.mean(axis=0).tolist()
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> None:
         {
             "extinction": (dims, mean, {"units": "mag", "long_name": "posterior mean of A_V to the distance"}),
             "extinction_sd": (dims, sd, {"units": "mag", "long_name": "posterior standard deviation"}),
+            "sd_ratio": ("distance", ratio, {"units": "1", "long_name": "median of both over the better one alone"}),
             "l": ("tile", images["l"].to_numpy()[chosen], {"units": "degree"}),
             "b": ("tile", images["b"].to_numpy()[chosen], {"units": "degree"}),
         },

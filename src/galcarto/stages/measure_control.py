@@ -79,11 +79,11 @@ def run(args: argparse.Namespace) -> None:
         result[survey.name] |= {name: fitted.attrs[name] for name in names}
         logging.info("%s: %s +- %s, chi2 per pixel %.2f", survey.name, value, sd, fitted.attrs["chi2"])
         rows, columns = (0.5 * (e[1:] + e[:-1]) for e in plain.axis_edges())
-        attrs = {"magnitude_band": plain.magnitude_band, "colour_bands": "-".join(plain.colour_bands)}
-        parts.append(
-            fitted.assign_coords(magnitude=rows, colour=columns).assign_attrs(attrs).expand_dims(survey=[survey.name])
-        )
-    dataset = xr.concat(parts, dim="survey", combine_attrs="drop_conflicts")
+        part = fitted.drop_attrs().assign(fitted.attrs)
+        part["magnitude_axis"], part["colour_axis"] = ("magnitude", rows), ("colour", columns)
+        part["bands"] = f"{'-'.join(plain.colour_bands)},{plain.magnitude_band}"
+        parts.append(part.expand_dims(survey=[survey.name]))
+    dataset = xr.concat(parts, dim="survey")
     inputs = [file.path for file in control.files]
     dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
     dataset.to_netcdf(args.comparison)

@@ -30,9 +30,67 @@ class Caption(NamedTuple):
 CAPTIONS = {
     "cmds": Caption(
         "Colour-magnitude diagrams",
-        "Two rows of four colour-magnitude diagrams: mock ones above, observed ones below.",
-        "Above: mock stars without dust, then behind a growing total extinction. Below: observed tiles, from the "
-        "most to the fewest stars per area. All share one colour scale; the area differs from panel to panel.",
+        "For each channel two rows of four diagrams: mock ones above, observed ones below.",
+        "Above: mock stars without dust, then behind a growing total extinction. Below: observed tiles, from the most "
+        "to the fewest stars per area. The diagrams of a channel share one colour scale; the area differs from panel "
+        "to panel.",
+    ),
+    "control": Caption(
+        "The control field",
+        "Observed, mock and fitted diagrams of a field with hardly any dust, the residual, and the mean colour.",
+        "Observed stars of a nearly dust-free field, the mock before and after its fit, and the residual over the "
+        "fitted Poisson error; below, the mean colour of all stars in slices of magnitude. The fitted corrections are "
+        "given with their errors, scaled by the root of the reduced chi2: the natural logarithm of the number of "
+        "stars over the mock's, the zero point of the colour at magnitude 13 and its slope with magnitude, stray "
+        "galaxies at Ks = 14 and the shift of the metallicity. They are the centres of the nuisances in training. No "
+        "target field and no map of dust has a part in the fit.",
+    ),
+    "prior": Caption(
+        "The prior over profiles",
+        "Profiles drawn from the prior, distributions of A(V) at four distances, density against distance, and a "
+        "table.",
+        "What the network is told before it sees a star: quantiles of 20 000 profiles with six of them, and the "
+        "medians without clouds and without the Local Bubble; A(V) to four distances; dA(V)/ds (grey: where the "
+        "bubble's wall may lie). Published, orange: median A(V) of stars within 55 pc, by direction (Knude 2013, "
+        "arXiv:1306.5962); a plane disc's whole extinction at this latitude and the mean density in the plane, both "
+        "worked out from 0.12 mag at high latitudes (Gontcharov et al. 2022, arXiv:2302.03871) and scale heights of "
+        "103 pc (Li et al. 2018, ApJ 858, 75) or 73 and 225 pc (Guo et al. 2021, arXiv:2010.14092); the bubble's wall "
+        "(O'Neill et al. 2024, arXiv:2403.04961); the slope of the power spectrum of ln(density), 3.1 in space (Leike "
+        "& Enßlin 2019, A&A 631, A32), hence 1.1 along a line. Where the two differ, the prior is ours and wide on "
+        "purpose; it is no fit to these numbers.",
+    ),
+    "narrowing": Caption(
+        "What the data add to the prior",
+        "Spread of the local density over that of the prior, share of the tiles where the data speak, and both "
+        "densities.",
+        "Above: standard deviation of the logarithm of the local density in a tile's posterior over that in the "
+        "prior, over all tiles: near 1 the map shows the prior. Middle: share of the tiles for which a distance lies "
+        "between distance_min and distance_max. Below: density of the prior and of the posterior samples of all "
+        "tiles; densities below the axis are drawn at its end.",
+    ),
+    "trust": Caption(
+        "Where to trust the map",
+        "Maps over the tiles of the fit's p-value and chi2, strangeness, the reach of the data, and quality flags.",
+        "p-value and chi2 of the observed diagrams against replicates of the posterior; strangeness, the share of "
+        "training-like examples that look less strange to the network; distances between which the data speak (grey: "
+        "nowhere, or not observed); and the quality flags with the number of tiles that carry each.",
+    ),
+    "structure": Caption(
+        "The distance of the clouds",
+        "Distance of the half-rise of each dusty tile against longitude, and median profiles by class of extinction.",
+        "Left: distance at which a tile's extinction reaches half of its value behind the cloud, median and standard "
+        "deviation of its samples, with the robust trend; distances from elsewhere are those of "
+        "compare.structure.known, drawn for comparison and used for nothing. Right: median over tiles of the mean "
+        "profiles, by the extinction that the emission map gives the tile. Grey: window in which the half-rise is "
+        "expected.",
+    ),
+    "surveys": Caption(
+        "Each survey alone, and both",
+        "Extinction against distance of five tiles from each survey and from both, and the ratio of the errors.",
+        "Posterior mean and standard deviation of A(V) to a few distances, from the channels of each survey alone and "
+        "of all together, for five tiles from the least to the most extinction (marks of one distance are set side by "
+        "side). Last panel: standard deviation of both together over that of the better survey alone, median over "
+        "tiles.",
     ),
     "training": Caption(
         "Training",
@@ -71,7 +129,8 @@ CAPTIONS = {
         "Two maps of extinction side by side and a scatter plot of one against the other.",
         "Extinction as far as stars reach beside that of the whole sightline from dust emission, on one "
         "colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind the map, so "
-        "points below the 1:1 line are expected.",
+        "points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the plain mean "
+        "colour excess of the same stars, which needs no model of them.",
     ),
     "faceon": Caption(
         "The face-on view",
