@@ -74,7 +74,16 @@ rule compare_limit:
     params:
         code=code_digest("compare_limit"),
         settings=SETTINGS.section_json(
-            "galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles", "inference", "compare"
+            "galaxy",
+            "surveys",
+            "pixels",
+            "dust",
+            "distance",
+            "realism",
+            "galaxies",
+            "profiles",
+            "inference",
+            "compare",
         ),
         table=GALAXY_TABLE,
         seed=SEED,

@@ -167,7 +167,9 @@ def test_the_stages_prior_is_that_of_training(drawn_prior):
     rng = np.random.default_rng(5)
     profiles = draw(rng, 8000, EDGES, **PRIOR)
     np.testing.assert_allclose(
-        np.log(drawn_prior.data.extinction.sel(variant="full", quantile=0.5)), np.log(np.median(profiles, axis=0)), atol=0.2
+        np.log(drawn_prior.data.extinction.sel(variant="full", quantile=0.5)),
+        np.log(np.median(profiles, axis=0)),
+        atol=0.2,
     )
 
 
@@ -241,9 +243,7 @@ def test_trust_maps_lie_as_on_the_sky_and_flags_in_their_tiles(cube):
     flags = panel(figure, "Quality flags")
     poor = line(flags, "poor fit (2)").get_xydata()
     tiles = {(float(cube.l[i]), float(cube.b[j])) for i, j in ((1, 1), (2, 0))}
-    nearest = {
-        (float(cube.l.sel(l=x, method="nearest")), float(cube.b.sel(b=y, method="nearest"))) for x, y in poor
-    }
+    nearest = {(float(cube.l.sel(l=x, method="nearest")), float(cube.b.sel(b=y, method="nearest"))) for x, y in poor}
     assert nearest == tiles
     assert len(line(flags, "unlike training (1)").get_xdata()) == 1
     assert len(line(flags, "partly observed (0)").get_xdata()) == 0

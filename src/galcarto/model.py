@@ -391,7 +391,7 @@ def tabulate(
         Integrator(model, view.diagram(), edges),
         l,
         b,
-        (strays.density if "Ks" in view.bands else 0.0, strays.slope, strays.colour),
+        ((strays.density or 0.0) if "Ks" in view.bands else 0.0, strays.slope, strays.colour),
         MARGIN,
     )
     return slices, mix(model, view, realism, edges, l, b, seed=1), widths(survey, dust, realism, corrections)

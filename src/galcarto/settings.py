@@ -481,7 +481,9 @@ class Structure(Section):
     )
     foreground: Kiloparsec = Field("0.25 kpc", validate_default=True, description="before the cloud")
     far: Kiloparsec = Field("1.5 kpc", validate_default=True, description="well behind it")
-    known: list[KnownDistance] = Field([], description="distances from elsewhere, drawn beside ours and used for nothing")
+    known: list[KnownDistance] = Field(
+        [], description="distances from elsewhere, drawn beside ours and used for nothing"
+    )
 
     _ordered = field_validator("window")(_increasing)
 

@@ -186,8 +186,8 @@ def summary(fitted: xr.Dataset) -> xr.Dataset:
     -------
     Dataset
         ``residual`` (magnitude, colour), observed less fitted over the fitted Poisson error, NaN where fewer than
-        `DRAWN` stars are expected; ``mean_colour`` (diagram, magnitude), mag, of ``observed``, ``mock`` and ``fitted``,
-        NaN where they have fewer than `SLICE` stars; and ``mean_colour_error`` (magnitude,), mag, of the observed stars.
+        `DRAWN` stars are expected; ``mean_colour`` (diagram, magnitude), mag, of ``observed``, ``mock``, ``fitted``,
+        NaN where they have fewer than `SLICE` stars; and ``mean_colour_error`` (magnitude,), mag, of the first.
     """
     diagrams = fitted[["observed", "mock", "fitted"]].to_array("diagram")
     expected = fitted["fitted"].where(fitted["fitted"] >= DRAWN)
@@ -202,7 +202,7 @@ def summary(fitted: xr.Dataset) -> xr.Dataset:
         {
             "residual": (fitted["observed"] - expected) / np.sqrt(expected),
             "mean_colour": mean,
-            "mean_colour_error": np.sqrt(variance / number.sel(observed))
+            "mean_colour_error": ((variance / number.sel(observed)) ** 0.5)
             .where(enough.sel(observed))
             .drop_vars("diagram"),
         }

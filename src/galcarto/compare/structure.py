@@ -51,6 +51,7 @@ def _slope(y: np.ndarray, x: np.ndarray) -> float:
     apart = x[first] != x[second]
     return float(np.median((y[second] - y[first])[apart] / (x[second] - x[first])[apart]))
 
+
 def by_class(extinction: np.ndarray, total: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Median profile of the tiles of each class of another map's extinction.
 

@@ -27,7 +27,7 @@ def against_full(table: pd.DataFrame) -> Figure:
     -------
     Figure
     """
-    maps = [name.removesuffix("_slope") for name in table if name.endswith("_slope")]
+    maps = [name.removesuffix("_slope") for name in map(str, table) if name.endswith("_slope")]
     panels = [*HELD_OUT, *((f"{name}_slope", f"Sky: slope\nto {name}", 1.0) for name in maps)]
     panels += [WINDOW] if WINDOW[0] in table else []
     figure = Figure(figsize=(PAGE, 0.9 + 0.24 * len(table)), layout="constrained")

@@ -93,7 +93,7 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
     names = examples.attrs["channels"].split(" ")[: examples.sizes["channel"]]
     surveys = list(dict.fromkeys(name.partition(":")[0] for name in names))
     figure = Figure(figsize=(PAGE, 5.6 if len(names) == 1 else 4.4 * len(names)), layout="constrained")
-    blocks = [figure] if len(names) == 1 else figure.subfigures(len(names), 1)
+    blocks = [figure] if len(names) == 1 else figure.subfigures(len(names), 1, squeeze=False)[:, 0]
     for channel, (block, name) in enumerate(zip(blocks, names, strict=True)):
         part = {"channel": channel, "survey": surveys.index(name.partition(":")[0])}
         one = examples.isel(part)

@@ -48,7 +48,7 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
     """
     surveys = list(fitted.survey.values)
     figure = Figure(figsize=(PAGE, 5.3 * len(surveys)), layout="constrained")
-    blocks = np.atleast_1d(figure.subfigures(len(surveys), 1))
+    blocks = figure.subfigures(len(surveys), 1, squeeze=False)[:, 0]
     for block, name in zip(blocks, surveys, strict=True):
         one, summary = fitted.sel(survey=name), summaries[name]
         bands, magnitude = str(one.bands.values).split(",")

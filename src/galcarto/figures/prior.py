@@ -143,7 +143,7 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
     share.set(ylim=(0, 105), ylabel="Tiles (%)")
     share.legend(loc="upper right")
     for name, colour in (("prior", "0.4"), ("posterior", BLUE)):
-        values = np.maximum(told[name], LEAST)  # a logarithmic axis has no place for none
+        values = told[name].clip(LEAST)  # a logarithmic axis has no place for none
         _band(density, told.distance, values, colour, name)
         density.plot(told.distance, values.sel(quantile=0.5), color=colour, label=f"{name}, median")
     density.set(yscale="log", xlabel="Distance (kpc)", ylabel="$\\mathrm{d}A_V/\\mathrm{d}s$ (mag kpc$^{-1}$)")

@@ -17,8 +17,8 @@ def distances(found: xr.Dataset) -> Figure:
     found : Dataset
         half_rise and half_rise_sd (tile,), kpc; l (tile,), deg; class_extinction (class, distance), mag, of
         class_tiles (class,) between class_bounds (class, bounds), mag; known_l (deg), known_distance (kpc) and
-        known_source (known,); distance_bounds (distance, bounds), kpc; attributes map, above (mag), window (kpc), and trend_kpc_per_deg and
-        trend_sd where there is a trend.
+        known_source (known,); distance_bounds (distance, bounds), kpc; attributes map, above (mag), window
+        (kpc), and trend_kpc_per_deg and trend_sd where there is a trend.
 
     Returns
     -------
