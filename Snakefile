@@ -46,3 +46,12 @@ rule measure_surveys:
     message:
         f"Surveys measured: {', '.join(MEASURED) or 'none'}; "
         f"catalogues not found, their surveys left out: {', '.join(ABSENT) or 'none'}."
+
+
+rule ablation:
+    """Say what each part of the mock buys: a table and a figure."""
+    input:
+        f"{RESULTS}/ablation.csv",
+        f"{RESULTS}/ablation.md",
+        f"{RESULTS}/figures/ablation.png",
+    localrule: True

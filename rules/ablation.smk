@@ -181,12 +181,3 @@ rule plot_ablation:
         code=code_digest("plot_ablation"),
     shell:
         "python -m galcarto plot_ablation --table {input.table:q} --output {output:q} > {log:q} 2>&1"
-
-
-rule ablation:
-    """Say what each part of the mock buys: a table and a figure."""
-    input:
-        f"{RESULTS}/ablation.csv",
-        f"{RESULTS}/ablation.md",
-        f"{RESULTS}/figures/ablation.png",
-    localrule: True
