@@ -60,7 +60,7 @@ class Examples(IterableDataset):
         if len(self) == 0:
             raise UserError(
                 f"found {sum(sizes)} examples in {len(self.paths)} files; expected at least a batch of {batch} in "
-                f"each of {rounds} rounds: lower training.batch or training.rounds, or raise profiles.examples"
+                f"each of {rounds} rounds: lower training.batch or training.rounds, or raise examples.train"
             )
 
     def __len__(self) -> int:
