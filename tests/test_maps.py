@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from galcarto import open_cube
 from galcarto.maps import cube, faceon
-from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, Strip
+from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING, Strip
 from galcarto.maps.grid import edges_of
 from galcarto.sky import Tiles
 
@@ -25,6 +25,10 @@ def strip(tiles: int, seed: int = 1, **changes) -> Strip:
     values = {
         "samples": rng.gamma(1.0, 0.3, (tiles, SAMPLES, 4)).cumsum(axis=2),
         "stars_beyond": np.tile([100.0, 80.0, 50.0, 30.0], (tiles, 1)),
+        "narrowing": np.full((tiles, 4), 0.5),
+        "strangeness": np.linspace(0.1, 0.9, tiles),
+        "fit_p_value": np.linspace(0.2, 0.8, tiles),
+        "fit_chi2": np.linspace(0.9, 1.1, tiles),
         "stars": np.arange(tiles) + 100,
         "area": np.full(tiles, 1.0),
         "full_area": np.full(tiles, 1.0),
@@ -36,6 +40,8 @@ def two_strips():
     """The first two columns and the third; tile (0, 1) not observed, tile (2, 0) in part and short of stars."""
     first, second = strip(4), strip(2, seed=2)
     first.samples[1], first.stars_beyond[1], first.stars[1], first.area[1] = np.nan, 0.0, 0, 0.0
+    for values in (first.narrowing, first.strangeness, first.fit_p_value, first.fit_chi2):
+        values[1] = np.nan
     second.stars_beyond[0], second.area[0] = [40.0, 25.0, 5.0, 1.0], 0.6
     return first, second
 
@@ -72,18 +78,39 @@ def test_reach_is_where_stars_are_on_both_sides():
             [0.0, 0.0, 0.0, 0.0],
         ]
     )
-    near, far = cube.reach(beyond, EDGES, 20.0)
+    near, far = cube.reach(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
     np.testing.assert_array_equal(near, [1.0, 0.5, 2.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
 
 
-@given(hnp.arrays(float, 4, elements=st.floats(0, 100)), st.floats(0.5, 50), st.floats(0.5, 50))
-def test_reach_shrinks_with_the_stars_asked_for(here, fewer, more):
+def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
+    beyond = np.tile([100.0, 75.0, 50.0, 30.0], (5, 1))  # before: 25, 50, 70, 100
+    narrowing = np.array(
+        [
+            [0.5, 0.5, 0.5, 0.5],
+            [1.0, 0.5, 0.5, 1.0],
+            [0.5, 1.0, 0.5, 1.0],  # a bin in between that is not told of does not end it
+            [0.9, 0.9, 0.95, 1.1],
+            [np.nan, np.nan, np.nan, np.nan],
+        ]
+    )
+    near, far = cube.reach(beyond, narrowing, EDGES, 20.0)
+    np.testing.assert_array_equal(near, [0.5, 1.0, 0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(far, [2.0, 1.5, 1.5, 0.0, 0.0])
+
+
+@given(
+    hnp.arrays(float, 4, elements=st.floats(0, 100)),
+    hnp.arrays(float, (1, 4), elements=st.floats(0, 1.5)),
+    st.floats(0.5, 50),
+    st.floats(0.5, 50),
+)
+def test_reach_shrinks_with_the_stars_asked_for(here, narrowing, fewer, more):
     beyond = here[::-1].cumsum()[::-1][None]
     fewer, more = sorted((fewer, more))
     near, far = (
         np.nan_to_num(np.concatenate(v), nan=9.0)
-        for v in zip(*(cube.reach(beyond, EDGES, n) for n in (fewer, more)), strict=True)
+        for v in zip(*(cube.reach(beyond, narrowing, EDGES, n) for n in (fewer, more)), strict=True)
     )
     assert near[0] <= near[1]
     assert far[0] >= far[1]
@@ -99,7 +126,8 @@ def test_reach_shrinks_with_the_stars_asked_for(here, fewer, more):
 def test_extinction_is_the_sum_of_the_density(steps, width):
     edges = width * np.arange(7)
     samples = steps.cumsum(axis=2)
-    found = cube.summarise(Strip(samples, np.full((2, 6), 50.0), np.ones(2, int), np.ones(2), np.ones(2)), edges, 20.0)
+    one = strip(2, samples=samples, stars_beyond=np.full((2, 6), 50.0), narrowing=np.full((2, 6), 0.5))
+    found = cube.summarise(one, edges, 20.0)
     # the means exactly, not just nearly
     np.testing.assert_array_equal(found["extinction"], np.cumsum(found["extinction_density"] * np.diff(edges), axis=1))
     np.testing.assert_allclose(
@@ -126,13 +154,29 @@ def test_standard_deviations_are_those_of_the_samples():
 
 def test_every_flag_has_its_cause():
     plenty, few = [100.0, 80.0, 50.0, 30.0], [100.0, 80.0, 50.0, 5.0]
+    told, untold = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1.0]
     one = strip(
-        4,
-        stars_beyond=np.array([plenty, few, plenty, plenty]),
-        area=np.array([1.0, 1.0, 0.94, 0.96]),
+        8,
+        stars_beyond=np.array([plenty, few, *[plenty] * 6]),
+        narrowing=np.array([told, told, untold, *[told] * 5]),
+        area=np.array([1.0, 1.0, 1.0, 0.94, 0.96, 1.0, 1.0, 1.0]),
+        fit_p_value=np.array([0.5, 0.5, 0.5, 0.5, 0.02, 0.019, 0.5, 0.001]),
+        strangeness=np.array([0.5, 0.5, 0.5, 0.5, 0.999, 0.5, 0.9991, 1.0]),
     )
     found = cube.summarise(one, EDGES, 20.0)["quality"]
-    np.testing.assert_array_equal(found, [0, STARS_RUN_OUT, PARTLY_OBSERVED, 0])
+    np.testing.assert_array_equal(
+        found,
+        [
+            0,
+            STARS_RUN_OUT,
+            STARS_RUN_OUT,
+            PARTLY_OBSERVED,
+            0,
+            POOR_FIT,
+            UNLIKE_TRAINING,
+            POOR_FIT | UNLIKE_TRAINING,
+        ],
+    )
     assert found.dtype == np.uint8
 
 
@@ -141,7 +185,10 @@ def test_a_tile_that_is_not_observed_says_so():
     found = cube.summarise(first, EDGES, 20.0)
     assert found["quality"][1] & NOT_OBSERVED
     assert not (found["quality"][[0, 2, 3]] & NOT_OBSERVED).any()
-    for name in ("extinction", "extinction_sd", "extinction_density", "extinction_samples", "distance_max"):
+    for name in (
+        *("extinction", "extinction_sd", "extinction_density", "extinction_samples", "distance_max"),
+        *("strangeness", "fit_p_value", "fit_chi2"),
+    ):
         assert np.isnan(found[name][1]).all(), name
         assert np.isfinite(found[name][[0, 2, 3]]).all(), name
     assert np.isnan(found["distance_min"][1])
@@ -160,6 +207,8 @@ def test_the_file_keeps_its_contract(opened):
         "extinction_samples": (("sample", "l", "b", "distance"), "mag", "phys.absorption.gal"),
         "extinction_density_samples": (("sample", "l", "b", "distance"), "mag kpc-1", "phys.absorption.gal"),
         "distance_max": (("l", "b"), "kiloparsec", "pos.distance"),
+        "fit_p_value": (("l", "b"), "1", "stat.fit.goodness"),
+        "fit_chi2": (("l", "b"), "1", "stat.fit.chi2"),
         "l": (("l",), "degree", "pos.galactic.lon"),
         "b": (("b",), "degree", "pos.galactic.lat"),
         "distance": (("distance",), "kiloparsec", "pos.distance"),
@@ -169,8 +218,8 @@ def test_the_file_keeps_its_contract(opened):
         assert (opened[name].attrs["units"], opened[name].attrs["ucd"]) == (units, ucd), name
         assert opened[name].attrs["long_name"]
     assert opened["quality"].attrs["ucd"] == "meta.code.qual"
-    np.testing.assert_array_equal(opened["quality"].attrs["flag_masks"], [1, 2, 4])
-    assert len(opened["quality"].attrs["flag_meanings"].split()) == 3
+    np.testing.assert_array_equal(opened["quality"].attrs["flag_masks"], [1, 2, 4, 8, 16])
+    assert len(opened["quality"].attrs["flag_meanings"].split()) == 5
     assert opened["l"].attrs["frame"] == opened["b"].attrs["frame"] == "galactic"
     assert opened.attrs["Conventions"].startswith("CF-")
     assert opened.attrs["band"] == "V"
@@ -206,6 +255,9 @@ def test_tiles_are_where_they_belong(opened):
     np.testing.assert_allclose(samples, expected, rtol=1e-5)
     np.testing.assert_array_equal(opened["stars"], [[100, 0], [102, 103], [100, 101]])
     np.testing.assert_allclose(opened["area"], [[1, 0], [1, 1], [0.6, 1]], rtol=1e-6)
+    for name in ("strangeness", "fit_p_value", "fit_chi2"):
+        given_values = np.concatenate([getattr(first, name), getattr(second, name)]).reshape(3, 2)
+        np.testing.assert_allclose(opened[name], given_values, rtol=1e-6)
     np.testing.assert_allclose(
         opened["extinction"].sel(l=361.5, b=-0.5)[-1], second.samples[0, :, -1].mean(), rtol=1e-5
     )
