@@ -537,7 +537,7 @@ def settings_of(config: dict[str, Any], server: Server, **changes: Any) -> str:
     entry |= {"interval": "0 s", "retries": 0} | changes
     config["sky"] |= {"source": "archive", "l": ["358.5 deg", "361 deg"], "b": ["-0.5 deg", "0.5 deg"]}
     config["sky"]["archives"] = [entry]
-    return read_settings(config).section_json("sky", "tile", "survey")
+    return read_settings(config).section_json("sky", "tile", "surveys")
 
 
 def observe(settings: str, folder: Path, *options: str) -> int:
@@ -550,15 +550,17 @@ def test_the_stage_writes_stars_and_the_whole_window(config, server, tmp_path):
     server.table = server.table[~((l > 359) & (l < 359.5) & (b > 0))]  # a thick cloud: dark, not unobserved
     assert observe(settings_of(config, server), tmp_path) == 0
     stars = pd.read_parquet(tmp_path / "stars.parquet")
-    assert list(stars) == ["l", "b", "J", "J_error", "Ks", "Ks_error"]
+    assert list(stars) == ["l", "b", "J", "J_error", "Ks", "Ks_error", "survey"]
     assert stars.notna().all(axis=None)
+    assert set(stars["survey"]) == {"2mass"}
     tiles = read_settings(config).sky.grid(0.5)
     with xr.open_dataset(tmp_path / "footprint.nc") as footprint:
-        np.testing.assert_allclose(footprint["area"], tiles.area())
-        assert footprint.attrs["rows_kept"] == len(stars)
-        dropped = json.loads(footprint.attrs["rows_dropped"])
-        assert footprint.attrs["rows_read"] == len(stars) + sum(dropped.values())
-        assert dropped["magnitude missing"] > 0
+        assert list(footprint["survey"]) == ["2mass"]
+        np.testing.assert_allclose(footprint["area"], tiles.area()[None])
+        rows = json.loads(footprint.attrs["rows"])["2mass"]
+        assert rows["kept"] == len(stars)
+        assert rows["read"] == len(stars) + sum(rows["dropped"].values())
+        assert rows["dropped"]["magnitude missing"] > 0
         inputs = json.loads(footprint.attrs["galcarto_inputs_sha256"])
         assert str(tmp_path) not in str(footprint.attrs)
     pages = sorted((tmp_path / "archive/vizier-2mass").glob("*.vot"))
@@ -599,7 +601,7 @@ def test_an_archive_of_another_survey_is_refused(config, server, tmp_path, capsy
     ("archives", "message"),
     [
         ([], "sky: found source 'archive' and no entry in sky.archives"),
-        ([("gaia", "gaia-dr3")], "sky.archives: found the surveys gaia; expected 2mass, once"),
+        ([("gaia", "gaia-dr3")], "sky.archives: found the surveys gaia; expected each of surveys once: 2mass"),
         ([("2mass", "irsa-2mass"), ("2mass", "vizier-2mass")], "sky.archives: found the surveys 2mass, 2mass"),
         ([("2mass", "2mass")], "sky.archives.0.archive: found '2mass'"),
     ],

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from galcarto.settings import CatalogueFile
 from galcarto.sky import Tiles
 from galcarto.surveys import GAIA, SURVEYS, TWOMASS
-from galcarto.surveys.catalogue import CatalogueError, clean, gather, observed_fraction, read
+from galcarto.surveys.catalogue import CatalogueError, clean, gather, observed_fraction, read, usable
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
 BANDS = sorted(TWOMASS.bands)
@@ -331,7 +331,7 @@ GOOD = (1.0, 0.5, 15.0, 13.0)
 
 
 def catalogue(rows) -> pd.DataFrame:
-    return pd.DataFrame(np.array(rows, float), columns=["l", "b", "J", "Ks"])
+    return pd.DataFrame(np.array(rows, float).reshape(-1, 4), columns=["l", "b", "J", "Ks"])
 
 
 def test_every_reason_is_counted_once():
@@ -404,7 +404,7 @@ def test_the_area_of_a_square_does_not_depend_on_how_it_lies(angle, rng):
 
 
 def gathered(tmp_path, *frames):
-    """`gather` on CSV files of the given rows."""
+    """`gather` on CSV files of the given rows, and what is `usable` of it."""
     files = []
     for number, frame in enumerate(frames):
         path = tmp_path / f"{number}.csv"
@@ -413,15 +413,17 @@ def gathered(tmp_path, *frames):
         if "parallax" in frame:
             columns["parallax"] = "parallax"
         files.append(CatalogueFile(path=str(path), columns=columns, footprint_cell=f"{6 + number} arcmin"))
-    return gather(files, LIMITS, 4.0, TILES)
+    everything, cell, dropped = gather(files, list(LIMITS))
+    return *usable(everything, dropped, LIMITS, 4.0, TILES), everything, cell
 
 
 def test_catalogues_of_a_survey_are_joined_with_each_star_once(tmp_path):
     first = catalogue([GOOD, REASONS["magnitude missing"]])
     second = catalogue([GOOD, (1.0, -0.5, 15.0, 13.0), REASONS["position missing"]])
-    stars, placed, cell, rows = gathered(tmp_path, first, second)
+    stars, rows, everything, cell = gathered(tmp_path, first, second)
     np.testing.assert_array_equal(stars["b"], [0.5, -0.5])
-    assert len(placed) == 3  # a star without magnitudes was observed all the same
+    # a star without magnitudes was observed all the same
+    assert np.isfinite(everything["l"]).sum() == 3
     assert cell == pytest.approx(7 / 60)
     assert (rows["read"], rows["kept"]) == (5, 2)
     assert rows["dropped"]["in an earlier catalogue"] == 1
@@ -434,10 +436,11 @@ def test_parallaxes_are_read_where_they_are(tmp_path):
     np.testing.assert_array_equal(stars["parallax"], [1.5, np.nan])
 
 
-@pytest.mark.parametrize("files", [(), ([REASONS["fainter than the limit"]],)])
-def test_catalogues_without_a_star_are_refused(tmp_path, files):
-    with pytest.raises(CatalogueError, match=r"rows and none that\s+can be used .*expected stars inside the window"):
-        gathered(tmp_path, *(catalogue(rows) for rows in files))
+@pytest.mark.parametrize("rows", [[], [REASONS["fainter than the limit"]]])
+def test_catalogues_without_a_star_are_refused(tmp_path, rows):
+    said = rf"sky: found {len(rows)} rows and none that can be used .*; expected stars inside sky\.l"
+    with pytest.raises(CatalogueError, match=said):
+        gathered(tmp_path, catalogue(rows))
 
 
 def test_a_cell_as_large_as_the_tile_is_all_half_or_nothing():
