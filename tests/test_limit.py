@@ -123,24 +123,26 @@ def test_the_last_slice_is_the_galaxies(slices, view):
         assert slices.images[-1, node].sum() == pytest.approx(drawn.sum(), rel=0.03)
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_zero_points_move_the_diagram_as_the_integral_says(slices, integrator, view, number):
-    step = 0.02
+@pytest.mark.parametrize(("number", "step"), [(0, 0.02), (1, 0.02), (2, 0.05)])
+def test_zero_points_move_the_diagram_as_the_integral_says(slices, integrator, view, number, step):
     zero, slope = view.offsets["J"]
-    offsets = [
-        {"J": (zero + step, slope)},
-        {"J": (zero, slope + step)},
-        {"J": (zero + step, slope), "Ks": (step, 0.0)},
-    ][number]
-    moved = Integrator(integrator.model, replace(view, offsets=offsets).diagram(), EDGES)
-    expected = (moved.image(L, B, CLOUD) - integrator.image(L, B, CLOUD)).ravel() / step
-    found = slices.derivatives(weights(slices, CLOUD))[number]
-    found = found - Slices.derivatives(replace(slices, stars=slices.stars * (np.arange(27) == 26)[:, None, None]),
-                                       weights(slices, CLOUD))[number]  # fmt: skip
-    slope = (found @ expected) / (expected @ expected)
-    assert slope == pytest.approx(1.0, abs=0.15)
-    # differences of integrals hold the beat of their nodes with the cells
-    assert np.corrcoef(found, expected)[0, 1] > 0.9
+
+    def moved(by):
+        offsets = [
+            {"J": (zero + by, slope)},
+            {"J": (zero, slope + by)},
+            {"J": (zero + by, slope), "Ks": (by, 0.0)},
+        ][number]
+        return Integrator(integrator.model, replace(view, offsets=offsets).diagram(), EDGES).image(L, B, CLOUD)
+
+    expected = (moved(step) - moved(-step)).ravel() / (2 * step)
+    strays = replace(slices, stars=slices.stars * (np.arange(27) == 26)[:, None, None])
+    found, without = (one.derivatives(weights(slices, CLOUD))[number] for one in (slices, strays))
+    found = found - without
+    # differences of integrals hold the beat of their nodes with the cells: the line is theirs on the smooth ones, and
+    # in magnitude, where cells are coarser, the step is larger
+    assert found @ expected / (found @ found) == pytest.approx(1.0, abs=0.05)
+    assert np.corrcoef(found, expected)[0, 1] > 0.97
 
 
 def test_only_two_bands_can_be_shifted(model, view, integrator):
