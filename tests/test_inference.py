@@ -20,6 +20,7 @@ from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.inference.posterior import CONTEXT, KERNELS, PARAMETERS, Chain, Posterior
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
+from galcarto.inference.trust import Familiarity
 from galcarto.surveys import TWOMASS
 
 BINS = 12
@@ -72,7 +73,8 @@ def test_the_calibration_that_is_none_changes_nothing() -> None:
 def mixture(one: Posterior) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Weights, means and widths of the first bin's log-increment."""
     first = torch.full((1,), math.log(FLOOR))
-    state = one._state(torch.zeros(1), torch.zeros(1), first, first, torch.zeros(1))
+    none = torch.zeros(1)
+    state = one._state(none, none, first, first, one.mean[:1, 0], one.log_sigma[:1, 0], none)
     weights, means, widths = one.chain(one.context[:1, 0], state)
     return weights[0].exp(), means[0], widths[0].exp()
 
@@ -187,13 +189,14 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
         truth = torch.where(truth > middle, middle + 2.0 * (truth - middle), truth)
         truth = torch.cummax(truth, dim=1).values
 
+    # so many samples that their quantiles are the posterior's: those of 100 hold two per cent less
     def coverage(calibration: Calibration, level: float) -> float:
-        samples = calibration.sample(wrong[500:1000], 100, torch.Generator().manual_seed(9))
+        samples = calibration.sample(wrong[500:1000], 1000, torch.Generator().manual_seed(9))
         low, high = torch.quantile(samples, torch.tensor([0.5 - level / 2, 0.5 + level / 2]), dim=1)
         return float(((truth[500:] >= low) & (truth[500:] <= high)).float().mean())
 
     def below(calibration: Calibration) -> float:
-        samples = calibration.sample(wrong[500:1000], 100, torch.Generator().manual_seed(9))
+        samples = calibration.sample(wrong[500:1000], 1000, torch.Generator().manual_seed(9))
         return float((truth[500:] < samples.median(dim=1).values).float().mean())
 
     mended = calibrate(wrong[:500], truth[:500], seed=1)
@@ -379,17 +382,29 @@ def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:
     torch.manual_seed(1)
     shape = {"name": "compact", "channels": planes(2), "pixels": 64, "bins": BINS, "dropout": 0.1}
     calibration = Calibration(torch.rand(BINS), torch.rand(2, 3, BINS) + 0.5)
-    trained = Trained(Estimator(**shape).eval(), shape, EDGES, (FLOOR, CEILING), calibration)
+    estimator = Estimator(**shape).eval()
+    _, features = estimator.look(torch.rand(60, shape["channels"], 64, 64))
+    familiarity = Familiarity.learn(features.detach())
+    spread = np.linspace(0.5, 1.5, BINS)
+    trained = Trained(estimator, shape, EDGES, (FLOOR, CEILING), calibration, familiarity, spread)
     trained.save(tmp_path / "network.pt", {"rule": "test"})
     again = Trained.load(tmp_path / "network.pt")
     counts = np.random.default_rng(1).poisson(2.0, (3, 2, 64, 64))
     reference = np.full((3, 2, 64, 64), 2.0)
     present = np.array([[1, 1], [1, 0], [0, 1]])
+    answers = [one.posterior(counts, reference, present) for one in (trained, again)]
     drawn = [
-        one.calibration.sample(one.posterior(counts, reference, present), 20, torch.Generator().manual_seed(1))
-        for one in (trained, again)
+        one.calibration.sample(posterior, 20, torch.Generator().manual_seed(1))
+        for one, (posterior, _) in zip((trained, again), answers, strict=True)
     ]
     assert torch.equal(*drawn)
+    assert again.familiarity is not None
+    mine, theirs = (
+        one.distance(features) for one, (_, features) in zip((familiarity, again.familiarity), answers, strict=True)
+    )
+    assert torch.equal(mine, theirs)
+    assert torch.equal(again.familiarity.distances, familiarity.distances)
+    np.testing.assert_array_equal(again.prior_spread, spread)
     assert again.support == (FLOOR, CEILING)
     np.testing.assert_array_equal(again.edges, EDGES)
     assert torch.equal(again.calibration.stretch, calibration.stretch)
