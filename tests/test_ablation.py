@@ -92,7 +92,9 @@ def test_the_settings_of_every_variant_are_valid(settings: Settings) -> None:
 
 
 def test_what_a_region_does_not_use_is_not_left_out() -> None:
-    plain = read_settings(tiny(galaxy={"stars": 4000, "binaries": False}, realism={"r_v": 0, "binaries": 0}))
+    plain = read_settings(
+        tiny(galaxy={"stars": 4000, "binaries": False}, realism={"r_v": 0, "binaries": 0, "covering": [1, 1]})
+    )
     found = variants(plain)
     assert not {"covering", "galaxies", "control", "single_stars", "r_v", "binaries"} & set(found)
     assert {variant.mock for variant in found.values()} == {None}
@@ -217,7 +219,6 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "test").mkdir()
     config = tiny(ablation={"train": 768, "valid": 256}, distance={"step": "1 kpc", "max": "5 kpc"})
     config["compare"]["structure"] = {"map": "synthetic", "above": "0.1 mag"}
-    config["training"] |= {"rounds": 2}
     settings = read_settings(config)
     train, test = (synthesized(settings, folder, split) for split in ("train", "test"))
 
