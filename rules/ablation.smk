@@ -2,35 +2,6 @@
 # in:  settings, stars/, cmds/test/, sky/cmds.nc, control.json, HEALPix maps
 # out: ablation/{variant}.json, ablation.csv, ablation.md, figures/ablation.png
 
-from galcarto.ablation import variants
-
-VARIANTS = variants(SETTINGS)
-# variants whose bare stars are not the region's have lists and references of their own
-MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
-
-
-def mock_control(wildcards):
-    """The control field's corrections where a mock has them."""
-    return CONTROL if MOCKS[wildcards.mock].control else []
-
-
-def variant_stars(wildcards):
-    """Star lists of a variant's training sightlines."""
-    mock = VARIANTS[wildcards.variant].mock
-    folder = f"{RESULTS}/ablation/{mock}" if mock else RESULTS
-    return [f"{folder}/stars/{name}.parquet" for name in SETTINGS.sightlines.names("train")]
-
-
-def variant_references(wildcards):
-    """References of a variant where they are not the sky's."""
-    mock = VARIANTS[wildcards.variant].mock
-    return [f"{RESULTS}/ablation/{mock}/references/{strip}.nc" for strip in STRIPS] if mock else []
-
-
-def variant_control(wildcards):
-    """The control field's corrections where a variant uses them."""
-    return CONTROL if VARIANTS[wildcards.variant].control else []
-
 
 wildcard_constraints:
     variant="|".join(VARIANTS),

@@ -3,6 +3,7 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from galcarto.ablation import variants
 from galcarto.errors import UserError
 from galcarto.galaxy.components import table_digest
 from galcarto.provenance import code_digest
@@ -54,6 +55,10 @@ FIGURES = [
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
     )
 ]
+# variants of the ablation
+VARIANTS = variants(SETTINGS)
+# variants whose bare stars are not the region's have lists and references of their own
+MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 
 
 wildcard_constraints:
@@ -81,3 +86,26 @@ def control_option(wildcards, input):
 def per_sightline(split):
     """Examples of a split on each sightline."""
     return getattr(SETTINGS.examples, split)
+
+
+def mock_control(wildcards):
+    """The control field's corrections where a mock has them."""
+    return CONTROL if MOCKS[wildcards.mock].control else []
+
+
+def variant_stars(wildcards):
+    """Star lists of a variant's training sightlines."""
+    mock = VARIANTS[wildcards.variant].mock
+    folder = f"{RESULTS}/ablation/{mock}" if mock else RESULTS
+    return [f"{folder}/stars/{name}.parquet" for name in SETTINGS.sightlines.names("train")]
+
+
+def variant_references(wildcards):
+    """References of a variant where they are not the sky's."""
+    mock = VARIANTS[wildcards.variant].mock
+    return [f"{RESULTS}/ablation/{mock}/references/{strip}.nc" for strip in STRIPS] if mock else []
+
+
+def variant_control(wildcards):
+    """The control field's corrections where a variant uses them."""
+    return CONTROL if VARIANTS[wildcards.variant].control else []
