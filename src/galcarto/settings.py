@@ -308,12 +308,14 @@ class Clouds(Section):
 
     @model_validator(mode="after")
     def _positive(self) -> "Clouds":
-        for name in ("extinction", "distance", "width"):
+        for name in ("extinction", "width"):
             low = getattr(self, name)[0]
             if low <= 0:
                 raise ValueError(
                     f"{name}: found a lower end of {low:g}; expected more than 0, as it is drawn in its logarithm"
                 )
+        if self.distance[0] <= 0:
+            raise ValueError(f"distance: found a lower end of {self.distance[0]:g}; expected more than 0")
         return self
 
 

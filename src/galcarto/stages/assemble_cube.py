@@ -1,7 +1,7 @@
 """Assemble the published cube from the strips' posteriors.
 
 Example:
-  galcarto assemble_cube --settings "$(galcarto settings config/config.yaml)" --seed 1 \\
+  galcarto assemble_cube --settings "$(galcarto settings config/config.yaml)" --seed 1 --region demo \\
       --strips 0000.nc 0001.nc --fits fit_0000.nc fit_0001.nc --output cube.nc
 """
 
