@@ -413,7 +413,7 @@ class Training(Section):
 
     epochs: int = Field(gt=0, description="passes over the training set")
     batch: int = Field(256, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-4, ge=0)
     rounds: int = Field(8, gt=0, description="validations and checkpoints in a pass over the training set")
     patience: int = Field(16, gt=0, description="rounds without a better validation loss before stopping")

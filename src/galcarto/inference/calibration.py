@@ -17,7 +17,7 @@ RANGE = (0.3, 3.0)  # of the factors
 
 @dataclass(frozen=True)
 class Calibration:
-    """How samples of the chain become calibrated samples.
+    """How samples of the tree become calibrated samples.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Calibration:
 
     @classmethod
     def none(cls, bins: int) -> "Calibration":
-        """Leaves the chain's samples as they are."""
+        """Leaves the tree's samples as they are."""
         return cls(torch.zeros(bins), torch.ones(2, len(LEVELS), bins))
 
     def sample(self, posterior: Posterior, number: int, generator: torch.Generator) -> Tensor:

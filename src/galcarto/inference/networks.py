@@ -5,11 +5,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from galcarto.inference.posterior import PARAMETERS, Chain
+from galcarto.inference.posterior import PARAMETERS, Tree
 
 
 class Compact(nn.Module):
-    """A net for CPUs: four convolutions that halve the image, two dense layers. About 1 M weights.
+    """A net for CPUs: four convolutions, of which three halve the image, and two dense layers. About 1.6 M weights.
+
+    Batch and layer normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167; Ba et al. 2016, arXiv:1607.06450) let it learn
+    from a few hundred thousand examples what it would need millions for without.
 
     Parameters
     ----------
@@ -19,29 +22,28 @@ class Compact(nn.Module):
     pixels : int
         Side of the image.
     dropout : float
-        On the dense layers.
+        On the first dense layer.
     """
 
     def __init__(self, channels: int, outputs: int, pixels: int, dropout: float) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, stride=2, padding=2),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(16, 24, 3, stride=2, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(24, 32, 3, stride=2, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(32, 32, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-        )
-        with torch.no_grad():
-            size = self.features(torch.zeros(1, channels, pixels, pixels)).shape[1]
+        layers: list[nn.Module] = []
+        for width, side, stride in ((16, 5, 2), (24, 3, 2), (32, 3, 2), (32, 3, 1)):
+            layers += [
+                nn.Conv2d(channels, width, side, stride=stride, padding=side // 2, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+            channels = width
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        size = channels * (-(-pixels // 8)) ** 2
         self.dense = nn.Sequential(
             nn.Linear(size, 512),
+            nn.LayerNorm(512),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout),
             nn.Linear(512, 512),
+            nn.LayerNorm(512),
             nn.ReLU(inplace=True),
             nn.Linear(512, outputs),
         )
@@ -81,7 +83,7 @@ NETWORKS = {"compact": Compact, "cornu2022": Cornu2022}
 
 
 class Estimator(nn.Module):
-    """A network and the chain that reads its outputs.
+    """A network and the tree that reads its outputs.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ class Estimator(nn.Module):
     def __init__(self, name: str, channels: int, pixels: int, bins: int, dropout: float) -> None:
         super().__init__()
         self.network = NETWORKS[name](channels, PARAMETERS * bins, pixels, dropout)
-        self.chain = Chain()
+        self.tree = Tree()
 
     def forward(self, images: Tensor) -> Tensor:
         """Parameters of the posterior, shape (batch, PARAMETERS * bins), for images (batch, channel, row, column)."""

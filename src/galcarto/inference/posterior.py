@@ -3,57 +3,77 @@
 Two likelihoods are trained together:
 
 * marginal: in each bin, y = log(1 + A) of the cumulative profile A is normal around a non-decreasing mean;
-* chain: the increment of each bin, given what lies in front of it. u = log(increment + floor) has a mixture of normal
-  distributions whose parameters a small network, the same for all bins, makes of the bin's context (from the image) and
-  of the state: the profile so far, in absolute terms and against the marginal, and its last increments. A step that may
-  come here or later, such as a cloud's, is no problem to a mixture.
+* tree: the profile's end first, then what share of it has been reached half-way there, then half-way within either
+  half, down to single bins. The logit of each share has a mixture of normal distributions whose parameters a small
+  network, the same for all places, makes of the place's context (from the image) and of its state: how high the ends of
+  the interval lie, in absolute terms and against the marginal. A step that may stand in either half, such as a cloud's,
+  is no problem to a mixture, and no error adds up from bin to bin as it would along a chain.
 
-Samples come from the chain: an increment is never negative, so every sample is non-decreasing.
+Samples come from the tree: a share lies between 0 and 1, so every sample is non-decreasing.
 Nothing here knows what the profile is made of.
 """
 
-import math
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, pad, softplus
 
-CONTEXT = 10  # numbers that the image tells the chain about a bin
+CONTEXT = 10  # numbers that the image tells the tree about a bin
 PARAMETERS = 2 + CONTEXT  # per bin
-STATE = 7
-KERNELS = 4  # normal distributions in the mixture
-HIDDEN = 48
-MEMORY = 0.7  # weight of the past in the running mean of the log-increments
+STATE = 9
+KERNELS = 4  # normal distributions in a mixture
+HIDDEN = 64
 LARGEST = 4.0  # standardised step of a sample
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
+WIDTHS = (-3.0, 2.0)  # ln of a kernel's width: a share need not be known better than to a twentieth
 
 
-class Chain(nn.Module):
-    """From context and state to the mixture of the next log-increment."""
+class Tree(nn.Module):
+    """From context and state to the mixtures of the end and of the shares."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(CONTEXT + STATE, HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, 3 * KERNELS),
-        )
+        self.end = _layers(CONTEXT)
+        self.share = _layers(CONTEXT + STATE)
 
-    def forward(self, context: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @staticmethod
+    def mixture(outputs: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, means and log widths, each of shape (..., KERNELS).
 
         Parameters
         ----------
-        context : Tensor, shape (..., CONTEXT)
-        state : Tensor, shape (..., STATE)
+        outputs : Tensor, shape (..., 3 * KERNELS)
+        apart : float
+            The means begin between minus this and this, or all kernels would learn the same.
         """
-        weight, mean, width = self.layers(torch.cat([context, state], dim=-1)).chunk(3, dim=-1)
-        # apart from the start, or the kernels would all learn the same
-        spread = torch.linspace(-2.0, 2.0, KERNELS, device=mean.device)
-        return log_softmax(weight, dim=-1), 2.0 * mean - 3.0 + spread, (width - 0.5).clamp(-5.0, 2.0)
+        weight, mean, width = outputs.chunk(3, dim=-1)
+        spread = torch.linspace(-apart, apart, KERNELS, device=mean.device)
+        return log_softmax(weight, dim=-1), 2.0 * mean + spread, width.clamp(*WIDTHS)
+
+
+def _layers(inputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, 3 * KERNELS),
+    )
+
+
+@cache
+def levels(bins: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Intervals of the tree as (first edge, middle edge, last edge), one tuple for each level, coarsest first."""
+    result = []
+    intervals = [(0, bins)]
+    while intervals:
+        split = tuple((i, (i + j) // 2, j) for i, j in intervals if j - i > 1)
+        if split:
+            result.append(split)
+        intervals = [part for i, m, j in split for part in ((i, m), (m, j))]
+    return tuple(result)
 
 
 @dataclass(frozen=True)
@@ -65,9 +85,9 @@ class Posterior:
     mean, log_sigma : Tensor, shape (batch, bin)
         Marginal of y = log(1 + A).
     context : Tensor, shape (batch, bin, CONTEXT)
-    chain : Chain
+    tree : Tree
     floor : float
-        Added to an increment before the logarithm.
+        Added to what lies on either side of a share, so that nothing of nothing has one.
     ceiling : float
         Largest cumulative value: the end of the prior, which no sample leaves.
     """
@@ -75,39 +95,69 @@ class Posterior:
     mean: Tensor
     log_sigma: Tensor
     context: Tensor
-    chain: Chain
+    tree: Tree
     floor: float
     ceiling: float
 
     @classmethod
-    def from_outputs(cls, outputs: Tensor, chain: Chain, floor: float, ceiling: float) -> "Posterior":
+    def from_outputs(cls, outputs: Tensor, tree: Tree, floor: float, ceiling: float) -> "Posterior":
         """Read a network's outputs of shape (batch, PARAMETERS * bin)."""
         parameters = outputs.float().unflatten(1, (PARAMETERS, -1))
         return cls(
             mean=torch.cumsum(softplus(parameters[:, 0] - 4.0), dim=1),
             log_sigma=(parameters[:, 1] - 1.0).clamp(-6.0, 2.0),
             context=parameters[:, 2:].transpose(1, 2),
-            chain=chain,
+            tree=tree,
             floor=floor,
             ceiling=ceiling,
         )
 
-    def _state(
-        self, y: Tensor, residual: Tensor, last: Tensor, running: Tensor, mean: Tensor, log_sigma: Tensor, bins: Tensor
-    ) -> Tensor:
-        """What the chain is told of the profile in front of a bin; all of order one.
+    def _shares(self, profile: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixtures of the logits of the shares of some intervals.
 
-        `mean` and `log_sigma` are the marginal's in the bin itself: how far it lies from where the profile stands, and
-        the increment that would lead there, draw a profile that has run high or low back to what the image says.
+        Parameters
+        ----------
+        profile : Tensor, shape (batch, ..., bin + 1)
+            Cumulative, from 0 at the first edge; known at the intervals' ends.
+        nodes : Tensor of int, shape (node, 3)
+            Of `levels`.
+
+        Returns
+        -------
+        tuple of Tensor
+            From `Tree.mixture`, shape (batch, ..., node, KERNELS).
         """
-        ahead = ((mean - y) * torch.exp(-log_sigma)).clamp(-RESIDUAL, RESIDUAL)
-        step = torch.log((torch.expm1(mean) - torch.expm1(y)).clamp(min=0.0) + self.floor)
-        return torch.stack(
-            [y, residual / 2.0, last / 3.0 + 1.0, running / 3.0 + 1.0, ahead / 2.0, step / 3.0 + 1.0, bins], dim=-1
+        first, middle, last = nodes.T
+        bins = self.mean.shape[1]
+        between = (slice(None),) + (None,) * (profile.ndim - 2)
+        # the state is input: what the tree learns must not bend the marginal
+        mean, sigma = (pad(values.detach(), (1, 0))[between] for values in (self.mean, self.log_sigma))
+        low, high = profile[..., first], profile[..., last]
+        y = torch.log1p(profile)
+        off = ((y - mean) * torch.exp(-sigma)).clamp(-RESIDUAL, RESIDUAL) / 2.0
+        expected = torch.minimum(torch.maximum(torch.expm1(mean[..., middle]), low), high)
+        place = torch.stack([middle / bins, torch.log2((last - first).float()) / 3.0 - 1.0])
+        state = torch.stack(
+            [
+                torch.log(high - low + self.floor) / 3.0 + 1.0,
+                y[..., first],
+                y[..., last],
+                off[..., first],
+                off[..., last],
+                self._logit(low, expected, high) / 3.0,
+                (sigma[..., middle] / 2.0 + 1.0).expand_as(low),
+                *place[(slice(None),) + (None,) * (low.ndim - 1)].expand(-1, *low.shape),
+            ],
+            dim=-1,
         )
+        context = self.context[between][..., middle - 1, :].expand(*low.shape, -1)
+        return self.tree.mixture(self.tree.share(torch.cat([context, state], dim=-1)), 4.0)
+
+    def _logit(self, low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
+        return torch.log(middle - low + self.floor) - torch.log(high - middle + self.floor)
 
     def negative_log_likelihood(self, profile: Tensor) -> tuple[Tensor, Tensor]:
-        """Marginal and chain terms, each a mean over bins and batch, without constants.
+        """Marginal and tree terms, each a mean over bins and batch, without constants.
 
         Parameters
         ----------
@@ -117,27 +167,17 @@ class Posterior:
         y = torch.log1p(profile)
         residual = (y - self.mean) * torch.exp(-self.log_sigma)
         marginal = 0.5 * residual**2 + self.log_sigma
-        increments = profile - pad(profile, (1, 0))[:, :-1]
-        u = torch.log(increments.clamp(min=0.0) + self.floor)
-        bins = u.shape[1]
-        # weights of the past in the running mean: row i holds those of the bins in front of bin i
-        lag = torch.arange(bins, device=u.device)[:, None] - torch.arange(bins, device=u.device) - 1
-        weight = torch.where(lag >= 0, (1.0 - MEMORY) * MEMORY ** lag.clamp(min=0), 0.0)
-        start = math.log(self.floor)
-        running = start + (u - start) @ weight.T
-        state = self._state(
-            pad(y, (1, 0))[:, :-1],
-            pad(residual.detach().clamp(-RESIDUAL, RESIDUAL), (1, 0))[:, :-1],
-            pad(u, (1, 0), value=start)[:, :-1],
-            running,
-            self.mean.detach(),
-            self.log_sigma.detach(),
-            (torch.arange(bins, device=u.device) / bins).expand_as(u),
-        )
-        weights, means, widths = self.chain(self.context, state)
-        z = (u[..., None] - means) * torch.exp(-widths)
-        chain = -torch.logsumexp(weights - widths - 0.5 * z**2, dim=-1)
-        return marginal.mean(), chain.mean()
+        padded = pad(profile, (1, 0))
+        nodes = torch.tensor([node for level in levels(profile.shape[1]) for node in level], device=profile.device)
+        logit = self._logit(*(padded[:, edge] for edge in nodes.T))
+        shares = _log_density(logit, *self._shares(padded, nodes))
+        off = ((y - self.mean) * torch.exp(-self.log_sigma))[:, -1].detach()
+        end = _log_density(off, *self._end())
+        return marginal.mean(), -(shares.sum(dim=1) + end).mean() / profile.shape[1]
+
+    def _end(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixture of the end's deviation from the marginal's mean, in the marginal's standard deviations."""
+        return self.tree.mixture(self.tree.end(self.context[:, -1]), 1.0)
 
     def sample(self, number: int, generator: torch.Generator) -> Tensor:
         """Draw profiles.
@@ -154,37 +194,33 @@ class Posterior:
             Cumulative, non-decreasing along the last axis.
         """
         batch, bins = self.mean.shape
-        start = math.log(self.floor)
-        cumulative = torch.zeros(batch, number)
-        residual = torch.zeros(batch, number)
-        last = torch.full((batch, number), start)
-        running = torch.full((batch, number), start)
-        result = torch.empty(batch, number, bins)
-        inverse = torch.exp(-self.log_sigma)
+        profile = torch.zeros(batch, number, bins + 1)
         with torch.inference_mode():
-            for i in range(bins):
-                place = torch.full((batch, number), i / bins)
-                mean, width = (values[:, i : i + 1].expand(-1, number) for values in (self.mean, self.log_sigma))
-                state = self._state(torch.log1p(cumulative), residual, last, running, mean, width, place)
-                context = self.context[:, i, None, :].expand(-1, number, -1)
-                weights, means, widths = self.chain(context, state)
-                # the kernel whose share of the unit interval holds a random number
-                chance = torch.rand(batch, number, 1, generator=generator)
-                kernel = (weights.exp().cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True).clamp(max=KERNELS - 1)
-                noise = torch.randn(batch, number, generator=generator).clamp(-LARGEST, LARGEST)
-                u = means.gather(-1, kernel)[..., 0] + widths.gather(-1, kernel)[..., 0].exp() * noise
-                # below the floor there is no dust: the chain goes on from the increment that is really taken
-                increment = torch.minimum((torch.exp(u) - self.floor).clamp(min=0.0), self.ceiling - cumulative)
-                last = torch.log(increment + self.floor)
-                running = MEMORY * running + (1.0 - MEMORY) * last
-                cumulative = cumulative + increment
-                residual = (torch.log1p(cumulative) - self.mean[:, i : i + 1]) * inverse[:, i : i + 1]
-                residual = residual.clamp(-RESIDUAL, RESIDUAL)
-                result[:, :, i] = cumulative
-        return result
+            mixture = [part[:, None].expand(-1, number, -1) for part in self._end()]
+            y = self.mean[:, -1:] + torch.exp(self.log_sigma[:, -1:]) * _draw(*mixture, generator)
+            profile[..., -1] = torch.expm1(y).clamp(0.0, self.ceiling)
+            for level in levels(bins):
+                nodes = torch.tensor(level)
+                first, middle, last = nodes.T
+                share = torch.sigmoid(_draw(*self._shares(profile, nodes), generator))
+                low, high = profile[..., first], profile[..., last]
+                step = (high - low + 2.0 * self.floor) * share - self.floor
+                profile[..., middle] = low + torch.minimum(step.clamp(min=0.0), high - low)
+        return profile[..., 1:]
 
     def __getitem__(self, part: slice) -> "Posterior":
         """The posterior of part of the batch."""
-        return Posterior(
-            self.mean[part], self.log_sigma[part], self.context[part], self.chain, self.floor, self.ceiling
-        )
+        return Posterior(self.mean[part], self.log_sigma[part], self.context[part], self.tree, self.floor, self.ceiling)
+
+
+def _log_density(value: Tensor, weights: Tensor, means: Tensor, widths: Tensor) -> Tensor:
+    z = (value[..., None] - means) * torch.exp(-widths)
+    return torch.logsumexp(weights - widths - 0.5 * z**2, dim=-1)
+
+
+def _draw(weights: Tensor, means: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
+    # the kernel whose share of the unit interval holds a random number
+    chance = torch.rand((*weights.shape[:-1], 1), generator=generator)
+    kernel = (weights.exp().cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True).clamp(max=KERNELS - 1)
+    noise = torch.randn(weights.shape[:-1], generator=generator).clamp(-LARGEST, LARGEST)
+    return means.gather(-1, kernel)[..., 0] + widths.gather(-1, kernel)[..., 0].exp() * noise

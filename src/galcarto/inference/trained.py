@@ -72,7 +72,7 @@ class Trained:
                 parameters, seen = self.network.look(images)
                 outputs.append(parameters)
                 features.append(seen)
-        return Posterior.from_outputs(torch.cat(outputs), self.network.chain, *self.support), torch.cat(features)
+        return Posterior.from_outputs(torch.cat(outputs), self.network.tree, *self.support), torch.cat(features)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
         """Write tensors and JSON only: readable with ``weights_only=True``."""

@@ -27,6 +27,7 @@ from galcarto.seeds import generator
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
+FASTER = 3.0  # learning rate of the small tree over that of the network
 CALIBRATION = 4000  # validation examples that calibrate the posterior
 # Lightning's warnings that do not hold here
 EXPECTED = (
@@ -72,12 +73,15 @@ class Learner(L.LightningModule):
     def posterior(self, counts: Tensor, reference: Tensor, present: Tensor) -> Posterior:
         """Posterior of a batch of images."""
         images = prepare(counts, reference, present).contiguous(memory_format=torch.channels_last)
-        return Posterior.from_outputs(self.network(images), self.network.chain, *self.support)
+        return Posterior.from_outputs(self.network(images), self.network.tree, *self.support)
 
     def _loss(self, batch: Sequence[Tensor]) -> Tensor:
         *images, profile = batch
-        marginal, chain = self.posterior(*images).negative_log_likelihood(profile)
-        return marginal + chain
+        posterior = self.posterior(*images)
+        # the tree is small, and a density in half precision would be a coarse one
+        with torch.autocast(self.device.type, enabled=False):
+            marginal, tree = posterior.negative_log_likelihood(profile)
+        return marginal + tree
 
     def on_train_epoch_start(self) -> None:
         """Let the examples know the epoch."""
@@ -122,7 +126,14 @@ class Learner(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter 2019) under a warm-up and a cosine."""
-        optimiser = torch.optim.AdamW(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        weights = list(self.network.network.parameters())
+        groups = [
+            {"params": [each for each in weights if each.ndim > 1], "weight_decay": self.weight_decay},
+            # biases and the scales of normalisations are not drawn to zero
+            {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
+            {"params": list(self.network.tree.parameters()), "weight_decay": 0.0, "lr": FASTER * self.learning_rate},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate)
 
         def rate(step: int) -> float:
             warm = max(WARM_UP * self.steps, 1.0)
