@@ -11,8 +11,8 @@ from galcarto.inference.posterior import PARAMETERS, Tree
 class Compact(nn.Module):
     """A net for CPUs: four convolutions, of which three halve the image, and two dense layers. About 1.6 M weights.
 
-    Batch and layer normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167; Ba et al. 2016, arXiv:1607.06450) let it learn
-    from a few hundred thousand examples what it would need millions for without.
+    Normalisations (Ioffe & Szegedy 2015, arXiv:1502.03167; Ba et al. 2016, arXiv:1607.06450) let it learn from a few
+    hundred thousand examples what it would need millions for without.
 
     Parameters
     ----------

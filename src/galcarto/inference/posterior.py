@@ -196,8 +196,8 @@ class Posterior:
         batch, bins = self.mean.shape
         profile = torch.zeros(batch, number, bins + 1)
         with torch.inference_mode():
-            mixture = [part[:, None].expand(-1, number, -1) for part in self._end()]
-            y = self.mean[:, -1:] + torch.exp(self.log_sigma[:, -1:]) * _draw(*mixture, generator)
+            weights, means, widths = (part[:, None].expand(-1, number, -1) for part in self._end())
+            y = self.mean[:, -1:] + torch.exp(self.log_sigma[:, -1:]) * _draw(weights, means, widths, generator)
             profile[..., -1] = torch.expm1(y).clamp(0.0, self.ceiling)
             for level in levels(bins):
                 nodes = torch.tensor(level)

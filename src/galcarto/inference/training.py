@@ -28,7 +28,7 @@ from galcarto.seeds import generator
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
 FASTER = 3.0  # learning rate of the small tree over that of the network
-CALIBRATION = 4000  # validation examples that calibrate the posterior
+CALIBRATION = 10_000  # validation examples that calibrate the posterior
 # Lightning's warnings that do not hold here
 EXPECTED = (
     "Checkpoint directory .* exists and is not empty",  # it is what the training goes on from
