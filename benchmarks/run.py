@@ -186,7 +186,7 @@ def bench_networks() -> None:
 
         def step(network=network, images=images, truth=truth, optimiser=optimiser) -> None:
             optimiser.zero_grad()
-            posterior = Posterior.from_outputs(network(images), network.chain, 0.002, 40.0)
+            posterior = Posterior.from_outputs(network(images), network.tree, 0.002, 40.0)
             sum(posterior.negative_log_likelihood(truth)).backward()
             optimiser.step()
 

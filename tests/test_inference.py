@@ -17,7 +17,7 @@ from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
-from galcarto.inference.posterior import CONTEXT, KERNELS, PARAMETERS, Chain, Posterior
+from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import fit
 from galcarto.inference.trust import Familiarity
@@ -28,25 +28,25 @@ FLOOR, CEILING = 0.01, 30.0
 EDGES = np.linspace(0.0, 6.0, BINS + 1)
 
 
-def chain(seed: int = 0, widths: float = 0.0, merged: bool = False) -> Chain:
-    """A chain of random weights.
+def tree(seed: int = 0, widths: float = -1.0) -> Tree:
+    """A tree of random weights whose kernels lie together, so that hardly a share is none or all.
 
-    `widths` is added to its log widths; `merged` brings the normal distributions of the mixture together, so that
-    their width is that of the mixture.
+    `widths` is added to their log widths.
     """
     torch.manual_seed(seed)
-    made = Chain()
+    made = Tree()
     with torch.no_grad():
-        made.layers[-1].bias[2 * KERNELS :] += widths
-        if merged:
-            made.layers[-1].bias[KERNELS : 2 * KERNELS] -= 0.5 * torch.linspace(-2.0, 2.0, KERNELS)
+        for part, apart in ((made.end, END), (made.share, SHARE)):
+            part[-1].bias[KERNELS : 2 * KERNELS] -= 0.45 * torch.linspace(-apart, apart, KERNELS)
+            part[-1].bias[2 * KERNELS :] += widths
     return made.requires_grad_(False)
 
 
-def posterior(batch: int, seed: int, scale: float = 1.0, of: Chain | None = None) -> Posterior:
-    """A posterior from random outputs."""
-    outputs = scale * torch.randn(batch, PARAMETERS * BINS, generator=torch.Generator().manual_seed(seed))
-    return Posterior.from_outputs(outputs, of or chain(), FLOOR, CEILING)
+def posterior(batch: int, seed: int, scale: float = 1.0, of: Tree | None = None, bins: int = BINS) -> Posterior:
+    """A posterior from random outputs, of profiles that end at about 4 or, of few bins, less."""
+    outputs = scale * torch.randn(batch, PARAMETERS * bins, generator=torch.Generator().manual_seed(seed))
+    outputs[:, :bins] += 2.0
+    return Posterior.from_outputs(outputs, of or tree(), FLOOR, CEILING)
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
@@ -70,68 +70,59 @@ def test_the_calibration_that_is_none_changes_nothing() -> None:
     torch.testing.assert_close(same, drawn.sample(50, torch.Generator().manual_seed(1)), rtol=1e-5, atol=1e-5)
 
 
-def mixture(one: Posterior) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Weights, means and widths of the first bin's log-increment."""
-    first = torch.full((1,), math.log(FLOOR))
-    none = torch.zeros(1)
-    state = one._state(none, none, first, first, one.mean[:1, 0], one.log_sigma[:1, 0], none)
-    weights, means, widths = one.chain(one.context[:1, 0], state)
-    return weights[0].exp(), means[0], widths[0].exp()
+def cumulative(value: torch.Tensor, mixture: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Probability of less than `value` in a mixture of normal distributions."""
+    weights, means, widths = mixture
+    return (weights.exp() * torch.distributions.Normal(means, widths.exp()).cdf(value[..., None])).sum(dim=-1)
 
 
-def test_the_chain_is_a_density() -> None:
-    """One bin: the likelihood integrates to one over the logarithm of the increment, and is the mixture's."""
-    outputs = 0.3 * torch.randn(1, PARAMETERS, generator=torch.Generator().manual_seed(1))
-    u = torch.linspace(-12.0, 12.0, 20_001)
-    increments = torch.exp(u) - FLOOR
-    keep = increments >= 0  # below the floor lies the mass of no dust at all
-    one = Posterior.from_outputs(outputs.expand(int(keep.sum()), -1), chain(), FLOOR, CEILING)
-    profile = increments[keep][:, None]
-    weight, mean, width = mixture(one)
-    components = torch.distributions.Normal(mean, width)
-    log_density = torch.logsumexp(torch.log(weight) + components.log_prob(u[keep, None]), dim=1)
-    for i in range(0, len(profile), 2500):
-        _, found = one[i : i + 1].negative_log_likelihood(profile[i : i + 1])
-        expected = -log_density[i] - 0.5 * math.log(2 * math.pi)
-        assert float(found) == pytest.approx(float(expected), rel=1e-4, abs=1e-4)
-    total = torch.trapezoid(log_density.exp(), u[keep])
-    below = (weight * components.cdf(torch.tensor(math.log(FLOOR)))).sum()
-    assert float(total + below) == pytest.approx(1.0, abs=1e-3)
-    # and samples are drawn from it
-    samples = one[:1].sample(40_000, torch.Generator().manual_seed(2))[0, :, 0]
-    for share in (0.05, 0.5, 0.95):
-        at = float(torch.quantile(samples, share))
-        below = (weight * components.cdf(torch.tensor(math.log(at + FLOOR)))).sum()
-        if at > 0:
-            assert float(below) == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / 40_000))
-    assert float(samples.max()) > 0
+@pytest.mark.parametrize("bins", [1, 2, 3, 12, 50])
+def test_the_tree_splits_every_interval_once(bins: int) -> None:
+    nodes = [node for level in levels(bins) for node in level]
+    assert sorted(middle for _, middle, _ in nodes) == list(range(1, bins))
+    known = {0, bins}
+    for first, middle, last in nodes:  # an interval's ends are known before it is split
+        assert {first, last} <= known
+        assert first < middle < last
+        known.add(middle)
 
 
-def test_the_likelihood_and_the_samples_have_the_same_states() -> None:
-    """The sampler walks bin by bin, the likelihood all bins at once: their states must be the same.
+def test_the_tree_is_a_density() -> None:
+    """Two bins: the likelihood integrates to one over the end and over the logit of the share before the middle."""
+    one = posterior(1, seed=1, scale=0.3, bins=2)
+    end = torch.expm1(one.mean[0, 1])
+    furthest = float(torch.log(end / FLOOR + 1.0)) - 1e-4
+    logit = torch.linspace(-furthest, furthest, 4001)
+    middle = torch.sigmoid(logit) * (end + 2 * FLOOR) - FLOOR
+    profile = torch.stack([middle, end.expand_as(middle)], dim=1)
+    log_density = torch.stack([-2.0 * one.negative_log_likelihood(part)[1] for part in profile.split(1)]) - math.log(
+        2 * math.pi
+    )
+    weights, means, widths = one._end()
+    off = (torch.log1p(end) - one.mean[0, 1]) / one.log_sigma[0, 1].exp()
+    at_end = (weights.exp() * torch.distributions.Normal(means, widths.exp()).log_prob(off).exp()).sum()
+    shares = one._shares(torch.tensor([[0.0, 0.0, end]]), torch.tensor([[0, 1, 2]]))
+    inside = cumulative(logit[-1:, None], shares) - cumulative(logit[:1, None], shares)
+    assert float(torch.trapezoid(log_density.exp(), logit) / at_end) == pytest.approx(float(inside), rel=1e-3)
 
-    The network of the chain is replaced by one that keeps what it is given.
-    """
 
-    class Recorder(Chain):
-        """Keeps the states."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.states: list[torch.Tensor] = []
-
-        def forward(self, context, state):
-            self.states.append(state.clone())
-            return super().forward(context, state)
-
-    torch.manual_seed(3)
-    recorder = Recorder().requires_grad_(False)
-    drawn = posterior(4, 3, of=recorder)
-    samples = drawn.sample(1, torch.Generator().manual_seed(4))
-    walked = torch.stack([state[:, 0] for state in recorder.states], dim=1)
-    recorder.states.clear()
-    drawn.negative_log_likelihood(samples[:, 0])
-    torch.testing.assert_close(recorder.states[0], walked, rtol=1e-3, atol=1e-3)
+def test_samples_are_drawn_from_the_density() -> None:
+    """What a sample has at each place is uniform in the likelihood's cumulative probability given its own state."""
+    drawn = posterior(4, seed=3, scale=0.3)
+    number = 4000
+    samples = drawn.sample(number, torch.Generator().manual_seed(4))
+    padded = torch.nn.functional.pad(samples, (1, 0))
+    off = (torch.log1p(samples[..., -1]) - drawn.mean[:, -1:]) / drawn.log_sigma[:, -1:].exp()
+    ends = cumulative(off, tuple(part[:, None] for part in drawn._end()))
+    nodes = torch.tensor([node for level in levels(BINS) for node in level])
+    low, middle, high = (padded[..., edge] for edge in nodes.T)
+    shares = cumulative(drawn._logit(low, middle, high), drawn._shares(padded, nodes))
+    # what would leave the interval is put at its end
+    assert float(((middle > low) & (middle < high)).float().mean()) > 0.99
+    for values in (ends[..., None], shares):
+        for share in (0.25, 0.5, 0.75):
+            below = (values < share).float().mean(dim=(0, 1))
+            assert (below - share).abs().max() < 5 * math.sqrt(share * (1 - share) / (4 * number)) + 0.01
 
 
 def test_samples_follow_the_likelihood() -> None:
@@ -143,9 +134,9 @@ def test_samples_follow_the_likelihood() -> None:
     assert float(rank.mean()) == pytest.approx(0.5, abs=0.05)
     inside = ((rank > 0.16) & (rank < 0.84)).float().mean()
     assert float(inside) == pytest.approx(0.68, abs=0.03)
-    # and no other parameters explain those truths better: neither another chain nor the contexts of others
+    # and no other parameters explain those truths better: neither another tree nor the contexts of others
     own = float(truth_from.negative_log_likelihood(truth)[1])
-    assert own < float(posterior(600, seed=3, scale=0.5, of=chain(9)).negative_log_likelihood(truth)[1])
+    assert own < float(posterior(600, seed=3, scale=0.5, of=tree(9)).negative_log_likelihood(truth)[1])
     assert own < float(posterior(600, seed=6, scale=0.5).negative_log_likelihood(truth)[1])
 
 
@@ -157,7 +148,7 @@ def test_two_answers_can_be_learnt() -> None:
     steps[torch.arange(512), torch.where(place == 0, 2, 8)] = 4.0 * torch.exp(0.1 * torch.randn(512))
     truth = steps.cumsum(dim=1)
     outputs = nn.Parameter(torch.zeros(1, PARAMETERS * BINS))
-    learnt = Chain()
+    learnt = Tree()
     optimiser = torch.optim.Adam([outputs, *learnt.parameters()], 1e-2)
     for _ in range(400):
         optimiser.zero_grad()
@@ -179,9 +170,9 @@ def test_two_answers_can_be_learnt() -> None:
 def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
     """Coverage and median of a posterior that is not the truth's, on profiles that did not calibrate it."""
     factor = {"narrow": -0.7, "wide": 0.7}.get(fault, 0.0)
-    right = posterior(1000, seed=7, scale=0.3, of=chain(widths=-0.5, merged=True))
+    right = posterior(1000, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
-    wrong = posterior(1000, seed=7, scale=0.3, of=chain(widths=factor - 0.5, merged=True))
+    wrong = posterior(1000, seed=7, scale=0.3, of=tree(widths=factor - 1.5))
     if fault == "low":
         truth = 1.4 * truth
     if fault == "skewed":  # the upper half of the truths lies further up
@@ -191,15 +182,15 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
 
     # so many samples that their quantiles are the posterior's: those of 100 hold two per cent less
     def coverage(calibration: Calibration, level: float) -> float:
-        samples = calibration.sample(wrong[500:1000], 1000, torch.Generator().manual_seed(9))
+        samples = calibration.sample(wrong[600:1000], 400, torch.Generator().manual_seed(9))
         low, high = torch.quantile(samples, torch.tensor([0.5 - level / 2, 0.5 + level / 2]), dim=1)
-        return float(((truth[500:] >= low) & (truth[500:] <= high)).float().mean())
+        return float(((truth[600:] >= low) & (truth[600:] <= high)).float().mean())
 
     def below(calibration: Calibration) -> float:
-        samples = calibration.sample(wrong[500:1000], 1000, torch.Generator().manual_seed(9))
-        return float((truth[500:] < samples.median(dim=1).values).float().mean())
+        samples = calibration.sample(wrong[600:1000], 400, torch.Generator().manual_seed(9))
+        return float((truth[600:] < samples.median(dim=1).values).float().mean())
 
-    mended = calibrate(wrong[:500], truth[:500], seed=1)
+    mended = calibrate(wrong[:600], truth[:600], seed=1)
     none = Calibration.none(BINS)
     assert abs(coverage(none, 0.68) - 0.68) > 0.05 or abs(below(none) - 0.5) > 0.05
     assert coverage(mended, 0.5) == pytest.approx(0.5, abs=0.05)
@@ -209,7 +200,7 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
 
 
 def test_calibration_leaves_a_right_posterior_alone() -> None:
-    right = posterior(1000, seed=7, scale=0.3, of=chain(widths=-0.5, merged=True))
+    right = posterior(1000, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
     found = calibrate(right, truth, seed=1)
     assert float(found.shift.abs().max()) < 0.15
@@ -223,7 +214,7 @@ def test_networks_give_finite_outputs_and_gradients(name: str) -> None:
     counts = torch.poisson(torch.full((2, 1, 64, 64), 2.0), torch.Generator().manual_seed(1))
     outputs = estimator(prepare(counts, counts, torch.ones(2, 1)))
     assert outputs.shape == (2, PARAMETERS * BINS)
-    fitted = Posterior.from_outputs(outputs, estimator.chain, FLOOR, CEILING)
+    fitted = Posterior.from_outputs(outputs, estimator.tree, FLOOR, CEILING)
     loss = sum(fitted.negative_log_likelihood(torch.ones(2, BINS).cumsum(1)))
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in estimator.parameters())

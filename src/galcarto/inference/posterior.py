@@ -27,6 +27,7 @@ KERNELS = 4  # normal distributions in a mixture
 HIDDEN = 64
 LARGEST = 4.0  # standardised step of a sample
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
+END, SHARE = 1.0, 4.0  # how far apart kernels begin, or all would learn the same
 WIDTHS = (-3.0, 2.0)  # ln of a kernel's width: a share need not be known better than to a twentieth
 
 
@@ -46,7 +47,7 @@ class Tree(nn.Module):
         ----------
         outputs : Tensor, shape (..., 3 * KERNELS)
         apart : float
-            The means begin between minus this and this, or all kernels would learn the same.
+            The means begin between minus this and this.
         """
         weight, mean, width = outputs.chunk(3, dim=-1)
         spread = torch.linspace(-apart, apart, KERNELS, device=mean.device)
@@ -151,7 +152,7 @@ class Posterior:
             dim=-1,
         )
         context = self.context[between][..., middle - 1, :].expand(*low.shape, -1)
-        return self.tree.mixture(self.tree.share(torch.cat([context, state], dim=-1)), 4.0)
+        return self.tree.mixture(self.tree.share(torch.cat([context, state], dim=-1)), SHARE)
 
     def _logit(self, low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
         return torch.log(middle - low + self.floor) - torch.log(high - middle + self.floor)
@@ -169,6 +170,7 @@ class Posterior:
         marginal = 0.5 * residual**2 + self.log_sigma
         padded = pad(profile, (1, 0))
         nodes = torch.tensor([node for level in levels(profile.shape[1]) for node in level], device=profile.device)
+        nodes = nodes.reshape(-1, 3).long()  # a single bin has none
         logit = self._logit(*(padded[:, edge] for edge in nodes.T))
         shares = _log_density(logit, *self._shares(padded, nodes))
         off = ((y - self.mean) * torch.exp(-self.log_sigma))[:, -1].detach()
@@ -177,7 +179,7 @@ class Posterior:
 
     def _end(self) -> tuple[Tensor, Tensor, Tensor]:
         """Mixture of the end's deviation from the marginal's mean, in the marginal's standard deviations."""
-        return self.tree.mixture(self.tree.end(self.context[:, -1]), 1.0)
+        return self.tree.mixture(self.tree.end(self.context[:, -1]), END)
 
     def sample(self, number: int, generator: torch.Generator) -> Tensor:
         """Draw profiles.
@@ -205,7 +207,7 @@ class Posterior:
                 share = torch.sigmoid(_draw(*self._shares(profile, nodes), generator))
                 low, high = profile[..., first], profile[..., last]
                 step = (high - low + 2.0 * self.floor) * share - self.floor
-                profile[..., middle] = low + torch.minimum(step.clamp(min=0.0), high - low)
+                profile[..., middle] = torch.minimum(low + step.clamp(min=0.0), high)
         return profile[..., 1:]
 
     def __getitem__(self, part: slice) -> "Posterior":
