@@ -33,7 +33,8 @@ def score(samples: np.ndarray, truth: np.ndarray, valid: np.ndarray, distance: n
     """
     mean = samples.mean(axis=1, dtype=float)
     tails = np.concatenate([0.5 - LEVELS / 2, 0.5 + LEVELS / 2])
-    low, high = np.split(np.quantile(samples, tails, axis=1), 2)
+    # a truth drawn as the samples are lies below the k-th of n with probability k / (n + 1)
+    low, high = np.split(np.quantile(samples, tails, axis=1, method="weibull"), 2)
     inside = (truth >= low) & (truth <= high)  # (level, example, distance)
     number = valid.sum(axis=0)
     known = number > 0

@@ -41,7 +41,7 @@ class Calibration:
         samples = posterior.sample(number, generator)
         order = samples.sort(dim=1)
         rank = order.indices.argsort(dim=1)
-        position = (rank + 0.5) / number
+        position = (rank + 1.0) / (number + 1.0)
         middle = _at(order.values, 0.5)[:, None]
         level = (2.0 * position - 1.0).abs()  # of the central interval at whose end a sample lies
         knots = torch.tensor(LEVELS)
@@ -93,6 +93,7 @@ def calibrate(posterior: Posterior, truth: Tensor, seed: int) -> Calibration:
 
 def _at(ordered: Tensor, share: float) -> Tensor:
     """A quantile of samples that are sorted along the second axis."""
-    place = share * ordered.shape[1] - 0.5
+    # one more draw lies below the k-th of n with probability k / (n + 1)
+    place = share * (ordered.shape[1] + 1) - 1.0
     low = min(max(int(place), 0), ordered.shape[1] - 2)
     return torch.lerp(ordered[:, low], ordered[:, low + 1], min(max(place - low, 0.0), 1.0))
