@@ -1,11 +1,20 @@
 """Where dust stands along a sightline, and the colour excess that needs no model."""
 
+import json
+from pathlib import Path
+
+import healpy as hp
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galcarto.__main__ import main
 from galcarto.compare import excess, structure
+from galcarto.settings import read_settings
 
 EDGES = np.linspace(0.0, 2.5, 51)  # 50 pc
 CLOUDS = {"total": 1.0, "window": (0.34, 0.48), "foreground": 0.25, "far": 1.5}
@@ -93,3 +102,50 @@ def test_the_colour_excess_of_a_screen_is_its_extinction(rng):
     found = excess.extinction(colour, tile, 4, 0.7, 0.16)
     np.testing.assert_allclose(found[:3], a_v[:3], atol=5 * 0.15 / 0.16 / np.sqrt(10_000))
     assert np.isnan(found[3])
+
+
+def test_the_maps_are_ranked_against_the_colours_and_each_other(tmp_path, rng):
+    """Two maps, of which one falls where the other rises: the stars' colours follow the first."""
+    config = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
+    columns = {"longitude": "l", "latitude": "b", "J": "J", "Ks": "Ks"}
+    config["sky"] |= {"l": ["20 deg", "28 deg"], "b": ["0 deg", "1 deg"]}
+    config["tile"]["size"] = "60 arcmin"
+    files = [{"path": str(tmp_path / "control.csv"), "columns": columns}]
+    config["control"] = {"l": ["100 deg", "102 deg"], "b": ["0 deg", "2 deg"], "files": files}
+    known = {"path": "map.fits", "quantity": "ebv", "ordering": "ring", "frame": "galactic", "column": "EBV"}
+    config["compare"] = {"planck": [known | {"name": "rising"}, known | {"name": "falling"}]}
+    (tmp_path / "region.yaml").write_text(yaml.safe_dump(config))
+    settings = read_settings(tmp_path / "region.yaml")
+
+    def stars(l, b, a_v):
+        colour = rng.normal(0.7, 0.1, len(l)) + 0.17 * a_v
+        bright = rng.uniform(9, 13, len(l))
+        return pd.DataFrame({"l": l, "b": b, "J": bright + colour, "Ks": bright})
+
+    l, b = rng.uniform(100, 102, 4000), rng.uniform(0, 2, 4000)
+    stars(l, b, np.zeros(4000)).to_csv(tmp_path / "control.csv", index=False)
+    l, b = rng.uniform(20, 28, 4000), rng.uniform(0, 1, 4000)
+    stars(l, b, np.floor(l - 20) / 2).assign(survey="2mass").to_parquet(tmp_path / "stars.parquet")
+    tiles = settings.sky.grid(settings.tile.size)
+    area = xr.DataArray(tiles.area().reshape(1, *tiles.shape), dims=("survey", "l", "b"), coords={"survey": ["2mass"]})
+    xr.Dataset({"area": area}).to_netcdf(tmp_path / "footprint.nc")
+    at = hp.pix2ang(256, np.arange(hp.nside2npix(256)), lonlat=True)[0]
+    for name, values in (("rising", at / 100), ("falling", 1.0 - at / 100)):
+        hp.write_map(tmp_path / f"{name}.fits", values, column_names=["EBV"], dtype=np.float64)
+    sections = ["compare", "dust", "sky", "tile", "surveys", "control"]
+    options = {
+        "settings": settings.section_json(*sections),
+        "stars": tmp_path / "stars.parquet",
+        "footprint": tmp_path / "footprint.nc",
+        "comparison": tmp_path / "excess.nc",
+        "metrics": tmp_path / "excess.json",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    assert (
+        main(["compare_excess", *words, "--maps", *(str(tmp_path / f"{n}.fits") for n in ("rising", "falling"))]) == 0
+    )
+    found = json.loads((tmp_path / "excess.json").read_text())
+    assert found["maps_spearman"] == {"rising,falling": pytest.approx(-1.0)}
+    assert found["colour_excess"]["rising"]["spearman"] > 0.95
+    assert found["colour_excess"]["falling"]["spearman"] < -0.95
+    assert found["colour_excess"]["control_colour_mag"] == pytest.approx(0.7, abs=0.01)

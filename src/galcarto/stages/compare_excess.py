@@ -1,4 +1,4 @@
-"""Compare the plain mean colour excess of the same stars with HEALPix maps of dust: what the network must beat.
+"""Compare the mean colour excess of the same stars with HEALPix maps of dust, and the maps with one another.
 
 Example:
   galcarto compare_excess --settings "$(galcarto settings config/orion.yaml compare dust sky tile surveys control)" \\
@@ -8,6 +8,7 @@ Example:
 
 import argparse
 import json
+from itertools import combinations
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,13 +57,19 @@ def run(args: argparse.Namespace) -> None:
     with xr.open_dataset(args.footprint) as footprint:
         area = footprint["area"].sel(survey=survey.name).to_numpy()
     found[area < tile.min_area_fraction * tiles.area()] = np.nan
-    metrics = {}
+    metrics, seen = {}, {}
     for entry, path in zip(compare.planck, args.maps, strict=True):
         sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
         theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, dust.r_v)
         used = np.isfinite(found) & np.isfinite(theirs) & (theirs < entry.ceiling)
+        seen[entry.name] = np.where(used, theirs, np.nan)
         line = planck.straight_line(found[used], theirs[used], entry.line_below)
         metrics[entry.name] = {name: value if np.isfinite(value) else None for name, value in line.items()}
+    between = {}
+    for (one, ours), (other, theirs) in combinations(seen.items(), 2):
+        both = np.isfinite(ours) & np.isfinite(theirs)
+        rank = planck.straight_line(ours[both], theirs[both])["spearman"]
+        between[f"{one},{other}"] = rank if np.isfinite(rank) else None
     dataset = xr.Dataset(
         {"extinction": (("l", "b"), found, {"units": "mag", "long_name": "A_V of the mean colour excess"})},
         coords=tile_coordinates(tiles),
@@ -72,4 +79,5 @@ def run(args: argparse.Namespace) -> None:
     )
     dataset.to_netcdf(args.comparison)
     with open(args.metrics, "w") as handle:
-        json.dump({"colour_excess": metrics | {"control_colour_mag": intrinsic}}, handle, indent=2)
+        result = {"colour_excess": metrics | {"control_colour_mag": intrinsic}, "maps_spearman": between}
+        json.dump(result, handle, indent=2)
