@@ -25,6 +25,7 @@ PARAMETERS = 2 + CONTEXT  # per bin
 STATE = 9
 KERNELS = 4  # normal distributions in a mixture
 HIDDEN = 64
+SAMPLES = 10_000  # drawn at once, in bounded memory
 LARGEST = 4.0  # standardised step of a sample
 RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
 END, SHARE = 1.0, 4.0  # how far apart kernels begin, or all would learn the same
@@ -195,6 +196,11 @@ class Posterior:
         Tensor, shape (batch, number, bin)
             Cumulative, non-decreasing along the last axis.
         """
+        some = max(SAMPLES // number, 1)
+        parts = [self[at : at + some]._sample(number, generator) for at in range(0, len(self.mean), some)]
+        return torch.cat(parts)
+
+    def _sample(self, number: int, generator: torch.Generator) -> Tensor:
         batch, bins = self.mean.shape
         profile = torch.zeros(batch, number, bins + 1)
         with torch.inference_mode():
