@@ -215,7 +215,8 @@ def fit(
             ckpt_path=str(last) if last.exists() else None,
             weights_only=True,
         )
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")["state_dict"]
+    # by its name: the callback keeps a whole path, which a folder that was moved since has no more
+    state = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
     learner.load_state_dict(state)
     return learner.network.cpu().eval(), learner.history
 
