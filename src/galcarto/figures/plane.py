@@ -16,7 +16,8 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     ----------
     maps : Dataset
         extinction and planck (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
-        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset.
+        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; reach, how far
+        the extinction is counted, unless as far as stars reach.
     excess : DataArray, shape (l, b), mag, optional
         A_V of the plain mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
@@ -36,7 +37,8 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     grid = figure.add_gridspec(2, 2, height_ratios=heights)
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
-    titles = ("This work, as far as stars reach", f"{maps.attrs['name']}, whole sightline")
+    reach = maps.attrs.get("reach", "as far as stars reach")
+    titles = (f"This work, {reach}", f"{maps.attrs['name']}, whole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
         row, column = np.nonzero(~used & np.isfinite(values.values))

@@ -10,7 +10,7 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
 PANELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("fit_p_value", "Fit: p-value", "p (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis"}),
-    ("fit_chi2", "Fit: $\\chi^2$ over chance's", "ratio (number)", {"vmin": 0, "cmap": "viridis"}),
+    ("fit_chi2", "Fit: $\\chi^2$ over chance's", "ratio (number)", {"norm": "log", "cmap": "viridis"}),
     ("strangeness", "Strangeness", "share (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis_r"}),
     ("distance_min", "Data speak from", "distance_min (kpc)", {"vmin": 0, "cmap": "viridis"}),
     ("distance_max", "Data speak to", "distance_max (kpc)", {"vmin": 0, "cmap": "viridis"}),

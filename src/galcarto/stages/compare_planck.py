@@ -1,4 +1,4 @@
-"""Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust, in the plane of the sky.
+"""Compare the cube's extinction, as far as stars reach or to a distance, with a HEALPix map of dust.
 
 Example:
   galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare dust)" --seed 1 --name tau353 \\
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
             "used": (("l", "b"), used),
         },
         coords=coordinates,
-        attrs={"name": args.name, **metrics},
+        attrs={"name": args.name, **({"reach": f"to {far}"} if compare.distance else {}), **metrics},
     )
     dataset.attrs |= provenance.attributes(
         "compare_planck", json.loads(args.settings), args.seed, [args.cube, args.map]

@@ -127,10 +127,10 @@ CAPTIONS = {
     "planck": Caption(
         "The plane of the sky",
         "Two maps of extinction side by side and a scatter plot of one against the other.",
-        "Extinction as far as stars reach beside that of the whole sightline from dust emission, on one "
-        "colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind the map, so "
-        "points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the plain mean "
-        "colour excess of the same stars, which needs no model of them.",
+        "Extinction as far as stars reach, or to the distance named, beside that of the whole sightline from dust "
+        "emission, on one colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind "
+        "the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the "
+        "plain mean colour excess of the same stars, which needs no model of them.",
     ),
     "faceon": Caption(
         "The face-on view",
