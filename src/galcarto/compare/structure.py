@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+NOTHING = 1e-6  # mag
+
 
 def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> np.ndarray:
     """A_V at a distance, linear within bins.
@@ -127,7 +129,8 @@ def measure(
                 "background_growth",
             )
         ) | {"n": len(rise)}, values
-    before, behind, beyond = (at_distance(samples, edges, d) for d in (foreground, total, far))
+    # a sample without any dust, which calibration may draw, has no shares: next to nothing stands for none
+    before, behind, beyond = (at_distance(samples, edges, d) + NOTHING for d in (foreground, total, far))
     mean_rise = half_rise(mean, edges, total)
     rng = np.random.default_rng(1)
     picks = rng.integers(0, len(rise), (1000, len(rise)))

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from galcarto.errors import UserError
 from galcarto.figures.arms import ARMS, trace
 from galcarto.figures.style import GREY, OUTLINE, PAGE, STYLE, plain_decades
 
@@ -91,21 +90,15 @@ def faceon(view: xr.Dataset) -> Figure:
     Returns
     -------
     Figure
-
-    Raises
-    ------
-    ValueError
-        If no pixel holds a positive density within distance_max.
+        Empty, with a word why, where no pixel holds a positive density within distance_max.
     """
     view = view.transpose("y", "x")
     density = view.extinction_density.where(view.within.astype(bool))
     positive = density.values[density.values > 0]
-    if positive.size == 0:
-        raise UserError(
-            "face-on view: found no positive extinction_density within distance_max; expected at least one "
-            "pixel; look at 'quality' and 'distance_max' in the cube for sightlines with enough stars"
-        )
-    rows, columns = np.nonzero(np.isfinite(density.values))
+    nothing = positive.size == 0
+    if nothing:
+        positive = np.array([1.0])  # of the empty scale
+    rows, columns = np.nonzero(np.isfinite(density.values) | nothing)
     data = np.stack([view.x.values[columns], view.y.values[rows]])
     limits = _view(data)
     size = np.diff(limits)[:, 0]
@@ -113,8 +106,10 @@ def faceon(view: xr.Dataset) -> Figure:
 
     figure = Figure(figsize=(scale * size[0] + 1.5, scale * size[1] + 0.65), layout="constrained")
     ax = figure.add_subplot(facecolor=GREY)
+    if nothing:
+        ax.set_title("No density where the data speak:\nsee quality and distance_max in the cube", fontsize=9)
     ceiling = positive.max()
-    norm = LogNorm(max(positive.min(), ceiling / DYNAMIC_RANGE), ceiling)
+    norm = LogNorm(max(positive.min() * (1.0 - 1e-6), ceiling / DYNAMIC_RANGE), ceiling)
     image = ax.pcolormesh(view.x, view.y, density, norm=norm, cmap="viridis", shading="nearest")
     bar = figure.colorbar(
         image,
