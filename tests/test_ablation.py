@@ -218,7 +218,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("region")
     (folder / "test").mkdir()
     config = tiny(ablation={"train": 768, "valid": 256}, distance={"step": "1 kpc", "max": "5 kpc"})
-    config["compare"]["structure"] = {"map": "synthetic", "above": "0.1 mag"}
+    # so little training tells nothing: no distance is within reach, and the map is compared to a stated one
+    config["compare"] |= {"structure": {"map": "synthetic", "above": "0.1 mag"}, "distance": "5 kpc"}
     settings = read_settings(config)
     train, test = (synthesized(settings, folder, split) for split in ("train", "test"))
 

@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> None:
             metrics["control"] = json.load(handle)
     for path in args.parts:
         with open(path) as handle:
-            for block, values in json.load(handle).items():
+            # what has no value, such as scores without a distance within reach, is null: NaN is no JSON
+            for block, values in json.load(handle, parse_constant=lambda _: None).items():
                 metrics.setdefault(block, {}).update(values)
     with open(args.output, "w") as handle:
         json.dump(metrics, handle, indent=2)
