@@ -66,7 +66,7 @@ rule render_cmds:
         f"{RESULTS}/benchmarks/render_cmds/{{split}}_{{sightline}}.tsv"
     conda:
         "../envs/galcarto.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=3000,
         runtime=120,

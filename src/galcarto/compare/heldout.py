@@ -13,6 +13,7 @@ from galcarto.inference.trust import log_density_spread
 from galcarto.maps.cube import reach
 
 ENOUGH = 500  # examples at a distance for a coverage to be quoted
+TOGETHER = 200  # examples whose samples are drawn at once
 
 
 def answer(
@@ -50,14 +51,18 @@ def answer(
     drawn : ndarray, shape (example, sample, distance), mag
     valid : ndarray of bool, shape (example, distance)
     """
-    expected = reference * area[:, None, None, None]
-    posterior, _ = trained.posterior(counts, expected, present[:, owner])
-    drawn = trained.calibration.sample(posterior, samples, generator).numpy()
-    # scored is what a map would show: a choice by the truth would favour little dust
-    mean = drawn.mean(axis=1)
-    beyond = sum(present[:, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
-    narrowing = log_density_spread(drawn.astype(float), trained.support[0]) / trained.prior_spread
-    _, far = reach(beyond * area[:, None], narrowing, trained.edges, min_stars)
+    drawn = np.empty((len(area), samples, len(trained.edges) - 1), np.float32)
+    far = np.empty(len(area))
+    for start in range(0, len(area), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        expected = reference * area[part, None, None, None]
+        posterior, _ = trained.posterior(counts[part], expected, present[part][:, owner])
+        drawn[part] = trained.calibration.sample(posterior, samples, generator).numpy()
+        # scored is what a map would show: a choice by the truth would favour little dust
+        mean = drawn[part].mean(axis=1)
+        beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
+        narrowing = log_density_spread(drawn[part].astype(float), trained.support[0]) / trained.prior_spread
+        _, far[part] = reach(beyond * area[part, None], narrowing, trained.edges, min_stars)
     return drawn, trained.edges[1:] <= far[:, None]
 
 
@@ -83,7 +88,7 @@ def judge(
     """
     centre = 0.5 * (edges[1:] + edges[:-1])
     dataset = score(drawn, truth, valid, centre)
-    density = score(np.diff(drawn, axis=2, prepend=0.0), np.diff(truth, axis=1, prepend=0.0), valid, centre)
+    density = score(np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0), valid, centre)
     metrics = dict(dataset.attrs) | {"valid_share": float(valid.mean())}
     share = dataset["valid_share"].to_numpy() * len(truth)
     for level in (0.68, 0.95):
