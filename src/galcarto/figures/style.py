@@ -43,9 +43,10 @@ STYLE = matplotlib.style.context(
 
 def plain_decades(bar: Colorbar) -> None:
     """Label a logarithmic colour bar at 1, 2, 5, 10, ... in plain numbers."""
-    bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    axis = bar.long_axis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def direction(l: float, b: float) -> str:

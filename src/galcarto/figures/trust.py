@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, plain_decades
 
 PANELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("fit_p_value", "Fit: p-value", "p (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis"}),
@@ -43,13 +43,15 @@ def maps(cube: xr.Dataset) -> Figure:
     shape = cube.sizes["b"] / cube.sizes["l"]  # tiles are as wide as they are high
     tall = shape > 0.6
     rows, columns = (2, 3) if tall else (3, 2)
-    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.0
+    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.4
     figure = Figure(figsize=(PAGE, rows * height + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True).ravel()
     for ax, (name, title, label, scale) in zip(axes, PANELS, strict=False):
         image = ax.pcolormesh(cube.l, cube.b, cube[name], shading="nearest", **scale)
         ax.set(facecolor=GREY, title=title)
-        figure.colorbar(image, ax=ax, label=label, location="bottom" if not tall else "right", shrink=0.9)
+        bar = figure.colorbar(image, ax=ax, label=label, location="bottom", shrink=0.9)
+        if scale.get("norm") == "log":
+            plain_decades(bar)
     flags = axes[-1]
     width = float(np.median(np.diff(cube.l))) if cube.sizes["l"] > 1 else 1.0
     quality = cube.quality
