@@ -7,16 +7,43 @@ Example:
 
 import argparse
 import json
+import tempfile
+from pathlib import Path
+from typing import Any
 
+import netCDF4
 import numpy as np
 import pyarrow.parquet as pq
 import xarray as xr
 
 from galcarto import provenance
 from galcarto.cmd.files import axis_centres
+from galcarto.cmd.forward import ForwardModel
 from galcarto.errors import UserError
 from galcarto.model import forward_model
 from galcarto.settings import read_sections
+from galcarto.sky import Tiles
+
+IMAGES = ("channel", "magnitude", "colour")
+# name: dimensions, type, attributes
+VARIABLES: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {
+    "counts": (("tile", *IMAGES), "u2", {"units": "1", "long_name": "observed stars per pixel"}),
+    "reference": (("tile", *IMAGES), "f4", {"units": "degree-2", "long_name": "bare stars per pixel"}),
+    "detectable": (
+        ("tile", "survey", "distance", "grid"),
+        "f4",
+        {"units": "degree-2", "long_name": "detectable stars behind A_V"},
+    ),
+    "l": (("tile",), "f8", {"units": "degree"}),
+    "b": (("tile",), "f8", {"units": "degree"}),
+    "area": (("tile", "survey"), "f8", {"units": "degree2", "long_name": "observed solid angle"}),
+    "full_area": (("tile",), "f8", {"units": "degree2", "long_name": "solid angle of the tile"}),
+    "stars": (("tile", "survey"), "i8", {"units": "1", "long_name": "observed stars within the limits"}),
+    "owner": (("channel",), "i8", {"long_name": "number of the channel's survey"}),
+    "magnitude_axis": (("channel", "magnitude"), "f8", {"long_name": "row centre: mag, or mas of parallax"}),
+    "colour_axis": (("channel", "colour"), "f8", {"units": "mag", "long_name": "colour of the pixel centre"}),
+    "survey": (("survey",), str, {}),
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,22 +57,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write counts, reference and detectable stars per tile (l-major)."""
+    """Write counts, reference and detectable stars per tile (l-major), one strip in memory at a time."""
     sky, tile, distance, dust, surveys, pixels = read_sections(
         args.settings, "sky", "tile", "distance", "dust", "surveys", "pixels"
     )
     model = forward_model(surveys, pixels, dust, distance.edges())
-    owner = np.array(model.surveys)
     tiles = sky.grid(tile.size)
-    references = xr.concat([xr.load_dataset(path) for path in args.references], dim="tile", combine_attrs="drop")
-    if len(references["l"]) != tiles.area().size:
-        raise UserError(
-            f"--references: found {len(references['l'])} tiles; expected {tiles.area().size} from sky and tile"
-        )
-    counts = np.zeros((tiles.area().size, len(owner), pixels, pixels), np.uint16)
+    number = tiles.area().size
+    names = [view.survey.name for view in model.views]
+    with xr.open_dataset(args.footprint) as footprint:
+        area = footprint["area"].sel(survey=names).to_numpy().reshape(len(names), -1).T
+    inputs = [args.stars, args.footprint, *args.references]
+    attributes = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
+    with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
+        # on disk: the images of a whole plane would fill the memory
+        counts = np.memmap(scratch, np.uint16, "w+", shape=(number, len(model.channels), pixels, pixels))
+        stars = _count(args.stars, tiles, model, counts)
+        file.setncatts(attributes | {"channels": " ".join(model.channels)})
+        start = 0
+        for path in args.references:
+            with xr.open_dataset(path) as strip:
+                if start == 0:
+                    sizes = {name: len(model.channels) if name == "channel" else pixels for name in IMAGES}
+                    sizes |= {name: strip.sizes[name] for name in ("survey", "distance", "grid")}
+                    _create(file, {"tile": number} | sizes)
+                part = slice(start, start + strip.sizes["tile"])
+                if part.stop <= number:
+                    file["counts"][part] = counts[part]
+                    for name in ("reference", "detectable", "l", "b"):
+                        file[name][part] = strip[name].to_numpy()
+                start = part.stop
+        if start != number:
+            raise UserError(f"--references: found {start} tiles; expected {number} from sky and tile")
+        whole = {"area": area, "full_area": tiles.area().ravel(), "stars": stars, "owner": np.array(model.surveys)}
+        for name, values in {**whole, **axis_centres(model), "survey": np.array(names, object)}.items():
+            file[name][:] = values
+
+
+def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> np.ndarray:
+    """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
+    owner = np.array(model.surveys)
     # a row group at a time: the catalogue may be larger than the memory
-    for group in pq.ParquetFile(args.stars).iter_batches(batch_size=1_000_000):
+    for group in pq.ParquetFile(path).iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
         index = tiles.index(frame["l"].to_numpy(), frame["b"].to_numpy())
         for number, view in enumerate(model.views):
@@ -55,26 +109,23 @@ def run(args: argparse.Namespace) -> None:
                     {str(name): values.to_numpy() for name, values in members.items()}
                 ).astype(np.uint16)
                 stars[at, number] += len(members)
-    names = [view.survey.name for view in model.views]
-    with xr.open_dataset(args.footprint) as footprint:
-        area = footprint["area"].sel(survey=names).to_numpy().reshape(len(names), -1).T
-    dataset = references.assign(
-        counts=(
-            ("tile", "channel", "magnitude", "colour"),
-            counts,
-            {"units": "1", "long_name": "observed stars per pixel"},
-        ),
-        area=(("tile", "survey"), area, {"units": "degree2", "long_name": "observed solid angle"}),
-        full_area=("tile", tiles.area().ravel(), {"units": "degree2", "long_name": "solid angle of the tile"}),
-        stars=(("tile", "survey"), stars, {"units": "1", "long_name": "observed stars within the limits"}),
-        owner=("channel", owner, {"long_name": "number of the channel's survey"}),
-        survey=("survey", names),
-    )
-    dataset = dataset.assign(
-        {name: (("channel", name.removesuffix("_axis")), values) for name, values in axis_centres(model).items()}
-    )
-    inputs = [args.stars, args.footprint, *args.references]
-    dataset.attrs = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
-    dataset.attrs["channels"] = " ".join(model.channels)
-    compressed = {"zlib": True, "complevel": 1}
-    dataset.to_netcdf(args.output, encoding={name: compressed for name in ("counts", "reference", "detectable")})
+    return stars
+
+
+def _create(file: netCDF4.Dataset, sizes: dict[str, int]) -> None:
+    """Create the dimensions and the variables."""
+    for name, size in sizes.items():
+        file.createDimension(name, size)
+    for name, (dimensions, kind, attributes) in VARIABLES.items():
+        large = name in ("counts", "reference", "detectable")
+        chunks = [1 if d == "tile" else sizes[d] for d in dimensions] if large else None
+        variable = file.createVariable(
+            name,
+            kind,
+            dimensions,
+            compression="zlib" if large else None,
+            complevel=1,
+            chunksizes=chunks,
+            fill_value=None if kind is str else False,
+        )
+        variable.setncatts(attributes)
