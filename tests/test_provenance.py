@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from galcarto import provenance
 from galcarto.seeds import generator
@@ -19,6 +20,19 @@ def test_inputs_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None
     found = json.loads(provenance.attributes("rule", {}, 1, paths)["galcarto_inputs_sha256"])
     assert set(found) == {"train/l284.nc", "valid/l284.nc"}
     assert found["train/l284.nc"] != found["valid/l284.nc"]
+
+
+def test_a_part_of_a_file_is_known_by_its_values() -> None:
+    def digest(**changes: object) -> str:
+        values = {"counts": ("tile", [1, 2]), "survey": ("survey", np.array(["gaia"], object))} | changes
+        part = {"sky/cmds.nc, strip 0000": xr.Dataset(values)}
+        return json.loads(provenance.attributes("rule", {}, 1, [], part)["galcarto_inputs_sha256"])[
+            "sky/cmds.nc, strip 0000"
+        ]
+
+    assert digest() == digest()
+    others = {digest(counts=("tile", [1, 3])), digest(survey=("survey", np.array(["2mass"], object)))}
+    assert len(others | {digest()}) == 3
 
 
 def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:

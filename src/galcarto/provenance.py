@@ -1,15 +1,21 @@
 """Where a file comes from, and which code a rule depends on."""
 
+from __future__ import annotations  # the rules import this module, and need no xarray
+
 import ast
 import hashlib
 import json
 import subprocess
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galcarto import __version__
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 PACKAGE = Path(__file__).parent
 LIBRARIES = (
@@ -31,6 +37,11 @@ def file_sha256(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def short_name(path: str | Path) -> str:
+    """Name of a file with its folder's, by which a file's inputs are listed."""
+    return "/".join(Path(path).parts[-2:])
+
+
 @cache
 def git_commit() -> str:
     """Commit of the checkout the package runs from, with ``-dirty`` when edited; else ``unknown``."""
@@ -45,7 +56,22 @@ def git_commit() -> str:
         return "unknown"
 
 
-def attributes(rule: str, settings: dict[str, Any], seed: int | None, inputs: list[str | Path]) -> dict[str, Any]:
+def part_sha256(part: xr.Dataset) -> str:
+    """sha256 of the values of a part of a file, variable by variable in the order of their names, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(map(str, part.variables)):
+        values = part[name].to_numpy()
+        digest.update(name.encode() + (values.astype(str) if values.dtype == object else values).tobytes())
+    return digest.hexdigest()
+
+
+def attributes(
+    rule: str,
+    settings: dict[str, Any],
+    seed: int | None,
+    inputs: Sequence[str | Path],
+    parts: Mapping[str, xr.Dataset] | None = None,
+) -> dict[str, Any]:
     """Global attributes that let a reader rebuild a file. No date, host or path goes in.
 
     Parameters
@@ -56,8 +82,10 @@ def attributes(rule: str, settings: dict[str, Any], seed: int | None, inputs: li
         The settings the rule was given.
     seed : int or None
         The region's seed; none where nothing is random.
-    inputs : list of path
+    inputs : sequence of path
         Files the rule read; their names, with the folder, and sha256 are stored.
+    parts : mapping of str to Dataset
+        Parts of a file too large to be read by every job: what part, and what was read.
 
     Returns
     -------
@@ -72,7 +100,10 @@ def attributes(rule: str, settings: dict[str, Any], seed: int | None, inputs: li
         "galcarto_config_sha256": hashlib.sha256(text.encode()).hexdigest(),
         **({} if seed is None else {"galcarto_seed": seed}),
         "galcarto_software": json.dumps({name: metadata.version(name) for name in LIBRARIES}),
-        "galcarto_inputs_sha256": json.dumps({"/".join(Path(p).parts[-2:]): file_sha256(p) for p in inputs}),
+        "galcarto_inputs_sha256": json.dumps(
+            {short_name(path): file_sha256(path) for path in inputs}
+            | {name: part_sha256(part) for name, part in (parts or {}).items()}
+        ),
     }
 
 

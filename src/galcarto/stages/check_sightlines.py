@@ -82,9 +82,10 @@ def run(args: argparse.Namespace) -> None:
             replicates = model.render(stars, picked, area, rng, nuisances)
             p_value[at], chi2[at] = goodness_of_fit(observed["counts"][at].to_numpy()[seen], replicates[:, seen])
             progress.update()
-    inputs = [args.posterior, args.sky, *args.stars, *([args.control] if args.control else [])]
+    inputs = [args.posterior, *args.stars, *([args.control] if args.control else [])]
+    part = {f"{provenance.short_name(args.sky)}, strip {args.strip}": observed}
     dataset = xr.Dataset(
         {"fit_p_value": ("tile", p_value), "fit_chi2": ("tile", chi2)},
-        attrs=provenance.attributes("check_sightlines", json.loads(args.settings), args.seed, inputs),
+        attrs=provenance.attributes("check_sightlines", json.loads(args.settings), args.seed, inputs, part),
     )
     dataset.to_netcdf(args.output)

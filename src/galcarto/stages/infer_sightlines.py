@@ -42,6 +42,10 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
     ).assign({name: images[name] for name in ("l", "b", "stars", "area", "full_area")})
     dataset.attrs = provenance.attributes(
-        "infer_sightlines", json.loads(args.settings), args.seed, [args.network, args.sky]
+        "infer_sightlines",
+        json.loads(args.settings),
+        args.seed,
+        [args.network],
+        {f"{provenance.short_name(args.sky)}, strip {args.strip}": images},
     )
     dataset.to_netcdf(args.output, encoding={"extinction_samples": {"zlib": True, "complevel": 1}})
