@@ -138,14 +138,37 @@ class View:
         -------
         ndarray of int64, shape (channel, row, column)
         """
-        colour = stars[self.colour_bands[0]] - stars[self.colour_bands[1]]
-        result = []
+        counts = np.zeros((1, len(self.channels), self.pixels, self.pixels), np.int64)
+        self.add(stars, np.zeros(len(stars[self.magnitude_band]), np.int64), counts)
+        return counts[0]
+
+    def add(self, stars: Mapping[str, np.ndarray], tile: np.ndarray, counts: np.ndarray, first: int = 0) -> None:
+        """Add an observed catalogue to the diagrams of its tiles.
+
+        Parameters
+        ----------
+        stars
+            As `images` takes them.
+        tile : ndarray of int, shape (star,)
+        counts : ndarray of int, shape (tile, channel, row, column)
+            Contiguous; changed in place. May be a memory map: it is visited once, in its order.
+        first : int
+            Channel of this survey's first diagram.
+        """
+        colour = np.asarray(stars[self.colour_bands[0]]) - np.asarray(stars[self.colour_bands[1]])
         for channel in range(len(self.channels)):
             rows = np.asarray(stars[self.magnitude_band if channel == 0 else PARALLAX])
-            known = np.isfinite(rows)
-            counts, *_ = np.histogram2d(rows[known], np.asarray(colour)[known], bins=self.axis_edges(channel))
-            result.append(counts.astype(np.int64))
-        return np.stack(result)
+            places, inside = [], np.ones(len(tile), bool)
+            for values, edges in zip((rows, colour), self.axis_edges(channel), strict=True):
+                # the last pixel holds its upper edge; what is not known lies beyond it
+                place = np.searchsorted(edges, values, side="right") - 1 - (values == edges[-1])
+                inside &= (place >= 0) & (place < len(edges) - 1)
+                places.append(place)
+            place = np.ravel_multi_index(
+                (tile[inside], np.full(inside.sum(), first + channel), *(p[inside] for p in places)), counts.shape
+            )
+            cells, number = np.unique(place, return_counts=True)
+            counts.reshape(-1)[cells] += number.astype(counts.dtype)
 
 
 @dataclass(frozen=True)

@@ -97,18 +97,15 @@ def run(args: argparse.Namespace) -> None:
 def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> np.ndarray:
     """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
-    owner = np.array(model.surveys)
     # a row group at a time: the catalogue may be larger than the memory
     for group in pq.ParquetFile(path).iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
         index = tiles.index(frame["l"].to_numpy(), frame["b"].to_numpy())
         for number, view in enumerate(model.views):
             own = (index >= 0) & (frame["survey"] == view.survey.name).to_numpy()
-            for at, members in frame[own].groupby(index[own]):
-                counts[at, owner == number] += view.images(
-                    {str(name): values.to_numpy() for name, values in members.items()}
-                ).astype(np.uint16)
-                stars[at, number] += len(members)
+            seen = {str(name): values.to_numpy() for name, values in frame[own].items()}
+            view.add(seen, index[own], counts, model.surveys.index(number))
+            stars[:, number] += np.bincount(index[own], minlength=len(stars))
     return stars
 
 
