@@ -20,7 +20,7 @@ NAMES = {
     "field": "control field",
     "cone": "NGC 188",
     "plane": "$l$ = 120°, $b$ = −1°",
-    "deep": "$l$ = 264°, $b$ = −7°",
+    "deep": "$l$ = 250°, $b$ = −7°",
 }
 MARKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"))
 
