@@ -15,6 +15,7 @@ import xarray as xr
 from galcarto import provenance
 from galcarto.cmd.files import axis_centres
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.model import forward_model
 from galcarto.settings import read_sections
 
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--references", required=True, nargs="+", help="references of the strips, in order (netCDF)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
     counts = np.zeros((tiles.area().size, len(owner), pixels, pixels), np.uint16)
     stars = np.zeros((len(counts), len(model.views)), np.int64)
     # a row group at a time: the catalogue may be larger than the memory
-    for group in pq.ParquetFile(args.stars).iter_batches(batch_size=1_000_000):
+    catalogue = pq.ParquetFile(args.stars, page_checksum_verification=True)
+    for group in catalogue.iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
         index = tiles.index(frame["l"].to_numpy(), frame["b"].to_numpy())
         for number, view in enumerate(model.views):
