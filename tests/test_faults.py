@@ -1,7 +1,9 @@
 """Faults: kills, damaged files, a full or read-only disk, two runs at once. Each ends well, or says what to do."""
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import shutil
 import signal
@@ -93,16 +95,21 @@ def undisturbed(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(examples: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_bytes(
+    examples: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     words = [sys.executable, "-m", "galcarto", *training(examples, tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         wait(lambda: list(tmp_path.glob("checkpoints/*/last.ckpt")), running)
         running.kill()
     assert running.returncode == -signal.SIGKILL
     (last,) = tmp_path.glob("checkpoints/*/last.ckpt")
-    assert 1 <= len(torch.load(last, weights_only=True)["history"]) < ROUNDS
+    done = len(torch.load(last, weights_only=True)["history"])
+    assert 1 <= done < ROUNDS
     assert not (tmp_path / "network.pt").exists()
-    assert main(training(examples, tmp_path)) == 0
+    with caplog.at_level(logging.INFO):
+        assert main(training(examples, tmp_path)) == 0
+    assert sum(line.startswith("examples ") for line in caplog.messages) == ROUNDS - done
     assert trained(tmp_path) == trained(undisturbed)
     assert {path.name for path in tmp_path.iterdir()} == {"network.pt", "history.csv"}
 
@@ -136,9 +143,13 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
             Path(shutil.copy(examples / "test.nc", folder)),
             shutil.copy(undisturbed / "network.pt", folder),
         )
-        words = ["evaluate_heldout", "--settings", TINY.section_json("inference"), "--seed", "1"]
+        inference = {"inference": {"samples": 16, "min_stars": 1e-3}}  # these examples have hardly any stars
+        words = ["evaluate_heldout", "--settings", json.dumps(inference), "--seed", "1"]
         words += ["--network", str(network), "--examples", str(shard)]
         words += ["--comparison", str(folder / "out.nc"), "--metrics", str(folder / "out.json")]
+        assert main(words) == 0  # a changed weight is a number like another
+        for path in folder.glob("out*"):
+            path.unlink()
         return (shard if kind == "test" else Path(network)), words
     if kind == "stars":
         path, profiles = Path(shutil.copy(stars, folder)), folder / "profiles.nc"
@@ -229,6 +240,14 @@ def test_a_full_disk_is_named_and_leaves_nothing(stage, disk, tmp_path: Path, ca
     disk("size=100m")
     assert stage(folder / "out") == 0
     assert (folder / "out").read_bytes() == expected
+
+
+def test_a_full_disk_is_named_when_what_filled_it_is_gone(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UserError, match="cannot be written: No space left on device"),
+        whole([Output(str(tmp_path / "a"))]),
+    ):
+        raise OSError(errno.ENOSPC, "as pyarrow does")
 
 
 def test_the_message_of_a_full_disk_fits_into_a_log_beside_the_file(disk) -> None:
