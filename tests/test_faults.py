@@ -372,6 +372,21 @@ def test_a_killed_run_goes_on(killed: str, start, project: Path, expected: xr.Da
     assert not list((project / TARGET).parent.glob("*.part"))
 
 
+def test_a_job_that_outlives_its_run_does_not_touch_its_successor_s_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    old, new = Output(str(path)), Output(str(path))
+    orphan = contextlib.ExitStack()
+    orphan.enter_context(whole([old]))
+    Path(old).write_text("old")
+    with whole([new]):
+        Path(new).write_text("ne")
+        with pytest.raises(FileNotFoundError):
+            orphan.close()
+        assert not path.exists()
+        Path(new).write_text("new")
+    assert path.read_text() == "new"
+
+
 def test_two_runs_in_one_folder(start, project: Path, expected: xr.Dataset) -> None:
     running, stage = start()
     second = snakemake(project, TARGET)
