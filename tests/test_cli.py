@@ -1,12 +1,16 @@
 """The command line: help with examples, and errors that a user can act on."""
 
+import argparse
+import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from galcarto.__main__ import STAGES, main
+from galcarto.files import Output
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +29,15 @@ def test_each_stage_explains_itself_with_an_example(stage: str, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "Example:" in shown
     assert f"galcarto {stage}" in shown.split("Example:")[1]
+
+
+def test_each_file_to_write_gets_its_name_only_when_it_is_whole() -> None:
+    for stage in STAGES:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"galcarto.stages.{stage}").configure(parser)
+        for option in parser._actions:
+            if re.search("files? to write", option.help or "") and stage != "fetch_planck":  # its download goes on
+                assert option.type is Output, f"{stage} {option.option_strings}"
 
 
 def test_the_list_of_stages_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

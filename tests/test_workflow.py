@@ -1,13 +1,11 @@
-"""The workflow: which rules a config produces, a tiny region end to end, reruns, kills and resumes."""
+"""The workflow: which rules a config produces, a tiny region end to end, reruns."""
 
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -244,29 +242,3 @@ def test_two_runs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     ran = snakemake(project, "results/tiny/cube.nc")
     assert ran.returncode == 0, ran.stdout
     assert (project / "results/tiny/cube.nc").read_bytes() == (finished / "results/tiny/cube.nc").read_bytes()
-
-
-def test_a_killed_run_goes_on(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "killed")
-    target = "results/tiny/profiles/train.nc", "results/tiny/stars/l284.200_b+00.200.parquet"
-    running = subprocess.Popen(
-        command(*target),
-        cwd=project,
-        env=environment(project),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    logs = project / "results/tiny/logs"
-    deadline = time.monotonic() + 120
-    while not logs.exists() or not any(logs.rglob("*.log")):
-        assert running.poll() is None, "snakemake ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    assert snakemake(project, "--unlock").returncode == 0
-    ran = snakemake(project, "--rerun-incomplete", *target)
-    assert ran.returncode == 0, ran.stdout
-    assert all((project / path).stat().st_size > 0 for path in target)

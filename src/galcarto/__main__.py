@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galcarto.errors import UserError
+from galcarto.files import Output, whole
 
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
@@ -43,13 +44,17 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one stage; a fault of the input ends in one clear message and exit code 1."""
+    """Run one stage; a fault of the input or of the disk ends in one clear message and exit code 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     stage = next((word for word in arguments if not word.startswith("-")), None)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     args = _parser(stage).parse_args(arguments)
+    given = [one for value in vars(args).values() for one in (value if isinstance(value, list) else [value])]
+    outputs = [one for one in given if isinstance(one, Output)]
+    inputs = [one for one in given if isinstance(one, str) and not isinstance(one, Output)]
     try:
-        args.run(args)
+        with whole(outputs, inputs):
+            args.run(args)
     except (UserError, OSError) as error:  # any other error is ours and keeps its traceback
         print(f"galcarto {stage}: {error}", file=sys.stderr)
         return 1

@@ -189,7 +189,7 @@ def read_stars(
     halves : (numpy Generator, bool), optional
         Cuts the list into two random halves, and whether to take the second; none for the whole list.
     """
-    table = pq.read_table(path)
+    table = pq.read_table(path, page_checksum_verification=True)
     frame, area = table.to_pandas(), float(table.schema.metadata[b"area_deg2"])
     if halves is not None:
         generator, second = halves

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from galcarto.errors import UserError
+from galcarto.files import check_zip
 from galcarto.inference.calibration import Calibration
 from galcarto.inference.networks import Estimator, prepare
 from galcarto.inference.posterior import Posterior
@@ -89,7 +90,8 @@ class Trained:
             "weights": self.network.state_dict(),
             "provenance": json.dumps(dict(provenance)),
         }
-        torch.save(content, path)
+        with open(path, "wb") as file:  # given a name, torch would write it into the file
+            torch.save(content, file)
 
     @classmethod
     def load(cls, path: str | Path) -> "Trained":
@@ -101,6 +103,7 @@ class Trained:
             If it is not such a file.
         """
         try:
+            check_zip(path)
             content = torch.load(path, weights_only=True, map_location="cpu")
             found = content["format"]
         except Exception as error:

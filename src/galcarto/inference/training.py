@@ -14,9 +14,11 @@ import netCDF4
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from galcarto.files import Output, whole
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import Estimator, planes, prepare
@@ -145,6 +147,21 @@ class Learner(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class Checkpoints(TorchCheckpointIO):
+    """Checkpoints that are whole or not there.
+
+    Lightning writes them into the temporary folder and moves them, which between two disks is a copy: what a kill or a
+    full disk leaves of it would be gone on with.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint beside its name, then give it that."""
+        part = Output(str(path))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with whole([part]):
+            torch.save(checkpoint, part)
+
+
 def fit(
     build: Callable[[], Estimator],
     train: Examples,
@@ -201,6 +218,7 @@ def fit(
         deterministic=True,
         logger=False,
         enable_model_summary=False,
+        plugins=[Checkpoints()],
         num_sanity_val_steps=0,
         callbacks=[best, EarlyStopping("valid_loss", patience=patience), TQDMProgressBar(50), *callbacks],
     )

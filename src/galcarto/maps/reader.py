@@ -40,7 +40,9 @@ def open_cube(path: str | Path) -> xr.Dataset:
     try:
         cube = xr.open_dataset(path, engine="netcdf4")
     except OSError as error:
-        raise UserError(f"{path}: not a netCDF file ({error}); expected a cube of extinction by Galcarto") from None
+        raise UserError(
+            f"{path}: not a netCDF file ({error}); expected a cube of extinction: delete it and run again"
+        ) from None
     expected = {"extinction", "extinction_density", "distance_max", "quality"}
     missing = expected - set(cube.variables)
     if missing:

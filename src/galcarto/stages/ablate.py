@@ -25,6 +25,7 @@ from galcarto.cmd.files import references
 from galcarto.compare import heldout, planck, structure
 from galcarto.dust import profiles as prior
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.inference.data import surveys as owners
 from galcarto.inference.sightlines import infer
 from galcarto.inference.trained import Trained
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--references", nargs="*", default=[], help="references of the strips, if not the sky's own")
     parser.add_argument("--maps", nargs="*", default=[], help="HEALPix maps, in the order of compare.planck (FITS)")
-    parser.add_argument("--output", required=True, help="JSON file to write")
+    parser.add_argument("--output", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

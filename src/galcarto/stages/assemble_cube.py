@@ -12,6 +12,7 @@ import netCDF4
 import numpy as np
 
 from galcarto import provenance
+from galcarto.files import Output
 from galcarto.maps import cube
 from galcarto.settings import Settings, read_sections
 from galcarto.surveys import SURVEYS
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", required=True, help="the region's name, for the title")
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--fits", required=True, nargs="+", help="checks of the strips, in order (netCDF)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

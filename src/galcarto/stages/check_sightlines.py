@@ -17,6 +17,7 @@ from tqdm import tqdm
 from galcarto import provenance
 from galcarto.cmd.files import references
 from galcarto.cmd.integration import Integrator
+from galcarto.files import Output
 from galcarto.inference.trust import goodness_of_fit
 from galcarto.model import corrections, draw_nuisances, forward_model, read_stars, star_model
 from galcarto.seeds import generator
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,13 +9,14 @@ import json
 from pathlib import Path
 
 from galcarto.compare import ablation
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--scores", required=True, nargs="+", help="scores of the variants, the full one first (JSON)")
-    parser.add_argument("--csv", required=True, help="CSV file to write")
-    parser.add_argument("--markdown", required=True, help="the same table for a page (Markdown)")
+    parser.add_argument("--csv", required=True, type=Output, help="CSV file to write")
+    parser.add_argument("--markdown", required=True, type=Output, help="the same table for a page (Markdown)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from galcarto.compare.structure import at_distance
+from galcarto.files import Output
 from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--history", required=True, help="training history (CSV)")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--parts", required=True, nargs="+", help="metrics of the comparisons (JSON)")
-    parser.add_argument("--output", required=True, help="JSON file to write")
+    parser.add_argument("--output", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

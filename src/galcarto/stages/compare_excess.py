@@ -16,6 +16,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import excess, planck
+from galcarto.files import Output
 from galcarto.maps.grid import tile_coordinates
 from galcarto.model import band_coefficients
 from galcarto.settings import read_sections
@@ -29,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--maps", required=True, nargs="+", help="HEALPix maps of compare.planck, in order (FITS)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: A_V of the tiles")
-    parser.add_argument("--metrics", required=True, help="JSON file to write")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: A_V of the tiles")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
     everything, _, dropped = catalogue.gather(own, list(survey.limits))
     field, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, window)
     intrinsic = float((field[first] - field[second]).mean())
-    stars = pq.read_table(args.stars, columns=["l", "b", "survey", first, second]).to_pandas()
+    columns = ["l", "b", "survey", first, second]
+    stars = pq.read_table(args.stars, columns=columns, page_checksum_verification=True).to_pandas()
     stars = stars[stars["survey"] == survey.name]
     index = tiles.index(stars["l"].to_numpy(), stars["b"].to_numpy())
     coefficients = band_coefficients(survey, dust)

@@ -24,6 +24,7 @@ from galcarto import provenance
 from galcarto.cmd.forward import stars_beyond
 from galcarto.compare.scores import score
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.inference import colour_excess
 from galcarto.inference.data import surveys as owners
 from galcarto.inference.solver import Likelihood, Prior, Solution, solve
@@ -58,8 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stars", required=True, help="bare stars of that sightline (Parquet)")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--processes", type=int, default=1, help="examples solved at once, each with one thread")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: errors by distance")
-    parser.add_argument("--metrics", required=True, help="JSON file to write: overall numbers")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: errors by distance")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall numbers")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
     seconds["network_single"] = (time.process_time() - start) / len(seen)
 
     start = time.process_time()
-    table = pq.read_table(args.stars)
+    table = pq.read_table(args.stars, page_checksum_verification=True)
     l, b = (float(table.schema.metadata[name]) for name in (b"l_deg", b"b_deg"))
     mock = star_model(galaxy, surveys[:1], found.get("metallicity", 0.0))
     seen_by = view(surveys[0], pixels, dust, found)

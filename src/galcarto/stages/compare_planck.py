@@ -14,6 +14,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import planck
+from galcarto.files import Output
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 from galcarto.settings import read_sections
@@ -27,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="name of the map in compare.planck")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--map", required=True, help="HEALPix map (FITS)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: both maps on the tiles")
-    parser.add_argument("--metrics", required=True, help="JSON file to write")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: both maps on the tiles")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

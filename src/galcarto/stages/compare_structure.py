@@ -13,6 +13,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import structure
+from galcarto.files import Output
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
 from galcarto.settings import read_sections
@@ -25,8 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of the section compare")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--planck", required=True, help="comparison with the map that chooses the tiles (netCDF)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: half-rises of the tiles")
-    parser.add_argument("--metrics", required=True, help="JSON file to write")
+    parser.add_argument(
+        "--comparison", required=True, type=Output, help="netCDF file to write: half-rises of the tiles"
+    )
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare.structure import at_distance
+from galcarto.files import Output
 from galcarto.inference.trained import Trained
 from galcarto.settings import read_sections
 
@@ -26,8 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", required=True, help="trained network")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: extinction by survey")
-    parser.add_argument("--metrics", required=True, help="JSON file to write")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: extinction by survey")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

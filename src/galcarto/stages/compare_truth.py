@@ -12,6 +12,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare.scores import score
+from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 
@@ -20,8 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--truth", required=True, help="true extinction on the same grid (netCDF)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: scores by distance")
-    parser.add_argument("--metrics", required=True, help="JSON file to write: overall scores")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
 
 
 def run(args: argparse.Namespace) -> None:

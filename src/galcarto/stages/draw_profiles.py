@@ -12,6 +12,7 @@ import netCDF4
 
 from galcarto import provenance
 from galcarto.dust import profiles as prior
+from galcarto.files import Output
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
 
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--number", type=int, required=True, help="profiles to draw")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

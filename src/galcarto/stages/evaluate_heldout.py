@@ -14,6 +14,7 @@ import torch
 
 from galcarto import provenance
 from galcarto.compare import heldout
+from galcarto.files import Output
 from galcarto.inference.data import surveys
 from galcarto.inference.trained import Trained
 from galcarto.settings import read_sections
@@ -25,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", required=True, help="trained network")
     parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: scores by distance")
-    parser.add_argument("--metrics", required=True, help="JSON file to write: overall scores")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
 
 
 def run(args: argparse.Namespace) -> None:

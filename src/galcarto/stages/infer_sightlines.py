@@ -11,6 +11,7 @@ import json
 import xarray as xr
 
 from galcarto import provenance
+from galcarto.files import Output
 from galcarto.inference.sightlines import infer
 from galcarto.inference.trained import Trained
 from galcarto.settings import read_sections
@@ -23,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", required=True, help="trained network")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import control as fitting
+from galcarto.files import Output
 from galcarto.model import MARGIN, star_model, view
 from galcarto.settings import read_sections
 from galcarto.sky import Tiles
@@ -28,8 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--settings", required=True, help="JSON of control, surveys, pixels, dust, galaxy, galaxies, distance"
     )
-    parser.add_argument("--output", required=True, help="JSON file to write: corrections and their errors")
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: observed and expected diagrams")
+    parser.add_argument("--output", required=True, type=Output, help="JSON file to write: corrections and their errors")
+    parser.add_argument(
+        "--comparison", required=True, type=Output, help="netCDF file to write: observed and expected diagrams"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ from galcarto import provenance
 from galcarto.compare.galaxy import measure
 from galcarto.compare.integrals import ALL_STARS, BANDS
 from galcarto.compare.star_counts import read_counts
+from galcarto.files import Output
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.settings import read_sections
@@ -25,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, validation")
     parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model; none leaves them out")
-    parser.add_argument("--metrics", required=True, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, help="netCDF file to write: what the figures show")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
 
 
 def run(args: argparse.Namespace) -> None:

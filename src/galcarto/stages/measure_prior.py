@@ -13,6 +13,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import prior
+from galcarto.files import Output
 from galcarto.maps.grid import distance_coordinate
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
@@ -25,8 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--settings", required=True, help="JSON of the sections profiles, distance, sky")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--comparison", required=True, help="netCDF file to write: quantiles, examples, histograms")
-    parser.add_argument("--metrics", required=True, help="JSON file to write")
+    parser.add_argument(
+        "--comparison", required=True, type=Output, help="netCDF file to write: quantiles, examples, histograms"
+    )
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from galcarto import provenance
 from galcarto.compare.surveys import CATALOGUES, MEASURES
+from galcarto.files import Output
 from galcarto.settings import read_sections
 
 
@@ -23,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, dust")
     roles = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in CATALOGUES.items())
     parser.add_argument("--catalogues", required=True, nargs=3, help=f"in this order, {roles}")
-    parser.add_argument("--table", required=True, help="YAML file to write: the survey")
-    parser.add_argument("--metrics", required=True, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, help="netCDF file to write: what the figures show")
+    parser.add_argument("--table", required=True, type=Output, help="YAML file to write: the survey")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 
 from galcarto.download import Client
+from galcarto.files import Output
 from galcarto.settings import read_sections
 from galcarto.stages import observe_files
 from galcarto.surveys import archives
@@ -21,8 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--pages", required=True, help="folder that keeps what was fetched")
     parser.add_argument("--offline", action="store_true", help="ask no server: use the pages that are there")
-    parser.add_argument("--stars", required=True, help="Parquet file to write")
-    parser.add_argument("--footprint", required=True, help="netCDF file to write: observed area of each tile")
+    parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")
+    parser.add_argument(
+        "--footprint", required=True, type=Output, help="netCDF file to write: observed area of each tile"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         except archives.MissingPagesError as error:
             raise archives.ArchiveError(
                 f"{error}; expected all of them, as sky.offline is set; where there is a network, set sky.offline: "
-                f"false and run: snakemake --cores 1 {args.stars}"
+                f"false and run: snakemake --cores 1 {args.stars.final}"
             ) from None
         logging.info("%s: %d stars on %d pages", entry.archive, len(stars), len(files))
         parts.append((stars, area, {}))

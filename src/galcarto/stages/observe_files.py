@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from galcarto import provenance
+from galcarto.files import PARQUET, Output
 from galcarto.maps.grid import tile_coordinates
 from galcarto.settings import read_sections
 from galcarto.surveys import catalogue
@@ -25,8 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, surveys")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--stars", required=True, help="Parquet file to write")
-    parser.add_argument("--footprint", required=True, help="netCDF file to write: observed area of each tile")
+    parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")
+    parser.add_argument(
+        "--footprint", required=True, type=Output, help="netCDF file to write: observed area of each tile"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -70,7 +73,7 @@ def write(
         lists.append(stars.assign(survey=survey.name))
         observed, total = area.sum(), tiles.area().sum()
         logging.info("%s: %.2f of %.2f deg2 in the window are observed", survey.name, observed, total)
-    pd.concat(lists, ignore_index=True).to_parquet(args.stars, compression="zstd")
+    pd.concat(lists, ignore_index=True).to_parquet(args.stars, **PARQUET)
     dataset = xr.Dataset(coords=tile_coordinates(tiles) | {"survey": [survey.name for survey in surveys]})
     described = {"units": "degree2", "long_name": "observed solid angle"}
     dataset["area"] = ("survey", "l", "b"), np.stack([area for _, area, _ in parts]), described

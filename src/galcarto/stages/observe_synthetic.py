@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from galcarto import provenance
 from galcarto.dust.synthetic import SyntheticDust, through_beam
+from galcarto.files import PARQUET, Output
 from galcarto.galaxy import field
 from galcarto.galaxy.synthesis import BANDS, EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
@@ -39,10 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, surveys"
     )
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--stars", required=True, help="Parquet file to write: observed stars")
-    parser.add_argument("--footprint", required=True, help="netCDF file to write: area of each tile")
-    parser.add_argument("--truth", required=True, help="netCDF file to write: the true extinction")
-    parser.add_argument("--planck", required=True, help="FITS file to write: HEALPix map of E(B-V)")
+    parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write: observed stars")
+    parser.add_argument("--footprint", required=True, type=Output, help="netCDF file to write: area of each tile")
+    parser.add_argument("--truth", required=True, type=Output, help="netCDF file to write: the true extinction")
+    parser.add_argument("--planck", required=True, type=Output, help="FITS file to write: HEALPix map of E(B-V)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
             observed = pd.concat([_observe(stars, behind, survey, law, noise) for survey in surveys])
             if len(observed) > 0:
                 table = pa.Table.from_pandas(observed, preserve_index=False)
-                writer = writer or pq.ParquetWriter(args.stars, table.schema, compression="zstd")
+                writer = writer or pq.ParquetWriter(args.stars, table.schema, **PARQUET)
                 writer.write_table(table)
                 number += len(observed)
     if writer is None:

@@ -9,12 +9,13 @@ import argparse
 import pandas as pd
 
 from galcarto.figures import ablation, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--table", required=True, help="scores of the variants (CSV)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,13 +10,14 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import cmds, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--examples", required=True, help="mock diagrams of one sightline (netCDF)")
     parser.add_argument("--sky", required=True, help="observed diagrams (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

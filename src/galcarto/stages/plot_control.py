@@ -10,12 +10,13 @@ import xarray as xr
 
 from galcarto.compare.control import summary
 from galcarto.figures import control, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--comparison", required=True, help="diagrams of the control field (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

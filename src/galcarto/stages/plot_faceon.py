@@ -9,12 +9,13 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import faceon, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

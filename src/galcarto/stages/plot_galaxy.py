@@ -10,13 +10,18 @@ from pathlib import Path
 import xarray as xr
 
 from galcarto.figures import galaxy, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--validation", required=True, help="what measure_galaxy wrote (netCDF)")
     parser.add_argument(
-        "--output", required=True, nargs="+", help=f"PNG files to write, of the names {', '.join(galaxy.FIGURES)}"
+        "--output",
+        required=True,
+        nargs="+",
+        type=Output,
+        help=f"PNG files to write, of the names {', '.join(galaxy.FIGURES)}",
     )
 
 
@@ -24,4 +29,4 @@ def run(args: argparse.Namespace) -> None:
     """Write the figures."""
     with xr.open_dataset(args.validation) as validation:
         for path in args.output:
-            style.save(galaxy.FIGURES[Path(path).stem](validation), path)
+            style.save(galaxy.FIGURES[Path(path.final).stem](validation), path)

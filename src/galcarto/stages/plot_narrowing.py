@@ -12,6 +12,7 @@ import xarray as xr
 
 from galcarto.compare.prior import QUANTILES, narrowing
 from galcarto.figures import prior, style
+from galcarto.files import Output
 from galcarto.maps.cube import NARROWER
 from galcarto.maps.reader import open_cube
 
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

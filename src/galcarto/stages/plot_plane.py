@@ -10,13 +10,14 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import plane, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--comparison", required=True, help="both maps and the scores (netCDF)")
     parser.add_argument("--excess", help="A_V of the mean colour excess on the same tiles (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

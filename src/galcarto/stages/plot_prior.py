@@ -9,12 +9,13 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import prior, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

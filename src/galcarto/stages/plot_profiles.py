@@ -10,6 +10,7 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import profiles, style
+from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 
@@ -17,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--cube", required=True, help="the cube (netCDF)")
     parser.add_argument("--truth", help="true extinction of a synthetic sky (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,12 +10,13 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import structure, style
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--comparison", required=True, help="half-rises of the tiles (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

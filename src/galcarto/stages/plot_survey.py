@@ -9,14 +9,15 @@ import argparse
 import xarray as xr
 
 from galcarto.figures import style, surveys
+from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--survey", required=True, choices=sorted(surveys.FIGURES))
     parser.add_argument("--measured", required=True, help="what measure_survey wrote (netCDF)")
-    parser.add_argument("--errors", required=True, help="PNG file to write")
-    parser.add_argument("--completeness", required=True, help="PNG file to write")
+    parser.add_argument("--errors", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--completeness", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

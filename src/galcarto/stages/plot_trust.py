@@ -7,13 +7,14 @@ Example:
 import argparse
 
 from galcarto.figures import style, trust
+from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
-    parser.add_argument("--output", required=True, help="PNG file to write")
+    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import argparse
 import json
 
 from galcarto import provenance
+from galcarto.files import Output
 from galcarto.maps.faceon import project
 from galcarto.maps.reader import open_cube
 from galcarto.settings import read_sections
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of the section faceon")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from galcarto import examples, provenance
+from galcarto.files import Output
 from galcarto.model import corrections
 from galcarto.settings import read_sections
 
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--first", type=int, required=True, help="first profile to use")
     parser.add_argument("--number", type=int, required=True, help="profiles to use")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from galcarto import provenance
 from galcarto.cmd.files import references
 from galcarto.cmd.integration import EXTINCTION_GRID
+from galcarto.files import Output
 from galcarto.model import corrections, forward_model, integrators
 from galcarto.settings import read_sections
 
@@ -24,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, surveys, pixels")
     parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

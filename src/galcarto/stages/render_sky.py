@@ -20,6 +20,7 @@ from galcarto import provenance
 from galcarto.cmd.files import axis_centres
 from galcarto.cmd.forward import ForwardModel
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.model import forward_model
 from galcarto.settings import read_sections
 from galcarto.sky import Tiles
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--references", required=True, nargs="+", help="references of the strips, in order (netCDF)")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,7 +99,8 @@ def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> 
     """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
     # a row group at a time: the catalogue may be larger than the memory
-    for group in pq.ParquetFile(path).iter_batches(batch_size=1_000_000):
+    catalogue = pq.ParquetFile(path, page_checksum_verification=True)
+    for group in catalogue.iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
         index = tiles.index(frame["l"].to_numpy(), frame["b"].to_numpy())
         for number, view in enumerate(model.views):

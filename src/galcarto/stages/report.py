@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 
@@ -147,7 +148,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", required=True, help="every number of the report (JSON)")
     parser.add_argument("--figures", required=True, nargs="+", help="figures, in the report's order (PNG)")
     parser.add_argument("--cube", required=True, help="the cube, whose attributes are the provenance (netCDF)")
-    parser.add_argument("--output", required=True, help="HTML file to write")
+    parser.add_argument("--output", required=True, type=Output, help="HTML file to write")
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

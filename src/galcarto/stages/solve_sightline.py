@@ -15,6 +15,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.errors import UserError
+from galcarto.files import Output
 from galcarto.inference.solver import Likelihood, Prior, solve
 from galcarto.model import corrections, star_model, tabulate, view
 from galcarto.settings import read_sections
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--b", type=float, help="galactic latitude of an example, deg")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--particles", type=int, default=512, help="posterior samples")
-    parser.add_argument("--output", required=True, help="netCDF file to write")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:

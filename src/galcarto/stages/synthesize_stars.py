@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galcarto import provenance
+from galcarto.files import PARQUET, Output
 from galcarto.model import corrections, star_model
 from galcarto.seeds import generator
 from galcarto.settings import read_sections
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
     parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
     parser.add_argument("--control", help="what the control field says of the mock (JSON)")
-    parser.add_argument("--output", required=True, help="Parquet file to write")
+    parser.add_argument("--output", required=True, type=Output, help="Parquet file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -43,5 +44,5 @@ def run(args: argparse.Namespace) -> None:
     attributes |= {"area_deg2": area, "l_deg": args.l, "b_deg": args.b}
     table = pa.Table.from_pandas(stars, preserve_index=False)
     table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))
-    pq.write_table(table, args.output, compression="zstd")
+    pq.write_table(table, args.output, **PARQUET)
     logging.info("%d stars in %.3g deg2 at l = %g, b = %g deg", len(stars), area, args.l, args.b)

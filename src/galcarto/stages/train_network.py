@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from galcarto import provenance
+from galcarto.files import Output
 from galcarto.inference.training import learn
 from galcarto.model import support
 from galcarto.settings import read_sections
@@ -27,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
     parser.add_argument("--checkpoints", required=True, help="folder for checkpoints, emptied at the end")
-    parser.add_argument("--network", required=True, help="file to write: weights, shape, calibration")
-    parser.add_argument("--history", required=True, help="CSV file to write: training history")
+    parser.add_argument("--network", required=True, type=Output, help="file to write: weights, shape, calibration")
+    parser.add_argument("--history", required=True, type=Output, help="CSV file to write: training history")
 
 
 def run(args: argparse.Namespace) -> None:
