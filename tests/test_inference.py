@@ -1,6 +1,7 @@
 """The posterior, its calibration, networks, the stream of examples, training and its resume."""
 
 import math
+import signal
 from pathlib import Path
 
 import lightning as L
@@ -367,6 +368,35 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert resumed_history == history
     assert [row["epoch"] for row in history] == [0, 1, 2, 3]
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
+
+
+class Terminate(L.Callback):
+    """Sends this process SIGTERM while it learns from a batch, or while it validates."""
+
+    def __init__(self, batch: int | None) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: object, index: int) -> None:
+        if trainer.current_epoch == 2 and index == self.batch:
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.current_epoch == 2 and self.batch is None:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(0, 17), (3, 20), (7, 24), (None, 24)])
+def test_a_terminated_training_keeps_each_batch(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, steps: int
+) -> None:
+    whole, history = train(files[0], tmp_path / "whole")
+    with pytest.raises(SystemExit, match=f"stopped by SIGTERM after {steps} of 32 steps"):
+        train(files[0], tmp_path / "cut", (Terminate(batch),))
+    assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["global_step"] == steps
+    resumed, resumed_history = train(files[0], tmp_path / "cut")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert resumed_history == history
 
 
 def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:
