@@ -15,12 +15,13 @@ from torch import nn
 
 from galcarto.cmd.files import BLOCK, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
+from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
 from galcarto.inference.trained import Trained
-from galcarto.inference.training import fit
+from galcarto.inference.training import check_accelerator, fit
 from galcarto.inference.trust import Familiarity
 from galcarto.surveys import TWOMASS
 
@@ -370,6 +371,21 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
 
 
+def test_a_gpu_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(UserError, match=r"finds no GPU on .* CUDA_VISIBLE_DEVICES being '1'; .* to auto"):
+        check_accelerator("gpu")
+    check_accelerator("cpu")
+    assert not caplog.records
+    check_accelerator("auto")
+    assert "STANDS IDLE" in caplog.text
+    caplog.clear()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    check_accelerator("auto")
+    assert not caplog.records
+
+
 class Terminate(L.Callback):
     """Sends this process SIGTERM while it learns from a batch, or while it validates."""
 
@@ -385,14 +401,15 @@ class Terminate(L.Callback):
             signal.raise_signal(signal.SIGTERM)
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(0, 17), (3, 20), (7, 24), (None, 24)])
-def test_a_terminated_training_keeps_each_batch(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, steps: int
+# 8 batches a round; from the last one and from the validation a training goes back to the round before
+@pytest.mark.parametrize(("batch", "kept"), [(0, 17), (3, 20), (7, 16), (None, 16)])
+def test_a_terminated_training_goes_on_after_the_batch(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, kept: int
 ) -> None:
     whole, history = train(files[0], tmp_path / "whole")
-    with pytest.raises(SystemExit, match=f"stopped by SIGTERM after {steps} of 32 steps"):
+    with pytest.raises(SystemExit, match="stopped by SIGTERM; run again"):
         train(files[0], tmp_path / "cut", (Terminate(batch),))
-    assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["global_step"] == steps
+    assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["global_step"] == kept
     resumed, resumed_history = train(files[0], tmp_path / "cut")
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import socket
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import Estimator, planes, prepare
@@ -149,12 +152,42 @@ class Learner(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def check_accelerator(accelerator: str) -> None:
+    """Say what is wrong where a GPU is expected and none can be used.
+
+    Parameters
+    ----------
+    accelerator : {"auto", "cpu", "gpu"}
+        With "auto" the training goes on without the GPU, and the log says so.
+
+    Raises
+    ------
+    UserError
+        If it is "gpu" and torch sees none.
+    """
+    if accelerator == "cpu" or torch.accelerator.is_available():
+        return
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = f"torch {torch.__version__} finds no GPU on {socket.gethostname()}, CUDA_VISIBLE_DEVICES being {given!r}"
+    if accelerator == "gpu":
+        raise UserError(
+            f"training.accelerator: {found}; expected one: set training_job.gpus to 1, choose a partition whose nodes "
+            "have GPUs, install a torch built for them, or set training.accelerator to auto"
+        )
+    if given not in ("", "-1", "NoDevFiles"):
+        logging.warning(
+            "%s: THE GPU THAT THIS JOB WAS GIVEN STANDS IDLE and the training is slow; install a torch built for it, "
+            "or set training_job.gpus to 0",
+            found,
+        )
+
+
 class Stoppable(L.Callback):
     """Lets a training be stopped by SIGTERM, as where a job's time is nearly up, without losing a batch.
 
     The batch in hand is finished, a checkpoint kept, and the training ended by `SIGTERMException`. A later training
-    skips the round's batches that were learnt from and takes the random numbers back. A signal that comes after a
-    round's last batch takes effect when the round has been validated, whose checkpoint then serves.
+    skips the round's batches that were learnt from and takes the random numbers back. Only from a round's last batch
+    and its validation, which Lightning cannot go on with, the training goes back to the round before.
 
     Parameters
     ----------
@@ -240,9 +273,12 @@ def fit(
 
     Raises
     ------
+    UserError
+        If a GPU is asked for and there is none.
     SystemExit
-        If SIGTERM came; the checkpoint has then been kept.
+        If SIGTERM came; a checkpoint has then been kept.
     """
+    check_accelerator(accelerator)
     L.seed_everything(seed, verbose=False)
     steps = len(train) * train.rounds * epochs
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
@@ -284,7 +320,7 @@ def fit(
             )
         except SIGTERMException:
             raise SystemExit(
-                f"stopped by SIGTERM after {learner.global_step} of {steps} steps; {last} is kept: run again to go on"
+                f"stopped by SIGTERM; run again to go on from the last checkpoint in {checkpoints}"
             ) from None
     # by its name: the callback keeps a whole path, which a folder that was moved since has no more
     state = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]

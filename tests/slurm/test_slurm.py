@@ -1,0 +1,251 @@
+"""The workflow on a real Slurm of one node with two feigned GPUs, and what happens to it there."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from test_workflow import copy_project, environment
+
+HERE = Path(__file__).parent
+PATH = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+NEEDED = {
+    "munge": ("munged", "mungekey"),
+    "slurmctld": ("slurmctld",),
+    "slurmd": ("slurmd",),
+    "slurm-client": ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"),
+}
+MISSING = [package for package, tools in NEEDED.items() if not all(shutil.which(tool, path=PATH) for tool in tools)]
+# jobs of few seconds: groups share one, and states are asked for soon
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
+PREPARE = "draw_profiles synthesize_stars render_cmds observe_sky render_references render_sky"
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"no Slurm: apt-get install --no-install-recommends {' '.join(MISSING)}"
+    ),
+]
+
+
+def free_ports() -> int:
+    """The first of two neighbouring TCP ports that are free."""
+    while True:
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[dict[str, str]]:
+    """The variables with which Slurm's programs find the cluster."""
+    # a unix socket's path must be short, which pytest's folders are not
+    with tempfile.TemporaryDirectory(prefix="slurm", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        try:
+            subprocess.run(["bash", HERE / "start.sh", folder, str(free_ports())], check=True, timeout=60)
+            yield {"SLURM_CONF": f"{folder}/etc/slurm.conf", "PATH": f"{folder}/bin{os.pathsep}{PATH}"}
+        finally:
+            subprocess.run(["bash", HERE / "stop.sh", folder], check=True, timeout=90)
+
+
+class Cluster:
+    """Snakemake and Slurm's programs in a project."""
+
+    def __init__(self, project: Path, variables: dict[str, str]) -> None:
+        self.project = project
+        self.environment = environment(project) | variables
+        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start snakemake with the profile; it is told to end after some minutes whatever happens."""
+        tiny = ["--configfile", "config/tiny.yaml", "--replace-workflow-config"]
+        words = [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, *QUICK, *tiny]
+        return subprocess.Popen(
+            ["timeout", "--signal=INT", "--kill-after=20", "240", *words],
+            cwd=self.project,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ask(self, *words: str) -> str:
+        """What one of Slurm's programs says."""
+        return subprocess.run(words, env=self.environment, check=True, capture_output=True, text=True, timeout=30).stdout
+
+    def jobs(self, rule: str) -> list[dict[str, str]]:
+        """Slurm's records of this project's jobs of a rule or a group, oldest first."""
+        records = [
+            dict(word.split("=", 1) for word in line.split() if "=" in word)
+            for line in self.ask("scontrol", "show", "job", "--oneliner").splitlines()
+        ]
+        own = [record for record in records if record.get("WorkDir") == str(self.project)]
+        return [record for record in own if rule in record.get("Comment", "")]
+
+
+def wait(condition: Callable[[], object], seconds: float, running: subprocess.Popen[str]) -> None:
+    """Wait for a condition while snakemake runs."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert running.poll() is None, running.communicate()[0]
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def training(project: Path) -> list[psutil.Process]:
+    """The process of a project's training job, if there is one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if words[1:4] == ["-m", "galcarto", "train_network"] and process.cwd() == str(project):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def pending(process: psutil.Process, number: int) -> bool:
+    """Whether a signal has been sent to a process that is stopped."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+@pytest.fixture(scope="module")
+def mapped(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Path, str]:
+    """The tiny region mapped by jobs; the training, cut by its time limit, needs two.
+
+    Gives the project, another in which the training was not disturbed, and what snakemake said.
+    """
+    project = copy_project(tmp_path_factory.mktemp("mapped") / "project")
+    path = project / "config/tiny.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["sky"]["strip_columns"] = 2
+    config["training_job"] = {"gpus": 1, "mem_mb": 4000, "runtime": 60}
+    config["inference_job"] = {"gpus": 1}
+    path.write_text(yaml.safe_dump(config))
+    slurm = Cluster(project, cluster)
+    groups = [*(f"{rule}=prepare" for rule in PREPARE.split()), "check_sightlines=finish", "assemble_cube=finish"]
+    running = slurm.start("results/tiny/cube.nc", "--groups", *groups)
+
+    checkpoints = project / "results/tiny/network/checkpoints"
+    wait(lambda: list(checkpoints.glob("*/last.ckpt")), 180, running)
+    (process,) = training(project)
+    # it stands still until Slurm has signalled, however fast this machine is
+    process.send_signal(signal.SIGSTOP)
+    (job,) = slurm.jobs("train_network")
+    # three minutes are left of the five before which Slurm signals: it will, as it looks every half minute
+    slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 3}")
+
+    undisturbed = project.parent / "undisturbed"
+    shutil.copytree(project, undisturbed, symlinks=True, ignore=shutil.ignore_patterns("network", ".snakemake"))
+    target = ["results/tiny/network/network.pt", "--cores", "1", "--rerun-triggers", "mtime"]
+    subprocess.run(
+        [sys.executable, "-m", "snakemake", *target, "--configfile", "config/tiny.yaml", "--replace-workflow-config"],
+        cwd=undisturbed,
+        env=environment(undisturbed),
+        check=True,
+        timeout=120,
+    )
+    wait(lambda: pending(process, signal.SIGTERM), 60, running)
+    process.send_signal(signal.SIGCONT)
+    said = running.communicate()[0]
+    assert running.returncode == 0, said
+    return slurm, undisturbed, said
+
+
+def elapsed(job: dict[str, str]) -> int:
+    """Minutes for which a job has run."""
+    hours, minutes, _ = job["RunTime"].split(":")
+    return 60 * int(hours) + int(minutes)
+
+
+def test_the_tiny_region_goes_through_with_gpus(mapped: tuple[Cluster, Path, str]) -> None:
+    slurm, _, _ = mapped
+    assert (slurm.project / "results/tiny/cube.nc").stat().st_size > 0
+    for rule in ("train_network", "infer_sightlines"):
+        for job in slurm.jobs(rule):
+            assert job["TresPerJob"] == "gres:gpu:1"
+            assert job["NumNodes"] == "1"
+    for rule in ("prepare", "finish"):
+        (job,) = slurm.jobs(rule)
+        assert "TresPerJob" not in job
+        assert job["JobState"] == "COMPLETED"
+
+
+def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cluster, Path, str]) -> None:
+    slurm, undisturbed, said = mapped
+    cut, whole = slurm.jobs("train_network")
+    # it ended by itself, and in time
+    assert cut["JobState"] == "FAILED"
+    assert "stopped by SIGTERM; run again to go on" in said
+    assert whole["JobState"] == "COMPLETED"
+    assert "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
+    for name in ("network.pt", "history.csv"):
+        file = f"results/tiny/network/{name}"
+        assert (slurm.project / file).read_bytes() == (undisturbed / file).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def broken(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, str]:
+    """A project of which one job was cancelled and another could not be submitted; and what snakemake said."""
+    project = copy_project(tmp_path_factory.mktemp("broken") / "project")
+    shutil.copy(HERE / "faults.smk", project)
+    slurm = Cluster(project, cluster)
+    running = slurm.start("--snakefile", "faults.smk", "--retries", "0", "lent.txt", "slow.txt", "impossible.txt")
+    wait((project / "slow.txt").exists, 60, running)
+    (job,) = slurm.jobs("slow")
+    slurm.ask("scancel", job["JobId"])
+    said = running.communicate()[0]
+    assert running.returncode == 1, said
+    return slurm, said
+
+
+def test_a_job_is_given_a_gpu(broken: tuple[Cluster, str]) -> None:
+    slurm, _ = broken
+    assert (slurm.project / "lent.txt").read_text() in ("0\n", "1\n")
+
+
+def test_a_request_that_no_node_can_meet_is_reported(broken: tuple[Cluster, str]) -> None:
+    _, said = broken
+    assert "Requested node configuration is not available" in said
+    assert "--gpus=3" in said
+
+
+def test_a_cancelled_job_is_reported_and_done_alone(broken: tuple[Cluster, str]) -> None:
+    slurm, said = broken
+    assert "SLURM status is: 'CANCELLED'" in said
+    assert not (slurm.project / "slow.txt").exists()
+    (slurm.project / "go").touch()
+    # beside it a job that is killed for want of memory, once
+    running = slurm.start("--snakefile", "faults.smk", "lent.txt", "slow.txt", "hungry.txt")
+    said = running.communicate()[0]
+    assert running.returncode == 0, said
+    assert len(slurm.jobs("lent")) == 1
+    assert len(slurm.jobs("slow")) == 2
+    assert (slurm.project / "slow.txt").read_text() == "half\nwhole\n"
+
+
+def test_a_job_killed_for_want_of_memory_is_given_more(broken: tuple[Cluster, str]) -> None:
+    slurm, _ = broken
+    killed, done = slurm.jobs("hungry")
+    assert killed["MinMemoryNode"] == "600M"
+    assert killed["JobState"] == "OUT_OF_MEMORY"
+    assert done["MinMemoryNode"] == "1200M"
+    assert done["JobState"] == "COMPLETED"
