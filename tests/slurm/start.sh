@@ -5,7 +5,7 @@
 #   . DIR/env.sh                     sbatch, squeue, snakemake ... now talk to it
 #   tests/slurm/stop.sh DIR
 #
-# Root is not needed, Debian's packages munge, slurmctld, slurmd and slurm-client are. The node claims 4 CPUs, 64 GB
+# Root is not needed, Debian's packages munge, slurmctld, slurmd and slurm-client are. The node claims 8 CPUs, 64 GB
 # and two GPUs, whatever the machine has, so GPUs are really scheduled, but no program finds one.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
@@ -53,7 +53,7 @@ SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
 MinJobAge=86400
 KillWait=5
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=64000 Gres=gpu:fake:2 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=8 Boards=1 SocketsPerBoard=1 CoresPerSocket=8 ThreadsPerCore=1 RealMemory=64000 Gres=gpu:fake:2 State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES DefaultTime=10 MaxTime=1-00:00:00 State=UP
 CONF
 

@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from test_workflow import copy_project, environment
+from test_workflow import command, copy_project, environment
 
 HERE = Path(__file__).parent
 PATH = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
@@ -26,14 +28,13 @@ NEEDED = {
 }
 MISSING = [package for package, tools in NEEDED.items() if not all(shutil.which(tool, path=PATH) for tool in tools)]
 # jobs of few seconds: groups share one, and states are asked for soon
+LIMIT = 600.0  # seconds that snakemake may take: nothing waits for ever
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 PREPARE = "draw_profiles synthesize_stars render_cmds observe_sky render_references render_sky"
 
 pytestmark = [
     pytest.mark.slurm,
-    pytest.mark.skipif(
-        bool(MISSING), reason=f"no Slurm: apt-get install --no-install-recommends {' '.join(MISSING)}"
-    ),
+    pytest.mark.skipif(bool(MISSING), reason=f"no Slurm: apt-get install --no-install-recommends {' '.join(MISSING)}"),
 ]
 
 
@@ -62,6 +63,28 @@ def cluster() -> Iterator[dict[str, str]]:
             subprocess.run(["bash", HERE / "stop.sh", folder], check=True, timeout=90)
 
 
+@dataclass(frozen=True)
+class Run:
+    """Snakemake while it runs."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+    end: float = field(default_factory=lambda: time.monotonic() + LIMIT)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        while not condition():
+            assert self.process.poll() is None, self.said.read_text()
+            assert time.monotonic() < self.end, self.said.read_text()
+            time.sleep(0.02)
+
+    def finish(self, status: int) -> str:
+        """Wait for the end; what was said."""
+        found = self.process.wait(self.end - time.monotonic())
+        assert found == status, self.said.read_text()
+        return self.said.read_text()
+
+
 class Cluster:
     """Snakemake and Slurm's programs in a project."""
 
@@ -70,23 +93,32 @@ class Cluster:
         self.environment = environment(project) | variables
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables['PATH']}"
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start snakemake with the profile; it is told to end after some minutes whatever happens."""
+    @contextmanager
+    def snakemake(self, *arguments: str) -> Iterator["Run"]:
+        """Run snakemake with the profile, ten minutes at most; what is left of it is killed at the end."""
         tiny = ["--configfile", "config/tiny.yaml", "--replace-workflow-config"]
         words = [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, *QUICK, *tiny]
-        return subprocess.Popen(
-            ["timeout", "--signal=INT", "--kill-after=20", "240", *words],
-            cwd=self.project,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        with (
+            (self.project / "said.txt").open("w+") as said,
+            subprocess.Popen(
+                words,
+                cwd=self.project,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            ) as process,
+        ):
+            try:
+                yield Run(process, Path(said.name))
+            finally:
+                process.kill()
 
     def ask(self, *words: str) -> str:
         """What one of Slurm's programs says."""
-        return subprocess.run(words, env=self.environment, check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(
+            words, env=self.environment, check=True, capture_output=True, text=True, timeout=30
+        ).stdout
 
     def jobs(self, rule: str) -> list[dict[str, str]]:
         """Slurm's records of this project's jobs of a rule or a group, oldest first."""
@@ -96,15 +128,6 @@ class Cluster:
         ]
         own = [record for record in records if record.get("WorkDir") == str(self.project)]
         return [record for record in own if rule in record.get("Comment", "")]
-
-
-def wait(condition: Callable[[], object], seconds: float, running: subprocess.Popen[str]) -> None:
-    """Wait for a condition while snakemake runs."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert running.poll() is None, running.communicate()[0]
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.02)
 
 
 def training(project: Path) -> list[psutil.Process]:
@@ -142,32 +165,23 @@ def mapped(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     path.write_text(yaml.safe_dump(config))
     slurm = Cluster(project, cluster)
     groups = [*(f"{rule}=prepare" for rule in PREPARE.split()), "check_sightlines=finish", "assemble_cube=finish"]
-    running = slurm.start("results/tiny/cube.nc", "--groups", *groups)
-
-    checkpoints = project / "results/tiny/network/checkpoints"
-    wait(lambda: list(checkpoints.glob("*/last.ckpt")), 180, running)
-    (process,) = training(project)
-    # it stands still until Slurm has signalled, however fast this machine is
-    process.send_signal(signal.SIGSTOP)
-    (job,) = slurm.jobs("train_network")
-    # three minutes are left of the five before which Slurm signals: it will, as it looks every half minute
-    slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 3}")
-
-    undisturbed = project.parent / "undisturbed"
-    shutil.copytree(project, undisturbed, symlinks=True, ignore=shutil.ignore_patterns("network", ".snakemake"))
-    target = ["results/tiny/network/network.pt", "--cores", "1", "--rerun-triggers", "mtime"]
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", *target, "--configfile", "config/tiny.yaml", "--replace-workflow-config"],
-        cwd=undisturbed,
-        env=environment(undisturbed),
-        check=True,
-        timeout=120,
-    )
-    wait(lambda: pending(process, signal.SIGTERM), 60, running)
-    process.send_signal(signal.SIGCONT)
-    said = running.communicate()[0]
-    assert running.returncode == 0, said
-    return slurm, undisturbed, said
+    with slurm.snakemake("results/tiny/cube.nc", "--groups", *groups) as run:
+        checkpoints = project / "results/tiny/network/checkpoints"
+        run.wait(lambda: list(checkpoints.glob("*/last.ckpt")))
+        (process,) = training(project)
+        # it stands still until Slurm has signalled, however fast this machine is
+        process.send_signal(signal.SIGSTOP)
+        (job,) = slurm.jobs("train_network")
+        # less than the five minutes are left before which Slurm signals: it will, as it looks every half minute
+        slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 5}")
+        undisturbed = project.parent / "undisturbed"
+        shutil.copytree(project, undisturbed, symlinks=True, ignore=shutil.ignore_patterns("network", ".snakemake"))
+        words = command("results/tiny/network/network.pt", "--rerun-triggers", "mtime")
+        with subprocess.Popen(words, cwd=undisturbed, env=environment(undisturbed), stderr=subprocess.DEVNULL) as other:
+            run.wait(lambda: pending(process, signal.SIGTERM))
+            process.send_signal(signal.SIGCONT)
+        assert other.returncode == 0
+        return slurm, undisturbed, run.finish(0)
 
 
 def elapsed(job: dict[str, str]) -> int:
@@ -196,7 +210,9 @@ def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cl
     assert cut["JobState"] == "FAILED"
     assert "stopped by SIGTERM; run again to go on" in said
     assert whole["JobState"] == "COMPLETED"
-    assert "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
+    assert (
+        "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
+    )
     for name in ("network.pt", "history.csv"):
         file = f"results/tiny/network/{name}"
         assert (slurm.project / file).read_bytes() == (undisturbed / file).read_bytes()
@@ -208,13 +224,13 @@ def broken(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     project = copy_project(tmp_path_factory.mktemp("broken") / "project")
     shutil.copy(HERE / "faults.smk", project)
     slurm = Cluster(project, cluster)
-    running = slurm.start("--snakefile", "faults.smk", "--retries", "0", "lent.txt", "slow.txt", "impossible.txt")
-    wait((project / "slow.txt").exists, 60, running)
-    (job,) = slurm.jobs("slow")
-    slurm.ask("scancel", job["JobId"])
-    said = running.communicate()[0]
-    assert running.returncode == 1, said
-    return slurm, said
+    targets = ("lent.txt", "hungry.txt", "slow.txt", "impossible.txt")
+    with slurm.snakemake("--snakefile", "faults.smk", "--retries", "1", *targets) as run:
+        for attempt in range(2):
+            # its retry is cancelled, too
+            run.wait(lambda: len(slurm.jobs("slow")) == attempt + 1 and (project / "slow.txt").exists())  # noqa: B023
+            slurm.ask("scancel", slurm.jobs("slow")[attempt]["JobId"])
+        return slurm, run.finish(1)
 
 
 def test_a_job_is_given_a_gpu(broken: tuple[Cluster, str]) -> None:
@@ -233,19 +249,17 @@ def test_a_cancelled_job_is_reported_and_done_alone(broken: tuple[Cluster, str])
     assert "SLURM status is: 'CANCELLED'" in said
     assert not (slurm.project / "slow.txt").exists()
     (slurm.project / "go").touch()
-    # beside it a job that is killed for want of memory, once
-    running = slurm.start("--snakefile", "faults.smk", "lent.txt", "slow.txt", "hungry.txt")
-    said = running.communicate()[0]
-    assert running.returncode == 0, said
-    assert len(slurm.jobs("lent")) == 1
-    assert len(slurm.jobs("slow")) == 2
+    with slurm.snakemake("--snakefile", "faults.smk", "lent.txt", "hungry.txt", "slow.txt") as run:
+        run.finish(0)
+    assert [len(slurm.jobs(rule)) for rule in ("lent", "hungry", "slow")] == [1, 2, 3]
     assert (slurm.project / "slow.txt").read_text() == "half\nwhole\n"
 
 
 def test_a_job_killed_for_want_of_memory_is_given_more(broken: tuple[Cluster, str]) -> None:
-    slurm, _ = broken
+    slurm, said = broken
     killed, done = slurm.jobs("hungry")
     assert killed["MinMemoryNode"] == "600M"
-    assert killed["JobState"] == "OUT_OF_MEMORY"
+    assert killed["JobState"] == "FAILED"
+    assert "Exceeded job memory limit" in said
     assert done["MinMemoryNode"] == "1200M"
     assert done["JobState"] == "COMPLETED"
