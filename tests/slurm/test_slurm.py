@@ -9,11 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import pytest
 import yaml
 from test_workflow import command, copy_project, environment
@@ -27,10 +27,13 @@ NEEDED = {
     "slurm-client": ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"),
 }
 MISSING = [package for package, tools in NEEDED.items() if not all(shutil.which(tool, path=PATH) for tool in tools)]
-# jobs of few seconds: groups share one, and states are asked for soon
 LIMIT = 600.0  # seconds that snakemake may take: nothing waits for ever
+# rules of seconds share a job, and states are asked for soon
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
-PREPARE = "draw_profiles synthesize_stars render_cmds observe_sky render_references render_sky"
+GROUPS = {
+    "prepare": "draw_profiles synthesize_stars render_cmds observe_sky render_references render_sky",
+    "map": "infer_sightlines check_sightlines assemble_cube",
+}
 
 pytestmark = [
     pytest.mark.slurm,
@@ -130,58 +133,15 @@ class Cluster:
         return [record for record in own if rule in record.get("Comment", "")]
 
 
-def training(project: Path) -> list[psutil.Process]:
-    """The process of a project's training job, if there is one."""
+def training(project: Path) -> list[int]:
+    """Ids of the processes that train in a project."""
     found = []
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-            if words[1:4] == ["-m", "galcarto", "train_network"] and process.cwd() == str(project):
-                found.append(process)
-        except psutil.Error:
-            continue
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:4] == [b"-m", b"galcarto", b"train_network"] and os.readlink(process / "cwd") == str(project):
+                found.append(int(process.name))
     return found
-
-
-def pending(process: psutil.Process, number: int) -> bool:
-    """Whether a signal has been sent to a process that is stopped."""
-    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
-    return any(mask >> (number - 1) & 1 for mask in masks)
-
-
-@pytest.fixture(scope="module")
-def mapped(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, Path, str]:
-    """The tiny region mapped by jobs; the training, cut by its time limit, needs two.
-
-    Gives the project, another in which the training was not disturbed, and what snakemake said.
-    """
-    project = copy_project(tmp_path_factory.mktemp("mapped") / "project")
-    path = project / "config/tiny.yaml"
-    config = yaml.safe_load(path.read_text())
-    config["sky"]["strip_columns"] = 2
-    config["training_job"] = {"gpus": 1, "mem_mb": 4000, "runtime": 60}
-    config["inference_job"] = {"gpus": 1}
-    path.write_text(yaml.safe_dump(config))
-    slurm = Cluster(project, cluster)
-    groups = [*(f"{rule}=prepare" for rule in PREPARE.split()), "check_sightlines=finish", "assemble_cube=finish"]
-    with slurm.snakemake("results/tiny/cube.nc", "--groups", *groups) as run:
-        checkpoints = project / "results/tiny/network/checkpoints"
-        run.wait(lambda: list(checkpoints.glob("*/last.ckpt")))
-        (process,) = training(project)
-        # it stands still until Slurm has signalled, however fast this machine is
-        process.send_signal(signal.SIGSTOP)
-        (job,) = slurm.jobs("train_network")
-        # less than the five minutes are left before which Slurm signals: it will, as it looks every half minute
-        slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 5}")
-        undisturbed = project.parent / "undisturbed"
-        shutil.copytree(project, undisturbed, symlinks=True, ignore=shutil.ignore_patterns("network", ".snakemake"))
-        words = command("results/tiny/network/network.pt", "--rerun-triggers", "mtime")
-        with subprocess.Popen(words, cwd=undisturbed, env=environment(undisturbed), stderr=subprocess.DEVNULL) as other:
-            run.wait(lambda: pending(process, signal.SIGTERM))
-            process.send_signal(signal.SIGCONT)
-        assert other.returncode == 0
-        return slurm, undisturbed, run.finish(0)
 
 
 def elapsed(job: dict[str, str]) -> int:
@@ -190,47 +150,74 @@ def elapsed(job: dict[str, str]) -> int:
     return 60 * int(hours) + int(minutes)
 
 
-def test_the_tiny_region_goes_through_with_gpus(mapped: tuple[Cluster, Path, str]) -> None:
-    slurm, _, _ = mapped
-    assert (slurm.project / "results/tiny/cube.nc").stat().st_size > 0
-    for rule in ("train_network", "infer_sightlines"):
-        for job in slurm.jobs(rule):
-            assert job["TresPerJob"] == "gres:gpu:1"
-            assert job["NumNodes"] == "1"
-    for rule in ("prepare", "finish"):
-        (job,) = slurm.jobs(rule)
-        assert "TresPerJob" not in job
-        assert job["JobState"] == "COMPLETED"
+def map_region(slurm: Cluster) -> tuple[Cluster, Path, str]:
+    """Map the tiny region by jobs; the training is cut by its time limit, so that it needs two.
+
+    Gives the project, another in which the training was not disturbed, and what snakemake said.
+    """
+    path = slurm.project / "config/tiny.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["sky"]["strip_columns"] = 2
+    config["training_job"] = {"gpus": 1, "mem_mb": 4000, "runtime": 60}
+    config["inference_job"] = {"gpus": 1}
+    path.write_text(yaml.safe_dump(config))
+    groups = [f"{rule}={group}" for group, rules in GROUPS.items() for rule in rules.split()]
+    with slurm.snakemake("results/tiny/cube.nc", "--groups", *groups) as run:
+        checkpoints = slurm.project / "results/tiny/network/checkpoints"
+        run.wait(lambda: list(checkpoints.glob("*/last.ckpt")))
+        (process,) = training(slurm.project)
+        # it stands still until Slurm signals, which wakes it, however fast this machine is
+        os.kill(process, signal.SIGSTOP)
+        (job,) = slurm.jobs("train_network")
+        # less than the five minutes are left before which Slurm signals: it will, as it looks every half minute
+        slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 5}")
+        undisturbed = slurm.project.parent / "undisturbed"
+        shutil.copytree(
+            slurm.project, undisturbed, symlinks=True, ignore=shutil.ignore_patterns("network", ".snakemake")
+        )
+        words = command("results/tiny/network/network.pt", "--rerun-triggers", "mtime")
+        subprocess.run(
+            words, cwd=undisturbed, env=environment(undisturbed), stderr=subprocess.DEVNULL, check=True, timeout=LIMIT
+        )
+        return slurm, undisturbed, run.finish(0)
 
 
-def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cluster, Path, str]) -> None:
-    slurm, undisturbed, said = mapped
-    cut, whole = slurm.jobs("train_network")
-    # it ended by itself, and in time
-    assert cut["JobState"] == "FAILED"
-    assert "stopped by SIGTERM; run again to go on" in said
-    assert whole["JobState"] == "COMPLETED"
-    assert (
-        "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
-    )
-    for name in ("network.pt", "history.csv"):
-        file = f"results/tiny/network/{name}"
-        assert (slurm.project / file).read_bytes() == (undisturbed / file).read_bytes()
+def break_jobs(slurm: Cluster) -> tuple[Cluster, str]:
+    """Run jobs of which one is cancelled, one killed for want of memory, and one cannot be submitted.
+
+    Gives the project and what snakemake said.
+    """
+    shutil.copy(HERE / "faults.smk", slurm.project)
+    half = slurm.project / "slow.txt"
+    targets = ("lent.txt", "hungry.txt", "slow.txt", "impossible.txt")
+    with slurm.snakemake("--snakefile", "faults.smk", "--retries", "1", *targets) as run:
+        # the retry is cancelled, too
+        for attempt in (1, 2):
+            run.wait(lambda: half.exists() and len(slurm.jobs("slow")) == attempt)  # noqa: B023
+            slurm.ask("scancel", slurm.jobs("slow")[-1]["JobId"])
+        return slurm, run.finish(1)
 
 
 @pytest.fixture(scope="module")
-def broken(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Cluster, str]:
-    """A project of which one job was cancelled and another could not be submitted; and what snakemake said."""
-    project = copy_project(tmp_path_factory.mktemp("broken") / "project")
-    shutil.copy(HERE / "faults.smk", project)
-    slurm = Cluster(project, cluster)
-    targets = ("lent.txt", "hungry.txt", "slow.txt", "impossible.txt")
-    with slurm.snakemake("--snakefile", "faults.smk", "--retries", "1", *targets) as run:
-        for attempt in range(2):
-            # its retry is cancelled, too
-            run.wait(lambda: len(slurm.jobs("slow")) == attempt + 1 and (project / "slow.txt").exists())  # noqa: B023
-            slurm.ask("scancel", slurm.jobs("slow")[attempt]["JobId"])
-        return slurm, run.finish(1)
+def runs(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Future]]:
+    """The two at once, as both mostly wait."""
+    with ThreadPoolExecutor() as pool:
+        projects = [copy_project(tmp_path_factory.mktemp(name) / "project") for name in ("mapped", "broken")]
+        yield [
+            pool.submit(run, Cluster(at, cluster)) for run, at in zip((map_region, break_jobs), projects, strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def broken(runs: list[Future]) -> tuple[Cluster, str]:
+    """What `break_jobs` gives."""
+    return runs[1].result()
+
+
+@pytest.fixture(scope="module")
+def mapped(runs: list[Future]) -> tuple[Cluster, Path, str]:
+    """What `map_region` gives."""
+    return runs[0].result()
 
 
 def test_a_job_is_given_a_gpu(broken: tuple[Cluster, str]) -> None:
@@ -263,3 +250,28 @@ def test_a_job_killed_for_want_of_memory_is_given_more(broken: tuple[Cluster, st
     assert "Exceeded job memory limit" in said
     assert done["MinMemoryNode"] == "1200M"
     assert done["JobState"] == "COMPLETED"
+
+
+def test_the_tiny_region_goes_through_with_gpus(mapped: tuple[Cluster, Path, str]) -> None:
+    slurm, _, _ = mapped
+    assert (slurm.project / "results/tiny/cube.nc").stat().st_size > 0
+    jobs = {rule: slurm.jobs(rule) for rule in ("prepare", "train_network", "map")}
+    assert [len(each) for each in jobs.values()] == [2, 2, 1]
+    assert all("TresPerJob" not in job for job in jobs["prepare"])
+    assert all(job["TresPerJob"] == "gres:gpu:1" for job in (*jobs["train_network"], *jobs["map"]))
+    assert all(job["NumNodes"] == "1" for job in jobs["train_network"])
+
+
+def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cluster, Path, str]) -> None:
+    slurm, undisturbed, said = mapped
+    cut, whole = slurm.jobs("train_network")
+    # it ended by itself, and in time
+    assert cut["JobState"] == "FAILED"
+    assert "stopped by SIGTERM; run again to go on" in said
+    assert whole["JobState"] == "COMPLETED"
+    assert (
+        "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
+    )
+    for name in ("network.pt", "history.csv"):
+        file = f"results/tiny/network/{name}"
+        assert (slurm.project / file).read_bytes() == (undisturbed / file).read_bytes()
