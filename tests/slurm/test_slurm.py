@@ -157,7 +157,7 @@ def map_region(slurm: Cluster) -> tuple[Cluster, Path, str]:
     """
     path = slurm.project / "config/tiny.yaml"
     config = yaml.safe_load(path.read_text())
-    config["sky"]["strip_columns"] = 2
+    config["sky"]["strip_columns"], config["training"]["epochs"] = 2, 2
     config["training_job"] = {"gpus": 1, "mem_mb": 4000, "runtime": 60}
     config["inference_job"] = {"gpus": 1}
     path.write_text(yaml.safe_dump(config))
