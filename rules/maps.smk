@@ -81,7 +81,17 @@ rule assemble_cube:
             *(
                 name
                 for name in type(SETTINGS).model_fields
-                if name not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "ablation", "validation")
+                if name
+                not in (
+                    "region",
+                    "seed",
+                    "training_job",
+                    "inference_job",
+                    "compare",
+                    "faceon",
+                    "ablation",
+                    "validation",
+                )
             )
         ),
         seed=SEED,
