@@ -173,6 +173,15 @@ def test_each_rule_has_a_docstring_and_resources() -> None:
                 assert needed in block, f"{name} lacks {needed}"
 
 
+def test_a_cluster_job_reads_the_settings_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = copy_project(tmp_path / "project")
+    # as Snakemake calls itself in a job: without --replace-workflow-config, in the run's environment
+    words = ("-n", "--printshellcmds", "--configfile", "config/tiny.yaml", "--", "results/tiny/profiles/train.nc")
+    assert '"clouds":{"mean":2.0' in snakemake(project, *words, tiny=False).stdout
+    monkeypatch.setenv("GALCARTO_REPLACE_CONFIG", "1")
+    assert '"clouds":{"mean":1.5' in snakemake(project, *words, tiny=False).stdout
+
+
 def test_memory_grows_with_each_attempt(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     (project / "probe.smk").write_text("""
