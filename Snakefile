@@ -1,6 +1,14 @@
 # Galcarto: the Milky Way's dust in three dimensions, from star counts alone.
 # 'snakemake --cores all' maps the region of config/config.yaml; 'snakemake --list' shows the rules.
 
+import os
+
+# Snakemake (9.27) does not tell a cluster's jobs that --replace-workflow-config was given, so that they would use other
+# settings than the run which submits them; they inherit its environment, though
+if workflow.config_settings.replace_workflow_config:
+    os.environ.update(GALCARTO_REPLACE_CONFIG="1")
+workflow.config_settings.replace_workflow_config = "GALCARTO_REPLACE_CONFIG" in os.environ
+
 
 configfile: "config/config.yaml"
 

@@ -20,7 +20,7 @@ rule synthesize_mock_stars:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         code=code_digest("synthesize_stars"),
@@ -47,7 +47,7 @@ rule render_mock_references:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=60,
     params:
         code=code_digest("render_references"),
@@ -80,7 +80,7 @@ rule ablate:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=growing(6000),
         runtime=60,
     params:
         code=code_digest("ablate"),
@@ -125,7 +125,7 @@ rule collect_ablation:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=10,
     params:
         code=code_digest("collect_ablation"),
@@ -146,7 +146,7 @@ rule plot_ablation:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_ablation"),

@@ -68,6 +68,11 @@ wildcard_constraints:
     name="[A-Za-z0-9_-]+",
 
 
+def growing(mb):
+    """Memory in MB that grows with each attempt: a job that was killed for want of it is retried with more."""
+    return lambda wildcards, attempt: mb * attempt
+
+
 def examples(split):
     """Files of rendered examples of a split."""
     return [f"{RESULTS}/cmds/{split}/{name}.nc" for name in SETTINGS.sightlines.names(split)]

@@ -17,7 +17,7 @@ rule compare_truth:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         code=code_digest("compare_truth"),
@@ -39,7 +39,7 @@ rule fetch_planck:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=240,
     params:
         code=code_digest("fetch_planck"),
@@ -69,7 +69,7 @@ rule compare_limit:
         "../envs/galcarto.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=60,
     params:
         code=code_digest("compare_limit"),
@@ -109,7 +109,7 @@ rule compare_planck:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         code=code_digest("compare_planck"),
@@ -139,7 +139,7 @@ if EXCESS:
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
+            mem_mb=growing(4000),
             runtime=30,
         params:
             code=code_digest("compare_excess"),
@@ -166,7 +166,7 @@ if STRUCTURE:
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=4000,
+            mem_mb=growing(4000),
             runtime=30,
         params:
             code=code_digest("compare_structure"),
@@ -191,7 +191,7 @@ rule compare_surveys:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         code=code_digest("compare_surveys"),
@@ -214,7 +214,7 @@ rule measure_prior:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
         runtime=15,
     params:
         code=code_digest("measure_prior"),
@@ -240,7 +240,7 @@ rule collect_metrics:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=10,
     params:
         code=code_digest("collect_metrics"),

@@ -16,7 +16,7 @@ rule plot_cmds:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_cmds"),
@@ -37,7 +37,7 @@ rule plot_training:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_training"),
@@ -58,7 +58,7 @@ rule plot_profiles:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_profiles"),
@@ -79,7 +79,7 @@ rule plot_calibration:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_calibration"),
@@ -100,7 +100,7 @@ rule plot_errors:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_errors"),
@@ -122,7 +122,7 @@ rule plot_limit:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_limit"),
@@ -143,7 +143,7 @@ rule plot_plane:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_plane"),
@@ -165,7 +165,7 @@ rule plot_faceon:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_faceon"),
@@ -185,7 +185,7 @@ rule plot_control:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_control"),
@@ -205,7 +205,7 @@ rule plot_prior:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_prior"),
@@ -227,7 +227,7 @@ rule plot_narrowing:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_narrowing"),
@@ -248,7 +248,7 @@ rule plot_trust:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_trust"),
@@ -268,7 +268,7 @@ rule plot_structure:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_structure"),
@@ -288,7 +288,7 @@ rule plot_surveys:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_surveys"),
@@ -310,7 +310,7 @@ rule report:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("report"),

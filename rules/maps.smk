@@ -14,10 +14,11 @@ rule infer_sightlines:
         f"{RESULTS}/logs/infer_sightlines/{{strip}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
+    threads: SETTINGS.inference_job.threads
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(SETTINGS.inference_job.mem_mb),
+        runtime=SETTINGS.inference_job.runtime,
+        gpu=SETTINGS.inference_job.gpus,
     params:
         code=code_digest("infer_sightlines"),
         settings=SETTINGS.section_json("sky", "tile", "inference"),
@@ -43,7 +44,7 @@ rule check_sightlines:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
         runtime=60,
     params:
         code=code_digest("check_sightlines"),
@@ -72,7 +73,7 @@ rule assemble_cube:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=60,
     params:
         code=code_digest("assemble_cube"),
@@ -80,7 +81,17 @@ rule assemble_cube:
             *(
                 name
                 for name in type(SETTINGS).model_fields
-                if name not in ("region", "seed", "training_job", "compare", "faceon", "ablation", "validation")
+                if name
+                not in (
+                    "region",
+                    "seed",
+                    "training_job",
+                    "inference_job",
+                    "compare",
+                    "faceon",
+                    "ablation",
+                    "validation",
+                )
             )
         ),
         seed=SEED,
@@ -102,7 +113,7 @@ rule project_faceon:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=30,
     params:
         code=code_digest("project_faceon"),

@@ -15,7 +15,7 @@ rule synthesize_stars:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         code=code_digest("synthesize_stars"),
@@ -40,7 +40,7 @@ rule draw_profiles:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     params:
         code=code_digest("draw_profiles"),
@@ -68,7 +68,7 @@ rule render_cmds:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=growing(3000),
         runtime=120,
     params:
         code=code_digest("render_cmds"),

@@ -21,7 +21,7 @@ if SYNTHETIC:
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=3000,
+            mem_mb=growing(3000),
             runtime=60,
         params:
             code=code_digest("observe_synthetic"),
@@ -49,7 +49,7 @@ elif SETTINGS.sky.source == "archive":
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=8000,
+            mem_mb=growing(8000),
             runtime=1440,
         params:
             code=code_digest("observe_archive"),
@@ -77,7 +77,7 @@ else:
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=8000,
+            mem_mb=growing(8000),
             runtime=60,
         params:
             code=code_digest("observe_files"),
@@ -100,7 +100,7 @@ rule render_references:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=60,
     params:
         code=code_digest("render_references"),
@@ -126,7 +126,7 @@ rule render_sky:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
         runtime=60,
     params:
         code=code_digest("render_sky"),
@@ -152,7 +152,7 @@ if SETTINGS.control is not None:
             "../envs/galcarto.yaml"
         threads: 1
         resources:
-            mem_mb=3000,
+            mem_mb=growing(3000),
             runtime=30,
         params:
             code=code_digest("measure_control"),

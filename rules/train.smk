@@ -19,16 +19,20 @@ rule train_network:
         "../envs/galcarto.yaml"
     threads: SETTINGS.training_job.threads
     resources:
-        mem_mb=SETTINGS.training_job.mem_mb,
+        mem_mb=growing(SETTINGS.training_job.mem_mb),
         runtime=SETTINGS.training_job.runtime,
         gpu=SETTINGS.training_job.gpus,
+        # all GPUs on one node; SIGTERM some minutes before the time is up, for a checkpoint
+        nodes=1,
+        slurm_extra="--signal=TERM@300",
     params:
         code=code_digest("train_network"),
         settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
+    # exec: the signal must not end a shell around the training, and with it the job
     shell:
-        "python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
+        "exec python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
         "--train {input.train:q} --valid {input.valid:q} --checkpoints {params.checkpoints:q} "
         "--network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
 
@@ -45,10 +49,11 @@ rule evaluate_heldout:
         f"{RESULTS}/logs/evaluate_heldout.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 2
+    threads: SETTINGS.inference_job.threads
     resources:
-        mem_mb=6000,
-        runtime=60,
+        mem_mb=growing(SETTINGS.inference_job.mem_mb),
+        runtime=SETTINGS.inference_job.runtime,
+        gpu=SETTINGS.inference_job.gpus,
     params:
         code=code_digest("evaluate_heldout"),
         settings=SETTINGS.section_json("inference"),

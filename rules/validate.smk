@@ -39,7 +39,7 @@ rule measure_galaxy:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("measure_galaxy"),
@@ -62,7 +62,7 @@ rule plot_galaxy:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_galaxy"),
@@ -86,7 +86,7 @@ rule measure_survey:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("measure_survey"),
@@ -113,7 +113,7 @@ rule plot_survey:
         "../envs/galcarto.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=15,
     params:
         code=code_digest("plot_survey"),

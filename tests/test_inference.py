@@ -1,6 +1,7 @@
 """The posterior, its calibration, networks, the stream of examples, training and its resume."""
 
 import math
+import signal
 from pathlib import Path
 
 import lightning as L
@@ -14,12 +15,13 @@ from torch import nn
 
 from galcarto.cmd.files import BLOCK, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
+from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
 from galcarto.inference.trained import Trained
-from galcarto.inference.training import fit
+from galcarto.inference.training import check_accelerator, fit
 from galcarto.inference.trust import Familiarity
 from galcarto.surveys import TWOMASS
 
@@ -367,6 +369,51 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     assert resumed_history == history
     assert [row["epoch"] for row in history] == [0, 1, 2, 3]
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
+
+
+def test_a_gpu_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    with pytest.raises(UserError, match=r"finds no GPU on .* CUDA_VISIBLE_DEVICES being '1'; .* to auto"):
+        check_accelerator("gpu")
+    check_accelerator("cpu")
+    assert not caplog.records
+    check_accelerator("auto")
+    assert "STANDS IDLE" in caplog.text
+    caplog.clear()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    check_accelerator("auto")
+    assert not caplog.records
+
+
+class Terminate(L.Callback):
+    """Sends this process SIGTERM while it learns from a batch, or while it validates."""
+
+    def __init__(self, batch: int | None) -> None:
+        self.batch = batch
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: object, index: int) -> None:
+        if trainer.current_epoch == 2 and index == self.batch:
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.current_epoch == 2 and self.batch is None:
+            signal.raise_signal(signal.SIGTERM)
+
+
+# 8 batches a round; from the last one and from the validation a training goes back to the round before
+@pytest.mark.parametrize(("batch", "kept"), [(0, 17), (3, 20), (7, 16), (None, 16)])
+def test_a_terminated_training_goes_on_after_the_batch(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, kept: int
+) -> None:
+    whole, history = train(files[0], tmp_path / "whole")
+    with pytest.raises(SystemExit, match="stopped by SIGTERM; run again"):
+        train(files[0], tmp_path / "cut", (Terminate(batch),))
+    assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["global_step"] == kept
+    resumed, resumed_history = train(files[0], tmp_path / "cut")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert resumed_history == history
 
 
 def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:

@@ -167,8 +167,31 @@ def test_each_rule_has_a_docstring_and_resources() -> None:
     for path in sorted((ROOT / "rules").glob("*.smk")):
         for block in path.read_text().split("\nrule ")[1:]:
             name = block.split(":", 1)[0]
-            for needed in ("log:", "threads:", "mem_mb=", "runtime=", "conda:", 'code=code_digest("'):
+            for needed in ("log:", "threads:", "mem_mb=growing(", "runtime=", "conda:", 'code=code_digest("'):
                 assert needed in block, f"{name} lacks {needed}"
+
+
+def test_a_cluster_job_reads_the_settings_of_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = copy_project(tmp_path / "project")
+    # as Snakemake calls itself in a job: without --replace-workflow-config, in the run's environment
+    words = ("-n", "--printshellcmds", "--configfile", "config/tiny.yaml", "--", "results/tiny/profiles/train.nc")
+    assert '"clouds":{"mean":2.0' in snakemake(project, *words, tiny=False).stdout
+    monkeypatch.setenv("GALCARTO_REPLACE_CONFIG", "1")
+    assert '"clouds":{"mean":1.5' in snakemake(project, *words, tiny=False).stdout
+
+
+def test_memory_grows_with_each_attempt(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    (project / "probe.smk").write_text("""
+include: "rules/common.smk"
+rule probe:
+    output: "probe.txt"
+    resources: mem_mb=growing(500)
+    shell: "echo {resources.mem_mb} >> tries.txt; test {resources.mem_mb} -eq 1500; touch {output}"
+""")
+    ran = snakemake(project, "--snakefile", "probe.smk", "--retries", "2", "probe.txt")
+    assert ran.returncode == 0, ran.stdout
+    assert (project / "tries.txt").read_text().split() == ["500", "1000", "1500"]
 
 
 def test_the_tiny_region_makes_the_contract(finished: Path) -> None:

@@ -422,13 +422,22 @@ class Training(Section):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
 
 
-class Job(Section):
+class TrainingJob(Section):
     """What the training job asks the cluster for."""
 
     threads: int = Field(2, gt=0)
     gpus: int = Field(0, ge=0)
     mem_mb: int = Field(8000, gt=0)
-    runtime: int = Field(720, gt=0, description="minutes")
+    runtime: int = Field(720, ge=10, description="minutes; five before the end the training is told to stop")
+
+
+class InferenceJob(Section):
+    """What a job that applies the network asks the cluster for."""
+
+    threads: int = Field(1, gt=0)
+    gpus: int = Field(0, ge=0)
+    mem_mb: int = Field(6000, gt=0)
+    runtime: int = Field(60, gt=0, description="minutes")
 
 
 class Inference(Section):
@@ -570,7 +579,8 @@ class Settings(Section):
     sightlines: Sightlines
     network: Network = Network()
     training: Training
-    training_job: Job = Job()
+    training_job: TrainingJob = TrainingJob()
+    inference_job: InferenceJob = InferenceJob()
     inference: Inference = Inference()
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()

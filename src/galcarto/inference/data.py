@@ -43,6 +43,7 @@ class Examples(IterableDataset):
         self.paths = [Path(p) for p in paths]
         self.batch, self.buffer, self.seed, self.rounds = batch, buffer, seed, rounds
         self.epoch = 0
+        self.skip = 0  # batches of the epoch that a stopped training has learnt from
         self._blocks: list[tuple[int, int]] = []
         sizes: list[int] = []
         for number, path in enumerate(self.paths):
@@ -96,7 +97,8 @@ class Examples(IterableDataset):
                 whole = min(len(mixed[0]) // self.batch, left) * self.batch
                 for start in range(0, whole, self.batch):
                     left -= 1
-                    yield self._tensors([array[start : start + self.batch] for array in mixed])
+                    if len(self) - left > self.skip:
+                        yield self._tensors([array[start : start + self.batch] for array in mixed])
                 rest = [array[whole:] for array in mixed]
             if left and len(rest[0]):
                 yield self._tensors(rest)

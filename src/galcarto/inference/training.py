@@ -2,6 +2,8 @@
 
 import logging
 import math
+import os
+import socket
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,11 +15,14 @@ import lightning as L
 import netCDF4
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from galcarto.errors import UserError
 from galcarto.files import Output, whole
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples
@@ -36,6 +41,8 @@ EXPECTED = (
     "Checkpoint directory .* exists and is not empty",  # it is what the training goes on from
     "Your `IterableDataset` has `__len__` defined",  # one process reads: the length is right
     "`isinstance.treespec, LeafSpec.`",  # Lightning 2.6 on torch 2.13
+    "The `srun` command is available on your system but is not used",  # nor needed
+    "You're resuming from a checkpoint that ended before the epoch ended",  # `Stoppable` skips what was learnt from
 )
 
 
@@ -120,11 +127,11 @@ class Learner(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with the weights."""
-        checkpoint["history"] = self.history
+        checkpoint["history"], checkpoint["sums"] = self.history, self._sums
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history back."""
-        self.history = checkpoint["history"]
+        self.history, self._sums = checkpoint["history"], checkpoint["sums"]
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter 2019) under a warm-up and a cosine."""
@@ -160,6 +167,85 @@ class Checkpoints(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with whole([part]):
             torch.save(checkpoint, part)
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Say what is wrong where a GPU is expected and none can be used.
+
+    Parameters
+    ----------
+    accelerator : {"auto", "cpu", "gpu"}
+        With "auto" the training goes on without the GPU, and the log says so.
+
+    Raises
+    ------
+    UserError
+        If it is "gpu" and torch sees none.
+    """
+    if accelerator == "cpu" or torch.accelerator.is_available():
+        return
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = f"torch {torch.__version__} finds no GPU on {socket.gethostname()}, CUDA_VISIBLE_DEVICES being {given!r}"
+    if accelerator == "gpu":
+        raise UserError(
+            f"training.accelerator: {found}; expected one: set training_job.gpus to 1, choose a partition whose nodes "
+            "have GPUs, install a torch built for them, or set training.accelerator to auto"
+        )
+    if given not in ("", "-1", "NoDevFiles"):
+        logging.warning(
+            "%s: THE GPU THAT THIS JOB WAS GIVEN STANDS IDLE and the training is slow; install a torch built for it, "
+            "or set training_job.gpus to 0",
+            found,
+        )
+
+
+class Stoppable(L.Callback):
+    """Lets a training be stopped by SIGTERM, as where a job's time is nearly up, without losing a batch.
+
+    The batch in hand is finished, a checkpoint kept, and the training ended by `SIGTERMException`. A later training
+    skips the round's batches that were learnt from and takes the random numbers back. Only from a round's last batch
+    and its validation, which Lightning cannot go on with, the training goes back to the round before.
+
+    Parameters
+    ----------
+    train : Examples
+    path : Path
+        Checkpoint to write.
+    """
+
+    def __init__(self, train: Examples, path: Path) -> None:
+        self.train, self.path = train, path
+        self._random: list[Tensor] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
+        """Stop here where a signal has come, together with the other processes where there are any."""
+        stop = trainer.strategy.reduce_boolean_decision(trainer.received_sigterm, all=False)
+        if stop and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            trainer.save_checkpoint(self.path)
+            raise SIGTERMException
+
+    def on_save_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the place in the examples and the random numbers."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        whole = batches == trainer.num_training_batches
+        checkpoint["place"] = (trainer.current_epoch + whole, 0 if whole else batches)
+        checkpoint["random"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+
+    def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Take the place back: now, as Lightning soon asks for the first batch."""
+        self.train.epoch, self.train.skip = checkpoint["place"]
+        self._random = checkpoint["random"]
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Take the random numbers back: only now, as the loader draws one at its start."""
+        if self._random:
+            torch.set_rng_state(self._random[0])
+            torch.cuda.set_rng_state_all(self._random[1:])
+            self._random = []
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        """Skip nothing of the next round."""
+        self.train.skip = 0
 
 
 def fit(
@@ -201,7 +287,15 @@ def fit(
         In evaluation mode, with the weights of the lowest validation loss.
     history : list of dict
         One row per round.
+
+    Raises
+    ------
+    UserError
+        If a GPU is asked for and there is none.
+    SystemExit
+        If SIGTERM came; a checkpoint has then been kept.
     """
+    check_accelerator(accelerator)
     L.seed_everything(seed, verbose=False)
     steps = len(train) * train.rounds * epochs
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
@@ -209,30 +303,42 @@ def fit(
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
     )
+    last = checkpoints / "last.ckpt"
     trainer = L.Trainer(
         max_epochs=epochs * train.rounds,
         accelerator=accelerator,
         devices=1,
         precision=precision,  # type: ignore[arg-type]
+        # one process that starts its own, also inside a Slurm job, which Lightning else takes for one process per GPU
+        plugins=[LightningEnvironment(), Checkpoints()],
         gradient_clip_val=CLIP,
         deterministic=True,
         logger=False,
         enable_model_summary=False,
-        plugins=[Checkpoints()],
         num_sanity_val_steps=0,
-        callbacks=[best, EarlyStopping("valid_loss", patience=patience), TQDMProgressBar(50), *callbacks],
+        callbacks=[
+            best,
+            EarlyStopping("valid_loss", patience=patience),
+            Stoppable(train, last),
+            TQDMProgressBar(50),
+            *callbacks,
+        ],
     )
-    last = checkpoints / "last.ckpt"
     with warnings.catch_warnings():
         for message in EXPECTED:
             warnings.filterwarnings("ignore", message=message)
-        trainer.fit(
-            learner,
-            DataLoader(train, batch_size=None),
-            DataLoader(valid, batch_size=None),
-            ckpt_path=str(last) if last.exists() else None,
-            weights_only=True,
-        )
+        try:
+            trainer.fit(
+                learner,
+                DataLoader(train, batch_size=None),
+                DataLoader(valid, batch_size=None),
+                ckpt_path=str(last) if last.exists() else None,
+                weights_only=True,
+            )
+        except SIGTERMException:
+            raise SystemExit(
+                f"stopped by SIGTERM; run again to go on from the last checkpoint in {checkpoints}"
+            ) from None
     # by its name: the callback keeps a whole path, which a folder that was moved since has no more
     state = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
     learner.load_state_dict(state)
