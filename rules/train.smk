@@ -22,6 +22,7 @@ rule train_network:
         mem_mb=SETTINGS.training_job.mem_mb,
         runtime=SETTINGS.training_job.runtime,
         gpu=SETTINGS.training_job.gpus,
+        workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
     params:
         code=code_digest("train_network"),
         settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
@@ -29,8 +30,8 @@ rule train_network:
         checkpoints=f"{RESULTS}/network/checkpoints",
     shell:
         "python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
-        "--train {input.train:q} --valid {input.valid:q} --checkpoints {params.checkpoints:q} "
-        "--network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
+        "--train {input.train:q} --valid {input.valid:q} --workers {resources.workers} "
+        "--checkpoints {params.checkpoints:q} --network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
 
 
 rule evaluate_heldout:
