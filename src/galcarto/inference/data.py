@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice, pairwise
 from pathlib import Path
 
@@ -58,6 +59,71 @@ class Windows(Dataset):
             return [opened["counts"][part], owner, opened["area"][part], present, opened["extinction"][part]]
 
 
+@dataclass
+class Order:
+    """Which blocks are read when.
+
+    Attributes
+    ----------
+    blocks : list of Block
+        All that there are.
+    batch : int
+        Examples in a batch of one device.
+    buffer : int
+        Blocks in a window of one device; 0 for one at a time, in order.
+    seed, rounds, devices, rank
+        As in `Examples`.
+    """
+
+    blocks: list[Block]
+    batch: int
+    buffer: int
+    seed: int
+    rounds: int
+    devices: int
+    rank: int = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        if not self.buffer:
+            return -(-sum(number for *_, number in self._plan(0)) // self.batch)
+        # whichever blocks a device gets in a round, it has this many whole batches
+        sizes = sorted(number for *_, number in self.blocks)
+        return sum(sizes[: len(sizes) // self.rounds // self.devices]) // self.batch
+
+    def _plan(self, epoch: int) -> list[Block]:
+        """Blocks of this device in an epoch, in the order in which they are read."""
+        if not self.buffer:
+            return self.blocks[self.rank :: self.devices]
+        rng = np.random.default_rng([self.seed, epoch // self.rounds])
+        files = np.array([file for file, *_ in self.blocks])
+        place = np.empty(len(files))
+        for file in np.unique(files):
+            own = np.flatnonzero(files == file)
+            place[own] = (rng.permutation(len(own)) + rng.random(len(own))) / len(own)
+        share = len(files) // self.rounds
+        first = epoch % self.rounds * share
+        mine = np.argsort(place)[first : first + share][self.rank :: self.devices]
+        return [self.blocks[at] for at in mine]
+
+    def windows(self, epoch: int) -> list[Window]:
+        """Windows of this device in an epoch: as many as its batches need."""
+        plan, step = self._plan(epoch), self.buffer or 1
+        windows: list[Window] = []
+        left = len(self) * self.batch
+        for at in range(0, len(plan), step):
+            if left > 0:
+                blocks = plan[at : at + step]
+                windows.append((blocks, [self.seed, epoch, self.rank, at] if self.buffer else None))
+                left -= sum(number for *_, number in blocks)
+        return windows
+
+    def onwards(self, epoch: int, first: int) -> Iterator[Window]:
+        """Windows from a certain one of an epoch on, and those of all epochs that follow."""
+        windows = (window for each in count(epoch, bool(self.buffer)) for window in self.windows(each))
+        return islice(windows, first, None)
+
+
 class Examples(IterableDataset):
     """Batches of (counts, file, area, present, profile) from files of `cmd.files.write_examples`.
 
@@ -80,7 +146,7 @@ class Examples(IterableDataset):
     rounds : int
         Parts that a pass is cut into: epoch e yields part ``e % rounds`` of pass ``e // rounds``.
     devices : int
-        That share the examples, the batch and the buffer evenly; see `rank`.
+        That share the examples, the batch and the buffer evenly; `order.rank` says which of them this process has.
     workers : int
         Processes that read ahead, also past the end of an epoch; 0 reads when a batch is asked for.
 
@@ -90,8 +156,6 @@ class Examples(IterableDataset):
         Set before each pass through the batches.
     skip : int
         Batches that the next pass, and no other, leaves out at its start. Their windows are not read.
-    rank : int
-        Of this process's device.
     pin : bool
         Whether batches lie in pinned memory, for a GPU.
     waited : float, s
@@ -115,12 +179,11 @@ class Examples(IterableDataset):
         workers: int = 0,
     ) -> None:
         self.paths = [Path(p) for p in paths]
-        self.batch, self.buffer = batch // devices, max(buffer // devices, bool(buffer))
-        self.seed, self.rounds, self.devices, self.workers = seed, rounds, devices, workers
-        self.epoch = self.skip = self.rank = 0
+        self.workers = workers
+        self.epoch = self.skip = 0
         self.pin = False
         self.waited = 0.0
-        self._blocks: list[Block] = []
+        blocks: list[Block] = []
         references = []
         for number, path in enumerate(self.paths):
             try:
@@ -133,13 +196,15 @@ class Examples(IterableDataset):
                 raise UserError(
                     f"{path}: cannot be read as a set of examples ({error}); delete it and run again"
                 ) from error
-            self._blocks += [(number, start, min(BLOCK, size - start)) for start in range(0, size, BLOCK)]
+            blocks += [(number, start, min(BLOCK, size - start)) for start in range(0, size, BLOCK)]
         self.references = torch.from_numpy(np.stack(references))
+        own = max(buffer // devices, bool(buffer))
+        self.order = Order(blocks, batch // devices, own, seed, rounds, devices)
         self._windows = Windows(self.paths, owners)
         self._stream: Iterator[list[Tensor]] = iter(())
         self._next: tuple[int, int] | None = None  # epoch and window that the stream gives next, where that is known
-        if len(self) == 0 or len(self._blocks) < devices:
-            found = sum(number for *_, number in self._blocks)
+        if len(self) == 0 or len(blocks) < devices:
+            found = sum(number for *_, number in blocks)
             raise UserError(
                 f"found {found} examples in {len(self.paths)} files; expected at least a batch of {batch} in each of "
                 f"{rounds} rounds, and {BLOCK} for each of {devices} devices: lower training.batch, training.rounds or "
@@ -148,61 +213,30 @@ class Examples(IterableDataset):
 
     def __len__(self) -> int:
         """Batches in an epoch on this device."""
-        if not self.buffer:
-            return -(-sum(number for *_, number in self._plan(0)) // self.batch)
-        # whichever blocks a device gets in a round, it has this many whole batches
-        sizes = sorted(number for *_, number in self._blocks)
-        return sum(sizes[: len(sizes) // self.rounds // self.devices]) // self.batch
-
-    def _plan(self, epoch: int) -> list[Block]:
-        """Blocks of this device in an epoch, in the order in which they are read."""
-        if not self.buffer:
-            return self._blocks[self.rank :: self.devices]
-        rng = np.random.default_rng([self.seed, epoch // self.rounds])
-        files = np.array([file for file, *_ in self._blocks])
-        place = np.empty(len(files))
-        for file in np.unique(files):
-            own = np.flatnonzero(files == file)
-            place[own] = (rng.permutation(len(own)) + rng.random(len(own))) / len(own)
-        share = len(files) // self.rounds
-        first = epoch % self.rounds * share
-        mine = np.argsort(place)[first : first + share][self.rank :: self.devices]
-        return [self._blocks[at] for at in mine]
-
-    def _cut(self, epoch: int) -> list[Window]:
-        """Windows of this device in an epoch: as many as its batches need."""
-        plan, step = self._plan(epoch), self.buffer or 1
-        windows: list[Window] = []
-        left = len(self) * self.batch
-        for at in range(0, len(plan), step):
-            if left > 0:
-                blocks = plan[at : at + step]
-                windows.append((blocks, [self.seed, epoch, self.rank, at] if self.buffer else None))
-                left -= sum(number for *_, number in blocks)
-        return windows
+        return len(self.order)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         asked = time.perf_counter()
         self.waited = 0.0
         skip, self.skip = self.skip, 0
-        windows = self._cut(self.epoch)
-        sizes = [sum(number for *_, number in blocks) for blocks, _ in windows]
-        first = int(np.searchsorted(np.cumsum(sizes), skip * self.batch, side="right"))
+        batch = self.order.batch
+        sizes = [sum(number for *_, number in blocks) for blocks, _ in self.order.windows(self.epoch)]
+        first = int(np.searchsorted(np.cumsum(sizes), skip * batch, side="right"))
         if self._next != (self.epoch, first):
-            self._stream = self._read(self.epoch, first)
+            self._stream = self._read(first)
         self._next = None
-        cut = skip * self.batch - sum(sizes[:first])
+        cut = skip * batch - sum(sizes[:first])
         left = len(self) - skip
         rest: list[Tensor] = []
-        for _ in windows[first:]:
+        for _ in sizes[first:]:
             mixed = [part[cut:] for part in next(self._stream)]
             cut = 0
             while left and len(mixed[0]):
-                lacking = self.batch - len(rest[0]) if rest else self.batch
+                lacking = batch - len(rest[0]) if rest else batch
                 head = [part[:lacking] for part in mixed]
                 rest = [torch.cat(pair) for pair in zip(rest, head, strict=True)] if rest else head
                 mixed = [part[lacking:] for part in mixed]
-                if len(rest[0]) == self.batch:
+                if len(rest[0]) == batch:
                     left -= 1
                     self.waited += time.perf_counter() - asked
                     yield rest
@@ -211,14 +245,13 @@ class Examples(IterableDataset):
         if left and rest:
             self.waited += time.perf_counter() - asked
             yield rest
-        self._next = (self.epoch + bool(self.buffer), 0)
+        self._next = (self.epoch + bool(self.order.buffer), 0)
 
-    def _read(self, epoch: int, first: int) -> Iterator[list[Tensor]]:
-        """Contents of the windows from a certain one on, of this epoch and all that follow."""
-        windows = (window for each in count(epoch, bool(self.buffer)) for window in self._cut(each))
+    def _read(self, first: int) -> Iterator[list[Tensor]]:
+        """Contents of the windows from a certain one on, of this epoch and of all that follow."""
         loader = DataLoader(
             self._windows,
-            sampler=islice(windows, first, None),
+            sampler=self.order.onwards(self.epoch, first),
             batch_size=None,
             num_workers=self.workers,
             prefetch_factor=AHEAD if self.workers else None,

@@ -239,7 +239,7 @@ def fit(
             "training.compile to false"
         )
     L.seed_everything(seed, verbose=False)
-    steps = len(train) * train.rounds * epochs
+    steps = len(train) * train.order.rounds * epochs
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed, (train.references, valid.references))
     learner.network = learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
@@ -248,7 +248,7 @@ def fit(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
     )
     trainer = L.Trainer(
-        max_epochs=epochs * train.rounds,
+        max_epochs=epochs * train.order.rounds,
         accelerator=accelerator,
         devices=devices,
         # statistics of a normalisation are each device's own: they run over thousands of pixels even in a part of a
@@ -264,7 +264,7 @@ def fit(
         callbacks=[best, EarlyStopping("valid_loss", patience=patience), TQDMProgressBar(50), *callbacks],
     )
     for examples in (train, valid):
-        examples.rank, examples.pin = trainer.global_rank, trainer.strategy.root_device.type == "cuda"
+        examples.order.rank, examples.pin = trainer.global_rank, trainer.strategy.root_device.type == "cuda"
     last = checkpoints / "last.ckpt"
     with warnings.catch_warnings():
         for message in EXPECTED:
@@ -369,7 +369,7 @@ def learn(
 
 def _some(examples: Examples, number: int, rng: np.random.Generator) -> list[Tensor]:
     """About `number` of the examples, picked while they stream by: what `images` gives, and the profile."""
-    share = number / (len(examples) * examples.batch)
+    share = number / (len(examples) * examples.order.batch)
     picked = []
     for part in examples:
         keep = torch.from_numpy(rng.random(len(part[0])) < share)
