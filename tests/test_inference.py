@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from torch import nn
 
+from galcarto.__main__ import main
 from galcarto.cmd.files import BLOCK, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.errors import UserError
@@ -485,23 +486,24 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
         words += ["--train", *map(str, many[:6]), "--valid", *map(str, many[6:])]
         for name in ("checkpoints", "network", "history"):
             words += [f"--{name}", str(folder / name)]
-        ran = subprocess.run(
-            [sys.executable, "-m", "galcarto", *words],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert ran.returncode == 0, ran.stderr
+        if devices == 1:
+            assert main(words) == 0
+        else:  # Lightning runs the command again for the second device
+            ran = subprocess.run(
+                [sys.executable, "-m", "galcarto", *words],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert ran.stderr.count("train loss") == 2, "each process reported"
         assert {path.name for path in folder.iterdir()} == {"network", "history"}
-        assert ran.stderr.count("train loss") == 2, "each process reported"
         history[devices] = pd.read_csv(folder / "history")
     one, two = history[1], history[2]
     assert one.examples.tolist() == two.examples.tolist() == [3072, 6144]
     assert one.step.tolist() == two.step.tolist()
-    gained = one.valid_loss.iloc[0] - one.valid_loss.iloc[-1]
-    print(one, two)
-    assert gained > 0
+    assert one.valid_loss.iloc[-1] < one.valid_loss.iloc[0] - 1.0
     for name in ("train_loss", "valid_loss"):
         assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=0.1)
 
