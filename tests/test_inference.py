@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -20,7 +21,7 @@ from scipy.stats import hypergeom
 from torch import nn
 
 from galcarto.__main__ import main
-from galcarto.cmd.files import BLOCK, write_examples
+from galcarto.cmd.files import BLOCK, require_filter, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.errors import UserError
 from galcarto.inference.calibration import Calibration, calibrate
@@ -321,6 +322,11 @@ def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
         Examples([tmp_path / "bad.nc"], 10)
 
 
+def test_a_filter_that_is_missing_is_explained() -> None:
+    with pytest.raises(UserError, match=r"HDF5_PLUGIN_PATH: found .*no Zstandard filter"):
+        require_filter(SimpleNamespace(has_zstd_filter=lambda: False))
+
+
 def test_too_few_examples_are_refused(files: tuple[list[Path], np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"lower training\.batch"):
         Examples(files[0], batch=1000, buffer=2, rounds=2)
@@ -437,12 +443,14 @@ class Small(Estimator):
         )
 
 
-def train(paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...] = (), **options: Any):
+def train(
+    paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...] = (), workers: int = 0, **options: Any
+):
     """A short training on the files."""
     return fit(
         Small,
-        Examples(paths[:2], 64, buffer=2, seed=1, rounds=2),
-        Examples(paths[2:], 64),
+        Examples(paths[:2], 64, buffer=2, seed=1, rounds=2, workers=workers),
+        Examples(paths[2:], 64, workers=workers),
         checkpoints,
         support=(FLOOR, CEILING),
         seed=3,
@@ -464,7 +472,8 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     with pytest.raises(RuntimeError, match="cut"):
         train(files[0], tmp_path / "cut", (Stop(after=2),))
     assert (tmp_path / "cut/last.ckpt").exists()
-    resumed, resumed_history = train(files[0], tmp_path / "cut")
+    # and workers change nothing
+    resumed, resumed_history = train(files[0], tmp_path / "cut", workers=1)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert resumed_history == history
