@@ -97,6 +97,8 @@ class Order:
             return self.blocks[self.rank :: self.devices]
         rng = np.random.default_rng([self.seed, epoch // self.rounds])
         files = np.array([file for file, *_ in self.blocks])
+        # where each block stands in the pass: those of a file as far apart as can be, or a window of few blocks would
+        # hold much of one sightline and nothing of another
         place = np.empty(len(files))
         for file in np.unique(files):
             own = np.flatnonzero(files == file)

@@ -219,7 +219,7 @@ def fit(
         As Lightning's Trainer takes them. Of several devices each has a process: this one, and others that run the
         same command and end here.
     compile : bool
-        Whether torch compiles the loss.
+        Whether torch compiles the network.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def fit(
     learner = Learner(build(), support, learning_rate, weight_decay, steps, seed, (train.references, valid.references))
     learner.network = learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
-        learner._loss = torch.compile(learner._loss)  # type: ignore[method-assign]
+        learner.network.network.compile()
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
     )
