@@ -362,7 +362,9 @@ def epochs(data: Examples) -> list[list[torch.Tensor]]:
 
 @WORKERS_ANYHOW
 def test_the_order_does_not_depend_on_the_workers(many: list[Path]) -> None:
+    drawn = torch.get_rng_state()
     found = [epochs(Examples(many, 100, 6, seed=5, rounds=2, workers=workers)) for workers in (0, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), drawn), "the training's random numbers were used"
     assert same(found[0], found[1])
     assert same(found[0], found[2])
     whole = [list(Examples(many, 100, workers=workers)) for workers in (0, 2)]
