@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 from torch import nn
+from torch.utils.data import DataLoader
 
 from galcarto.__main__ import main
 from galcarto.cmd.files import BLOCK, require_filter, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.errors import UserError
+from galcarto.inference import data
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples, Windows, images
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
@@ -369,6 +372,16 @@ def test_the_order_does_not_depend_on_the_workers(many: list[Path]) -> None:
     assert same(found[0], found[2])
     whole = [list(Examples(many, 100, workers=workers)) for workers in (0, 2)]
     assert same(*whole)
+
+
+def test_reading_goes_on_past_the_end_of_an_epoch(many: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lightning reads, which counts the batches."""
+    started = []
+    monkeypatch.setattr(data, "DataLoader", lambda *a, **k: started.append(1) or DataLoader(*a, **k))
+    for examples, epochs in ((Examples(many, 100, 6, seed=5, rounds=2), (0, 1, 2)), (Examples(many, 100), (0, 0, 0))):
+        for examples.epoch in epochs:
+            assert len(list(islice(examples, len(examples)))) == len(examples)
+    assert len(started) == 2
 
 
 @WORKERS_ANYHOW

@@ -226,7 +226,7 @@ class Examples(IterableDataset):
         first = int(np.searchsorted(np.cumsum(sizes), skip * batch, side="right"))
         if self._next != (self.epoch, first):
             self._stream = self._read(first)
-        self._next = None
+        self._next, after = None, (self.epoch + bool(self.order.buffer), 0)
         cut = skip * batch - sum(sizes[:first])
         left = len(self) - skip
         rest: list[Tensor] = []
@@ -240,14 +240,16 @@ class Examples(IterableDataset):
                 mixed = [part[lacking:] for part in mixed]
                 if len(rest[0]) == batch:
                     left -= 1
+                    if not left:  # before the last batch is given: who knows their number does not ask once more
+                        self._next = after
                     self.waited += time.perf_counter() - asked
                     yield rest
                     asked = time.perf_counter()
                     rest = []
         if left and rest:
+            self._next = after
             self.waited += time.perf_counter() - asked
             yield rest
-        self._next = (self.epoch + bool(self.order.buffer), 0)
 
     def _read(self, first: int) -> Iterator[list[Tensor]]:
         """Contents of the windows from a certain one on, of this epoch and of all that follow."""
