@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-full clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.yaml, say where the report is
 	.venv/bin/snakemake --cores all
@@ -28,6 +28,9 @@ lint: .venv/.installed-test ## check style, types and the workflow; changes noth
 
 bench: .venv/.installed-demo ## time the heavy steps
 	.venv/bin/python benchmarks/run.py
+
+bench-full: .venv/.installed-demo ## measure memory, disk and reading at the paper's full size, from a tenth of it
+	.venv/bin/python benchmarks/full.py
 
 clean: ## remove the demo's results, built files and the tools' caches; other regions and .venv stay
 	rm -rf results/demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache

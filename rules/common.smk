@@ -64,6 +64,7 @@ MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 wildcard_constraints:
     split="train|valid|test",
     sightline=r"l\d{3}\.\d{3}_b[+-]\d{2}\.\d{3}",
+    shard=r"|\.\d{4}",
     strip=r"\d{4}",
     name="[A-Za-z0-9_-]+",
 
@@ -74,8 +75,18 @@ def growing(mb):
 
 
 def examples(split):
-    """Files of rendered examples of a split."""
-    return [f"{RESULTS}/cmds/{split}/{name}.nc" for name in SETTINGS.sightlines.names(split)]
+    """Files of rendered examples of a split: one for each sightline, or its shards."""
+    parts = SETTINGS.examples.parts(split)
+    shards = [""] if len(parts) == 1 else [f".{shard:04d}" for shard in range(len(parts))]
+    return [f"{RESULTS}/cmds/{split}/{name}{shard}.nc" for name in SETTINGS.sightlines.names(split) for shard in shards]
+
+
+def part(wildcards):
+    """First profile and number of examples of one of these files."""
+    shard = int(wildcards.shard.removeprefix(".") or 0)
+    first, number = SETTINGS.examples.parts(wildcards.split)[shard]
+    sightline = SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline)
+    return sightline * per_sightline(wildcards.split) + first, number
 
 
 def map_file(name):

@@ -1,6 +1,6 @@
 # Mock stars and dust -> examples.
 # in:  settings
-# out: stars/{sightline}.parquet, profiles/{split}.nc, cmds/{split}/{sightline}.nc
+# out: stars/{sightline}.parquet, profiles/{split}.nc, cmds/{split}/{sightline}{shard}.nc
 
 
 rule synthesize_stars:
@@ -53,17 +53,17 @@ rule draw_profiles:
 
 
 rule render_cmds:
-    """Render the colour-magnitude images of one split and sightline."""
+    """Render the colour-magnitude images of one split and sightline, or a shard of them."""
     input:
         stars=f"{RESULTS}/stars/{{sightline}}.parquet",
         profiles=f"{RESULTS}/profiles/{{split}}.nc",
         control=CONTROL,
     output:
-        f"{RESULTS}/cmds/{{split}}/{{sightline}}.nc",
+        f"{RESULTS}/cmds/{{split}}/{{sightline}}{{shard}}.nc",
     log:
-        f"{RESULTS}/logs/render_cmds/{{split}}_{{sightline}}.log",
+        f"{RESULTS}/logs/render_cmds/{{split}}_{{sightline}}{{shard}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/render_cmds/{{split}}_{{sightline}}.tsv"
+        f"{RESULTS}/benchmarks/render_cmds/{{split}}_{{sightline}}{{shard}}.tsv"
     conda:
         "../envs/galcarto.yaml"
     threads: 1
@@ -75,9 +75,8 @@ rule render_cmds:
         settings=SETTINGS.section_json("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"),
         table=GALAXY_TABLE,
         seed=SEED,
-        number=lambda wildcards: per_sightline(wildcards.split),
-        first=lambda wildcards: per_sightline(wildcards.split)
-        * SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline),
+        first=lambda wildcards: part(wildcards)[0],
+        number=lambda wildcards: part(wildcards)[1],
         control=control_option,
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "

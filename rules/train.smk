@@ -25,6 +25,7 @@ rule train_network:
         # all GPUs on one node; SIGTERM some minutes before the time is up, for a checkpoint
         nodes=1,
         slurm_extra="--signal=TERM@300",
+        workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
     params:
         code=code_digest("train_network"),
         settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
@@ -33,8 +34,8 @@ rule train_network:
     # exec: the signal must not end a shell around the training, and with it the job
     shell:
         "exec python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
-        "--train {input.train:q} --valid {input.valid:q} --checkpoints {params.checkpoints:q} "
-        "--network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
+        "--train {input.train:q} --valid {input.valid:q} --workers {resources.workers} "
+        "--checkpoints {params.checkpoints:q} --network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
 
 
 rule evaluate_heldout:

@@ -1,28 +1,41 @@
 """The posterior, its calibration, networks, the stream of examples, training and its resume."""
 
 import math
+import os
 import signal
+import subprocess
+import sys
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import lightning as L
+import netCDF4
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import one_survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 from torch import nn
+from torch.utils.data import DataLoader
 
-from galcarto.cmd.files import BLOCK, write_examples
+from galcarto.__main__ import main
+from galcarto.cmd.files import BLOCK, require_filter, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.errors import UserError
+from galcarto.inference import data
 from galcarto.inference.calibration import Calibration, calibrate
-from galcarto.inference.data import Examples
+from galcarto.inference.data import Examples, Windows, images
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import check_accelerator, fit
 from galcarto.inference.trust import Familiarity
+from galcarto.settings import read_settings
 from galcarto.surveys import TWOMASS
 
 BINS = 12
@@ -278,10 +291,12 @@ def files(tmp_path: Path) -> tuple[list[Path], np.ndarray]:
 def test_evaluation_reads_each_example_once_and_in_order(files: tuple[list[Path], np.ndarray]) -> None:
     paths, profiles = files
     data = Examples(paths, batch=100)
-    counts, reference, present, read = (torch.cat(parts) for parts in zip(*data, strict=True))
+    batch = [torch.cat(parts) for parts in zip(*data, strict=True)]
+    counts, reference, present = images(batch, data.references)
+    read = batch[-1]
     assert len(list(data)) == len(data) == 14
     np.testing.assert_array_equal(read.numpy(), profiles)
-    assert float(counts.mean(dim=(1, 2, 3)).sub(read[:, -1]).abs().mean()) < 0.5
+    assert float(counts.float().mean(dim=(1, 2, 3)).sub(read[:, -1]).abs().mean()) < 0.5
     assert torch.equal(present, torch.ones(len(read), 1))
     assert ((reference >= 1.0) & (reference <= 2.0)).all()  # stars per deg2 times the tile's area
 
@@ -311,9 +326,116 @@ def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
         Examples([tmp_path / "bad.nc"], 10)
 
 
+def test_a_filter_that_is_missing_is_explained() -> None:
+    with pytest.raises(UserError, match=r"HDF5_PLUGIN_PATH: found .*no Zstandard filter"):
+        require_filter(SimpleNamespace(has_zstd_filter=lambda: False))
+
+
 def test_too_few_examples_are_refused(files: tuple[list[Path], np.ndarray]) -> None:
     with pytest.raises(ValueError, match=r"lower training\.batch"):
         Examples(files[0], batch=1000, buffer=2, rounds=2)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight files of four blocks each."""
+    folder = tmp_path_factory.mktemp("many")
+    paths = [folder / f"{i}.nc" for i in range(8)]
+    for i, path in enumerate(paths):
+        write(path, 4 * BLOCK, i)
+    return paths
+
+
+def same(one: list[list[torch.Tensor]], other: list[list[torch.Tensor]]) -> bool:
+    """Whether two lists of batches are equal."""
+    pairs = ((a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True))
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+# on a machine of one core, and where Python warns of every fork
+WORKERS_ANYHOW = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process .*fork")
+
+
+def epochs(data: Examples) -> list[list[torch.Tensor]]:
+    """All batches of the first three epochs."""
+    batches = []
+    for data.epoch in range(3):
+        batches += list(data)
+    return batches
+
+
+@WORKERS_ANYHOW
+def test_the_order_does_not_depend_on_the_workers(many: list[Path]) -> None:
+    drawn = torch.get_rng_state()
+    found = [epochs(Examples(many, 100, 6, seed=5, rounds=2, workers=workers)) for workers in (0, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), drawn), "the training's random numbers were used"
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+    whole = [list(Examples(many, 100, workers=workers)) for workers in (0, 2)]
+    assert same(*whole)
+
+
+def test_reading_goes_on_past_the_end_of_an_epoch(many: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Lightning reads, which counts the batches."""
+    started = []
+    monkeypatch.setattr(data, "DataLoader", lambda *a, **k: started.append(1) or DataLoader(*a, **k))
+    for examples, epochs in ((Examples(many, 100, 6, seed=5, rounds=2), (0, 1, 2)), (Examples(many, 100), (0, 0, 0))):
+        for examples.epoch in epochs:
+            assert len(list(islice(examples, len(examples)))) == len(examples)
+    assert len(started) == 2
+
+
+@WORKERS_ANYHOW
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_can_begin_later(many: list[Path], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = epochs(Examples(many, 100, 6, seed=5, rounds=2))
+    later = Examples(many, 100, 6, seed=5, rounds=2, workers=workers)
+    read = []
+    original = Windows.__getitem__
+
+    monkeypatch.setattr(Windows, "__getitem__", lambda self, window: read.append(window) or original(self, window))
+    later.skip = 32  # the 3201st example is in the third window of 1536
+    assert same(list(later), whole[32 : len(later)])
+    if not workers:
+        assert len(read) == 1, "what is left out was read"
+    later.epoch = 1  # only the first pass was shorter
+    assert same(list(later), whole[len(later) : 2 * len(later)])
+
+
+@pytest.mark.parametrize("buffer", [0, 6])
+def test_devices_share_the_examples_without_overlap(many: list[Path], buffer: int) -> None:
+    seen = []
+    for rank in range(2):
+        data = Examples(many, 128, buffer, seed=5, devices=2)
+        data.order.rank = rank
+        batches = list(data)
+        assert len(batches) == len(data) == 64
+        assert {len(batch[0]) for batch in batches} == {64}
+        seen.append({row.numpy().tobytes() for batch in batches for row in batch[-1]})
+    assert len(seen[0]) == len(seen[1]) == 16 * BLOCK
+    assert not seen[0] & seen[1]
+
+
+def test_batches_are_composed_as_by_a_full_shuffle(many: list[Path]) -> None:
+    """Numbers of a sightline, or of a block, in a batch vary as in a hypergeometric distribution."""
+    batch, buffer = 64, 8
+    batches = list(Examples(many, batch, buffer, seed=5))
+    assert len(batches) == 32 * BLOCK // batch
+    block = {}
+    for path in many:
+        with netCDF4.Dataset(path) as file:
+            profiles = np.asarray(file["extinction"][:])
+        block |= {row.tobytes(): (len(block) + i) // BLOCK for i, row in enumerate(profiles)}
+    sightlines = np.stack([np.bincount(file, minlength=8) for _, file, *_ in batches])
+    of_block = np.stack([np.bincount([block[row.numpy().tobytes()] for row in b[-1]], minlength=32) for b in batches])
+    # all examples, in eight sightlines; the examples of a window, in the eight blocks that it holds
+    per_window = buffer * BLOCK // batch
+    held = np.repeat(of_block.reshape(-1, per_window, 32).sum(axis=1) > 0, per_window, axis=0)
+    assert (held.sum(axis=1) == buffer).all()
+    for counts, total in ((sightlines.ravel(), 32 * BLOCK), (of_block[held], buffer * BLOCK)):
+        expected = hypergeom(total, total // 8, batch)
+        assert counts.mean() == pytest.approx(expected.mean())
+        assert np.mean((counts - expected.mean()) ** 2) == pytest.approx(expected.var(), rel=0.2)
 
 
 class Stop(L.Callback):
@@ -337,12 +459,14 @@ class Small(Estimator):
         )
 
 
-def train(paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...] = ()):
+def train(
+    paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...] = (), workers: int = 0, **options: Any
+):
     """A short training on the files."""
     return fit(
         Small,
-        Examples(paths[:2], 64, buffer=2, seed=1, rounds=2),
-        Examples(paths[2:], 64),
+        Examples(paths[:2], 64, buffer=2, seed=1, rounds=2, workers=workers),
+        Examples(paths[2:], 64, workers=workers),
         checkpoints,
         support=(FLOOR, CEILING),
         seed=3,
@@ -353,6 +477,7 @@ def train(paths: list[Path], checkpoints: Path, callbacks: tuple[L.Callback, ...
         precision="32-true",
         accelerator="cpu",
         callbacks=callbacks,
+        **options,
     )
 
 
@@ -363,7 +488,8 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     with pytest.raises(RuntimeError, match="cut"):
         train(files[0], tmp_path / "cut", (Stop(after=2),))
     assert (tmp_path / "cut/last.ckpt").exists()
-    resumed, resumed_history = train(files[0], tmp_path / "cut")
+    # and workers change nothing
+    resumed, resumed_history = train(files[0], tmp_path / "cut", workers=1)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert resumed_history == history
@@ -414,6 +540,67 @@ def test_a_terminated_training_goes_on_after_the_batch(
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert resumed_history == history
+
+
+def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tmp_path: Path) -> None:
+    """On a CPU: two processes, each with half of every batch; the first alone writes."""
+    config["distance"] = {"step": "500 pc", "max": "6 kpc"}
+    config["training"] |= {"batch": 64, "buffer": 8, "rounds": 2, "accelerator": "cpu"}
+    history = {}
+    for devices in (1, 2):
+        config["training"]["devices"] = devices
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        words = ["train_network", "--seed", "3", "--settings"]
+        words += [read_settings(config).section_json("network", "training", "distance", "profiles")]
+        words += ["--train", *map(str, many[:6]), "--valid", *map(str, many[6:])]
+        for name in ("checkpoints", "network", "history"):
+            words += [f"--{name}", str(folder / name)]
+        if devices == 1:
+            assert main(words) == 0
+        else:  # Lightning runs the command again for the second device
+            ran = subprocess.run(
+                [sys.executable, "-m", "galcarto", *words],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            assert ran.returncode == 0, ran.stderr
+            assert ran.stderr.count("train loss") == 2, "each process reported"
+        assert {path.name for path in folder.iterdir()} == {"network", "history"}
+        history[devices] = pd.read_csv(folder / "history")
+    one, two = history[1], history[2]
+    assert one.examples.tolist() == two.examples.tolist() == [3072, 6144]
+    assert one.step.tolist() == two.step.tolist()
+    for name in ("train_loss", "valid_loss"):
+        assert one[name].iloc[-1] < -1.0
+        assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=0.1)
+
+
+def test_a_compiler_that_is_missing_is_named(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(UserError, match=r"training\.compile: found no no-such-compiler"):
+        train(files[0], tmp_path, compile=True)
+
+
+# (type of the arithmetic, largest deviation of an output against the outputs' standard deviation)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_cpu_and_gpu_predict_alike(name: str, kind: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    estimator = Estimator(name, 2, 64, BINS, 0.1).eval()
+    counts = torch.poisson(torch.full((64, 1, 64, 64), 2.0)).to(torch.uint16)
+    shown = counts, torch.full(counts.shape, 2.0), torch.ones(64, 1)
+    with torch.inference_mode():
+        expected = estimator(prepare(*shown))
+        estimator.cuda()
+        with torch.autocast("cuda", kind, enabled=kind != torch.float32):
+            found = estimator(prepare(*(part.cuda() for part in shown))).float().cpu()
+    assert float((found - expected).abs().max()) < tolerance * float(expected.std())
 
 
 def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:

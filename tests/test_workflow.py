@@ -138,6 +138,23 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
         assert all("--control results/tiny/control.json" in line for line in own), stage
 
 
+def test_shards_are_jobs_of_their_own(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    config["examples"] |= {"train": 5000, "shards": 3}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds", "results/tiny/network/network.pt")
+    assert ran.returncode == 0, ran.stdout
+    assert planned(ran.stdout)["render_cmds"] == 3 + 1
+    (command,) = (line for line in ran.stdout.splitlines() if "galcarto train_network" in line)
+    for shard in ("0000", "0001", "0002"):
+        name = f"results/tiny/cmds/train/l284.200_b+00.200.{shard}.nc"
+        assert name in command
+        (rendered,) = (line for line in ran.stdout.splitlines() if f"--output {name}" in line)
+        assert f"--first {1024 * {'0000': 0, '0001': 1, '0002': 3}[shard]} --number" in rendered
+    assert "results/tiny/cmds/valid/l284.200_b+00.200.nc" in command
+
+
 def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())

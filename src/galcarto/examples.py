@@ -1,19 +1,20 @@
 """The examples of one sightline: its mock stars behind profiles, each with nuisances of its own."""
 
 from collections.abc import Iterable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from galcarto import settings
-from galcarto.cmd.files import BLOCK, references, write_examples
+from galcarto.cmd.files import references, write_examples
 from galcarto.model import draw_nuisances, forward_model, integrators, read_stars
 from galcarto.seeds import generator
+from galcarto.settings import CHUNK
 from galcarto.sky import sightline_position
 
 SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies")  # what a set depends on
-CHUNK = 4 * BLOCK  # examples rendered at once
 TOGETHER = 0.5  # share of the examples of several surveys that all of them see; the others lack one or more
 
 
@@ -26,6 +27,7 @@ def render(
     *,
     split: str,
     seed: int,
+    first: int = 0,
     galaxy: settings.Galaxy,
     surveys: list[settings.Survey],
     pixels: int,
@@ -44,30 +46,34 @@ def render(
     stars : path
         From `synthesize_stars`; its name is the sightline's.
     profiles : iterable of ndarray, shape (profile, distance), mag
-        Some `CHUNK` of them at a time.
+        `CHUNK` of them at a time; only the last may be fewer.
     found : mapping
         From the control field.
     attributes : mapping
         Global attributes.
     split : {'train', 'valid', 'test'}
     seed : int
+    first : int
+        Number of the first profile: each chunk has random numbers of its own, by the number of its first, so that
+        examples do not depend on the files that they are cut into.
     galaxy, surveys, pixels, dust, distance, tile, realism, galaxies
         Settings.
     """
     model = forward_model(surveys, pixels, dust, distance.edges(), found)
     name = Path(stars).stem
-    rng = generator(seed, "render_cmds", split, name)
     # Validation takes the other half of the list: it stops and calibrates the training on stars that were not learnt
     # by heart.
     halves = generator(seed, "render_cmds", name), split == "valid"
-    packed = read_stars(stars, model, surveys, galaxies, found, rng, halves)
+    own = generator(seed, "render_cmds", split, name)
+    packed = read_stars(stars, model, surveys, galaxies, found, own, halves)
     l, b = sightline_position(name)
     reference, detectable = references(model, integrators(model, galaxy, surveys, found), l, b)
     full = tile.size**2 * np.cos(np.radians(b))
     owners = np.array(model.surveys)
 
     def blocks():
-        for extinction in profiles:
+        for start, extinction in zip(count(first, CHUNK), profiles, strict=False):
+            rng = generator(seed, "render_cmds", split, name, str(start))
             # tiles at the footprint's edge see part of the area: the network learns that too
             area = full * rng.uniform(tile.min_area_fraction, 1.0, len(extinction))
             nuisances = draw_nuisances(rng, len(extinction), packed.populations, model, dust, realism, found)

@@ -6,6 +6,7 @@ models by ``galcarto schema``.
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,8 @@ from pydantic import (
 from galcarto.errors import UserError
 from galcarto.sky import Tiles, sightline_name
 from galcarto.units import Degree, Kiloparsec, Magnitude, Milliarcsecond, Second
+
+CHUNK = 1024  # examples that are rendered at once, from random numbers of their own: files are cut between chunks
 
 
 class SettingsError(UserError):
@@ -284,6 +287,24 @@ class Examples(Section):
     train: int = Field(gt=0)
     valid: int = Field(gt=0)
     test: int = Field(gt=0)
+    shards: int = Field(1, gt=0, description="files of the training examples of a sightline; each is a job")
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Examples":
+        chunks = -(-self.train // CHUNK)
+        if self.shards > chunks:
+            raise ValueError(
+                f"shards: found {self.shards}; expected at most {chunks}, as {self.train} training examples are "
+                f"rendered {CHUNK} at a time"
+            )
+        return self
+
+    def parts(self, split: str) -> list[tuple[int, int]]:
+        """First example and number of examples of each file of a sightline."""
+        number = getattr(self, split)
+        chunks, shards = -(-number // CHUNK), self.shards if split == "train" else 1
+        starts = [CHUNK * (chunks * shard // shards) for shard in range(shards + 1)]
+        return [(first, min(end, number) - first) for first, end in pairwise(starts)]
 
 
 class Ablation(Section):
@@ -420,6 +441,14 @@ class Training(Section):
     buffer: int = Field(16, gt=0, description="stored blocks mixed in one shuffle buffer")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, gt=0, description="that share each batch")
+    compile: bool = Field(False, description="with torch.compile")
+
+    @model_validator(mode="after")
+    def _shared(self) -> "Training":
+        if self.batch % self.devices:
+            raise ValueError(f"batch: found {self.batch}; expected a multiple of the {self.devices} devices")
+        return self
 
 
 class TrainingJob(Section):
@@ -429,6 +458,7 @@ class TrainingJob(Section):
     gpus: int = Field(0, ge=0)
     mem_mb: int = Field(8000, gt=0)
     runtime: int = Field(720, ge=10, description="minutes; five before the end the training is told to stop")
+    workers: int = Field(1, ge=0, description="processes that read examples, for each device")
 
 
 class InferenceJob(Section):

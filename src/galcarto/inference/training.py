@@ -3,7 +3,10 @@
 import logging
 import math
 import os
+import shutil
 import socket
+import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +28,7 @@ from torch.utils.data import DataLoader
 from galcarto.errors import UserError
 from galcarto.files import Output, whole
 from galcarto.inference.calibration import Calibration, calibrate
-from galcarto.inference.data import Examples
+from galcarto.inference.data import Examples, images
 from galcarto.inference.networks import Estimator, planes, prepare
 from galcarto.inference.posterior import Posterior
 from galcarto.inference.trained import Trained
@@ -35,11 +38,14 @@ from galcarto.seeds import generator
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
 FASTER = 3.0  # learning rate of the small tree over that of the network
+APART = 1_000_003  # between the seeds of two devices: more than there are epochs
 CALIBRATION = 10_000  # validation examples that calibrate the posterior
 # Lightning's warnings that do not hold here
 EXPECTED = (
     "Checkpoint directory .* exists and is not empty",  # it is what the training goes on from
-    "Your `IterableDataset` has `__len__` defined",  # one process reads: the length is right
+    "Your `IterableDataset` has `__len__` defined",  # each process's own: it is right
+    "The '.*_dataloader' does not have many workers",  # the examples have their own
+    "This process .* is multi-threaded, use of fork",  # workers read files, and compute nothing
     "`isinstance.treespec, LeafSpec.`",  # Lightning 2.6 on torch 2.13
     "The `srun` command is available on your system but is not used",  # nor needed
     "You're resuming from a checkpoint that ended before the epoch ended",  # `Stoppable` skips what was learnt from
@@ -59,7 +65,10 @@ class Learner(L.LightningModule):
     steps : int
         Optimiser steps of the whole training; the learning rate falls as a cosine over them.
     seed : int
-        Epoch e draws its dropout from seed + e, so that a resumed run is the undisturbed one.
+        Epoch e draws its dropout from seed + e, so that a resumed run is the undisturbed one; a further device from
+        numbers of its own.
+    references : (Tensor, Tensor)
+        Of the training and of the validation examples.
     """
 
     def __init__(
@@ -70,60 +79,89 @@ class Learner(L.LightningModule):
         weight_decay: float,
         steps: int,
         seed: int,
+        references: tuple[Tensor, Tensor],
     ) -> None:
         super().__init__()
         self.network = network
         self.support = support
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.steps, self.seed = steps, seed
+        self.references = references
         self.history: list[dict[str, float]] = []
-        self._sums = torch.zeros(2, dtype=torch.float64)
+        self._sums = torch.zeros(2)
 
-    def posterior(self, counts: Tensor, reference: Tensor, present: Tensor) -> Posterior:
-        """Posterior of a batch of images."""
-        images = prepare(counts, reference, present).contiguous(memory_format=torch.channels_last)
-        return Posterior.from_outputs(self.network(images), self.network.tree, *self.support)
+    def on_fit_start(self) -> None:
+        """Keep what is not the network's where the batches go."""
+        train, valid = self.references
+        self.references = train.to(self.device), valid.to(self.device)
+        self._sums = self._sums.to(self.device)  # of the round that a stopped training was in
+        self._started = time.perf_counter()
 
-    def _loss(self, batch: Sequence[Tensor]) -> Tensor:
-        *images, profile = batch
-        posterior = self.posterior(*images)
+    def _loss(self, batch: Sequence[Tensor], references: Tensor) -> Tensor:
+        planes = prepare(*images(batch, references)).contiguous(memory_format=torch.channels_last)
+        posterior = Posterior.from_outputs(self.network(planes), self.network.tree, *self.support)
         # the tree is small, and a density in half precision would be a coarse one
         with torch.autocast(self.device.type, enabled=False):
-            marginal, tree = posterior.negative_log_likelihood(profile)
+            marginal, tree = posterior.negative_log_likelihood(batch[-1])
         return marginal + tree
+
+    def _zero(self) -> Tensor:
+        """Sums of loss and examples: on the device, which nothing has to wait for then."""
+        return torch.zeros(2, device=self.device)
+
+    def _mean(self, sums: Tensor) -> tuple[float, int]:
+        """Mean loss, and examples, of all devices."""
+        loss, number = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        return loss / number, int(number)
 
     def on_train_epoch_start(self) -> None:
         """Let the examples know the epoch."""
         self.trainer.train_dataloader.dataset.epoch = self.current_epoch  # type: ignore[union-attr]
-        self._sums = torch.zeros(2, dtype=torch.float64)
+        self._sums = self._zero()
+        self._started = time.perf_counter()
 
     def on_train_batch_start(self, batch: Sequence[Tensor], index: int) -> None:
         """Seed the epoch: only now, as the loader draws a number before or, in a resumed run, after its start."""
         if index == 0:
-            torch.manual_seed(self.seed + self.current_epoch)
+            torch.manual_seed(self.seed + self.current_epoch + APART * self.global_rank)
 
     def training_step(self, batch: Sequence[Tensor], index: int) -> Tensor:
         """Loss of a batch."""
-        loss = self._loss(batch)
-        self._sums += torch.tensor([loss.item() * len(batch[0]), len(batch[0])], dtype=torch.float64)
+        loss = self._loss(batch, self.references[0])
+        self._sums += torch.stack([loss.detach() * len(batch[0]), torch.full_like(loss, len(batch[0]))])
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """The round's training is over: how long it took, and how long it waited for examples."""
+        waited = self.trainer.train_dataloader.dataset.waited  # type: ignore[union-attr]
+        self._waiting = waited / (time.perf_counter() - self._started)
+        self._valid_sums = self._zero()
+
     def validation_step(self, batch: Sequence[Tensor], index: int) -> None:
-        """Log the validation loss, weighted by examples."""
-        self.log("valid_loss", self._loss(batch), batch_size=len(batch[0]), prog_bar=True)
+        """Add up the validation loss, weighted by examples."""
+        number = len(batch[0])
+        loss = self._loss(batch, self.references[1])
+        self._valid_sums += torch.stack([loss * number, torch.full_like(loss, number)])
+
+    def on_validation_epoch_end(self) -> None:
+        """Let the checkpoints and the patience know the validation loss."""
+        self.log("valid_loss", self._mean(self._valid_sums)[0], prog_bar=True, sync_dist=True)
 
     def on_train_epoch_end(self) -> None:
         """Add a row to the history."""
+        loss, number = self._mean(self._sums)
         row = {
             "epoch": self.current_epoch,
             "step": self.global_step,
-            "examples": (self.history[-1]["examples"] if self.history else 0) + int(self._sums[1]),
-            "train_loss": float(self._sums[0] / self._sums[1]),
+            "examples": (self.history[-1]["examples"] if self.history else 0) + number,
+            "train_loss": loss,
             "valid_loss": float(self.trainer.callback_metrics["valid_loss"]),
             "learning_rate": float(self.trainer.optimizers[0].param_groups[0]["lr"]),
         }
         self.history.append(row)
-        logging.info("examples %(examples)d, train loss %(train_loss).4f, valid loss %(valid_loss).4f", row)
+        if self.trainer.is_global_zero:
+            text = "examples %(examples)d, train loss %(train_loss).4f, valid loss %(valid_loss).4f"
+            logging.info(f"{text}, waited %(waiting).1f %% of the time", row | {"waiting": 100 * self._waiting})
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history with the weights."""
@@ -243,10 +281,6 @@ class Stoppable(L.Callback):
             torch.cuda.set_rng_state_all(self._random[1:])
             self._random = []
 
-    def on_train_epoch_end(self, *_: Any) -> None:
-        """Skip nothing of the next round."""
-        self.train.skip = 0
-
 
 def fit(
     build: Callable[[], Estimator],
@@ -262,6 +296,8 @@ def fit(
     patience: int,
     precision: str,
     accelerator: str,
+    devices: int = 1,
+    compile: bool = False,
     callbacks: Sequence[L.Callback] = (),
 ) -> tuple[Estimator, list[dict[str, float]]]:
     """Train a network, resuming from the last checkpoint in `checkpoints` where there is one.
@@ -278,8 +314,11 @@ def fit(
         Passes over the training set.
     patience : int
         Rounds without a better validation loss before the training stops.
-    precision, accelerator
-        As Lightning's Trainer takes them.
+    precision, accelerator, devices
+        As Lightning's Trainer takes them. Of several devices each has a process: this one, and others that run the
+        same command and end here.
+    compile : bool
+        Whether torch compiles the network.
 
     Returns
     -------
@@ -291,25 +330,35 @@ def fit(
     Raises
     ------
     UserError
-        If a GPU is asked for and there is none.
+        If a GPU is asked for and there is none, or a compiler.
     SystemExit
-        If SIGTERM came; a checkpoint has then been kept.
+        If SIGTERM came; a checkpoint has then been kept. Also in the processes of further devices, at the end.
     """
     check_accelerator(accelerator)
+    if compile and shutil.which(compiler := os.environ.get("CXX", "g++")) is None:
+        raise UserError(
+            f"training.compile: found no {compiler}; expected a C++ compiler: install one, name it in CXX, or set "
+            "training.compile to false"
+        )
     L.seed_everything(seed, verbose=False)
-    steps = len(train) * train.rounds * epochs
-    learner = Learner(build(), support, learning_rate, weight_decay, steps, seed)
+    steps = len(train) * train.order.rounds * epochs
+    learner = Learner(build(), support, learning_rate, weight_decay, steps, seed, (train.references, valid.references))
     learner.network = learner.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compile:
+        learner.network.network.compile()
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="valid_loss", save_last=True, enable_version_counter=False
     )
     last = checkpoints / "last.ckpt"
     trainer = L.Trainer(
-        max_epochs=epochs * train.rounds,
+        max_epochs=epochs * train.order.rounds,
         accelerator=accelerator,
-        devices=1,
+        devices=devices,
+        # statistics of a normalisation are each device's own: they run over thousands of pixels even in a part of a
+        # batch, and the first device's are kept
+        strategy="auto" if devices == 1 else "ddp",
         precision=precision,  # type: ignore[arg-type]
-        # one process that starts its own, also inside a Slurm job, which Lightning else takes for one process per GPU
+        # one process that starts those of all devices, also in a Slurm job, which Lightning takes for one per GPU
         plugins=[LightningEnvironment(), Checkpoints()],
         gradient_clip_val=CLIP,
         deterministic=True,
@@ -324,6 +373,8 @@ def fit(
             *callbacks,
         ],
     )
+    for examples in (train, valid):
+        examples.order.rank, examples.pin = trainer.global_rank, trainer.strategy.root_device.type == "cuda"
     with warnings.catch_warnings():
         for message in EXPECTED:
             warnings.filterwarnings("ignore", message=message)
@@ -339,6 +390,8 @@ def fit(
             raise SystemExit(
                 f"stopped by SIGTERM; run again to go on from the last checkpoint in {checkpoints}"
             ) from None
+    if not trainer.is_global_zero:
+        sys.exit()  # the first process goes on alone
     # by its name: the callback keeps a whole path, which a folder that was moved since has no more
     state = torch.load(checkpoints / "best.ckpt", weights_only=True, map_location="cpu")["state_dict"]
     learner.load_state_dict(state)
@@ -364,6 +417,9 @@ def learn(
     patience: int,
     precision: str,
     accelerator: str,
+    devices: int,
+    compile: bool,
+    workers: int,
 ) -> tuple[Trained, list[dict[str, float]]]:
     """Train a network on files of examples and calibrate it.
 
@@ -378,9 +434,9 @@ def learn(
     support : (float, float)
         Floor of the posterior's increments and ceiling of the cumulative profile.
     seed : int
-    batch, buffer, rounds
+    batch, buffer, rounds, devices, workers
         As `data.Examples` takes them.
-    epochs, learning_rate, weight_decay, patience, precision, accelerator
+    epochs, learning_rate, weight_decay, patience, precision, accelerator, devices, compile
         As `fit` takes them.
 
     Returns
@@ -388,8 +444,8 @@ def learn(
     trained : Trained
     history : list of dict
     """
-    train = Examples(train_files, batch, buffer, seed, rounds)
-    valid = Examples(valid_files, batch)
+    train = Examples(train_files, batch, buffer, seed, rounds, devices, workers)
+    valid = Examples(valid_files, batch, devices=devices, workers=workers)
     with netCDF4.Dataset(train_files[0]) as file:
         channels, pixels = len(file.channels.split(" ")), len(file.dimensions["magnitude"])
     bins = len(edges) - 1
@@ -413,20 +469,24 @@ def learn(
         patience=patience,
         precision=precision,
         accelerator=accelerator,
+        devices=devices,
+        compile=compile,
     )
-    *images, truth = _some(valid, CALIBRATION, generator(seed, "train_network", "calibration"))
+    whole = Examples(valid_files, batch, workers=workers)
+    *shown, truth = _some(whole, CALIBRATION, generator(seed, "train_network", "calibration"))
     spread = log_density_spread(truth.numpy().astype(float), support[0])
     trained = Trained(module, shape, edges, support, Calibration.none(bins), None, spread)
-    posterior, features = trained.posterior(*(tensor.numpy() for tensor in images))
+    posterior, features = trained.posterior(*(tensor.numpy() for tensor in shown))
     calibration = calibrate(posterior, truth, seed)
     return replace(trained, calibration=calibration, familiarity=Familiarity.learn(features)), history
 
 
 def _some(examples: Examples, number: int, rng: np.random.Generator) -> list[Tensor]:
-    """About `number` of the examples, picked while they stream by."""
-    share = number / (len(examples) * examples.batch)
+    """About `number` of the examples, picked while they stream by: what `images` gives, and the profile."""
+    share = number / (len(examples) * examples.order.batch)
     picked = []
     for part in examples:
         keep = torch.from_numpy(rng.random(len(part[0])) < share)
-        picked.append([tensor[keep] for tensor in part])
+        chosen = [tensor[keep] for tensor in part]
+        picked.append([*images(chosen, examples.references), chosen[-1]])
     return [torch.cat(parts) for parts in zip(*picked, strict=True)]

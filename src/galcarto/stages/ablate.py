@@ -33,7 +33,7 @@ from galcarto.inference.training import learn
 from galcarto.maps import cube
 from galcarto.model import corrections, forward_model, integrators, support
 from galcarto.seeds import generator
-from galcarto.settings import Compare, Inference, read_sections
+from galcarto.settings import CHUNK, Compare, Inference, read_sections
 from galcarto.sky import Tiles, sightline_position
 
 SECTIONS = (*examples.SECTIONS, "sky", "profiles", "network", "training", "ablation", "inference", "compare")
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--sky: found {len(images['l'])} tiles; expected {tiles.area().size} from sky and tile")
     chosen = {name: found[name] for name in examples.SECTIONS}
     control = corrections(args.control)
-    training = found["training"].model_copy(update={"epochs": ablation.epochs})
+    training = found["training"].model_copy(update={"epochs": ablation.epochs, "devices": 1})
     with tempfile.TemporaryDirectory() as folder:
         files: dict[str, list[Path]] = {"train": [], "valid": []}
         for split, written in files.items():
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
             seed=args.seed,
             **found["network"].model_dump(),
             **training.model_dump(),
+            workers=0,
         )
     result: dict[str, Any] = {
         "variant": args.variant,
@@ -126,8 +127,8 @@ def _sky(path: str, strips: list[str]) -> xr.Dataset:
 def _profiles(rng: np.random.Generator, number: int, found: dict[str, Any]) -> Iterator[np.ndarray]:
     """Profiles of the prior, a chunk at a time."""
     edges, settings = found["distance"].edges(), found["profiles"].model_dump()
-    for start in tqdm(range(0, number, examples.CHUNK), desc="rendering", unit="chunk", mininterval=5):
-        size = min(examples.CHUNK, number - start)
+    for start in tqdm(range(0, number, CHUNK), desc="rendering", unit="chunk", mininterval=5):
+        size = min(CHUNK, number - start)
         # in single precision, as in the files of the region's own examples
         yield prior.draw(rng, size, edges, **settings).astype(np.float32)
 

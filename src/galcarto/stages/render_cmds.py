@@ -1,4 +1,4 @@
-"""Render the colour-magnitude images of one split and sightline, each with nuisances of its own.
+"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with nuisances of its own.
 
 Example:
   galcarto render_cmds --settings "$(galcarto settings config/config.yaml \\
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from galcarto import examples, provenance
 from galcarto.files import Output
 from galcarto.model import corrections
-from galcarto.settings import read_sections
+from galcarto.settings import CHUNK, read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> None:
     def profiles():
         with netCDF4.Dataset(args.profiles) as file:
             end = args.first + args.number
-            chunks = range(args.first, end, examples.CHUNK)
+            chunks = range(args.first, end, CHUNK)
             for start in tqdm(chunks, desc="rendering", unit="chunk", mininterval=5):
-                yield np.asarray(file["extinction"][start : min(start + examples.CHUNK, end)])
+                yield np.asarray(file["extinction"][start : min(start + CHUNK, end)])
 
     inputs = [args.stars, args.profiles, *([args.control] if args.control else [])]
     attributes = provenance.attributes("render_cmds", json.loads(args.settings), args.seed, inputs)
@@ -57,5 +57,6 @@ def run(args: argparse.Namespace) -> None:
         attributes,
         split=args.split,
         seed=args.seed,
+        first=args.first,
         **chosen,
     )

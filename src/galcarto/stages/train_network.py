@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
+    parser.add_argument("--workers", type=int, default=0, help="processes that read examples, for each device")
     parser.add_argument("--checkpoints", required=True, help="folder for checkpoints, emptied at the end")
     parser.add_argument("--network", required=True, type=Output, help="file to write: weights, shape, calibration")
     parser.add_argument("--history", required=True, type=Output, help="CSV file to write: training history")
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         **network.model_dump(),
         **training.model_dump(),
+        workers=args.workers,
     )
     trained.save(args.network, attributes)
     pd.DataFrame(history).to_csv(args.history, index=False)

@@ -1,0 +1,235 @@
+"""Memory, disk and reading at the paper's full size, from parts of it: ``make bench-full``.
+
+Renders and trains on two parts of the training set of config/carina.yaml, notes the peak of each process's resident
+memory and the bytes on disk, and draws a straight line through both to the full size. Then it measures how fast
+examples are read, how long a training waits for them, and, if asked, whether the shuffle of a stream learns as fast as
+one of the whole set in memory. The results go to benchmarks/full.json.
+
+    python benchmarks/full.py --scale 0.1 --shuffle    # the larger part; the smaller is a quarter of it
+"""
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from galcarto.inference.data import Examples
+from galcarto.inference.networks import Estimator, planes
+from galcarto.inference.training import fit
+from galcarto.model import support
+from galcarto.settings import Settings, read_settings
+from galcarto.sky import sightline_position
+
+ROOT = Path(__file__).parents[1]
+LIMITS = {"memory": 4000.0, "disk": 10_000.0}  # MB: the aims
+EACH = 4  # every fourth training sightline is used, three of the nine, with three times its share of the examples
+STEPS = 40  # of a training whose memory or waiting is measured
+SEEDS = 3  # trainings of each shuffle
+# the stage as the workflow calls it, but with fewer steps
+CUT = """
+import sys, lightning
+from functools import partial
+from galcarto.__main__ import main
+lightning.Trainer = partial(lightning.Trainer, limit_train_batches={steps}, limit_val_batches={steps})
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def run(*words: str | Path, steps: int = 0) -> dict[str, Any]:
+    """Run a stage in a process of its own: its seconds, the peak memory (MB) of it or of a child, what it said."""
+    start = time.perf_counter()
+    code = ["-c", CUT.format(steps=steps)] if steps else ["-m", "galcarto"]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen([sys.executable, *code, *map(str, words)], stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        said.seek(0)
+        text = said.read()
+    if status:
+        sys.exit(f"{words[0]} failed:\n{text}")
+    scale = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return {"seconds": time.perf_counter() - start, "memory": used.ru_maxrss * scale / 1e6, "said": text}
+
+
+def shrunk(config: dict[str, Any], scale: float) -> Settings:
+    """The region with part of its training and validation examples."""
+    lines = config["sightlines"]["train"]
+    some = lines[::EACH]
+    share = scale * len(lines) / len(some)
+    sizes = {split: max(round(share * config["examples"][split]), 256) for split in ("train", "valid")}
+    changes = {"examples": config["examples"] | sizes, "sightlines": config["sightlines"] | {"train": some}}
+    return read_settings(config | changes)
+
+
+def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, float]) -> dict[str, list[Path]]:
+    """Files of examples; notes the stages' peaks."""
+    files: dict[str, list[Path]] = {}
+    sections = ["galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"]
+    seed = ["--seed", str(settings.seed)]
+    for split in ("train", "valid"):
+        names, number = settings.sightlines.names(split), getattr(settings.examples, split)
+        profiles = folder / f"{split}_profiles.nc"
+        words = ["draw_profiles", "--settings", settings.section_json("profiles", "distance"), *seed]
+        done = run(*words, "--split", split, "--number", str(number * len(names)), "--output", profiles)
+        peaks["draw_profiles"] = max(peaks.get("draw_profiles", 0.0), done["memory"])
+        files[split] = []
+        for at, name in enumerate(names):
+            star_list = stars / f"{name}.parquet"
+            if not star_list.exists():
+                l, b = sightline_position(name)
+                words = ["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *seed]
+                run(*words, f"--l={l}", f"--b={b}", "--output", star_list)
+            files[split].append(folder / f"{split}_{name}.nc")
+            words = ["render_cmds", "--settings", settings.section_json(*sections), *seed, "--split", split]
+            words += ["--stars", str(star_list), "--profiles", str(profiles), "--first", str(at * number)]
+            done = run(*words, "--number", str(number), "--output", files[split][-1])
+            peaks["render_cmds"] = max(peaks.get("render_cmds", 0.0), done["memory"])
+    return files
+
+
+def trained(
+    settings: Settings, files: dict[str, list[Path]], folder: Path, workers: int, **changes: Any
+) -> dict[str, Any]:
+    """A training of a few steps."""
+    changed = settings.model_copy(update=changes)
+    sections = changed.section_json("network", "training", "distance", "profiles")
+    words = ["train_network", "--settings", sections, "--seed", str(settings.seed), "--workers", str(workers)]
+    words += ["--train", *map(str, files["train"]), "--valid", *map(str, files["valid"])]
+    for name in ("checkpoints", "network", "history"):
+        words += [f"--{name}", str(folder / f"{name}_{workers}")]
+    return run(*words, steps=STEPS)
+
+
+def measured(config: dict[str, Any], scale: float, stars: Path, folder: Path) -> tuple[dict[str, Any], Any]:
+    """Peaks of memory and bytes on disk (MB) of a part of the full size."""
+    settings = shrunk(config, scale)
+    peaks: dict[str, float] = {}
+    files = rendered(settings, stars, folder, peaks)
+    once = settings.training.model_copy(update={"epochs": 1, "rounds": 1})
+    peaks["train_network"] = trained(settings, files, folder, 1, training=once)["memory"]
+    stored = [*files["train"], *files["valid"], *folder.glob("*_profiles.nc")]
+    result = {
+        "scale": scale,
+        "examples": {split: getattr(settings.examples, split) * len(files[split]) for split in files},
+        "memory": peaks,
+        "disk": sum(path.stat().st_size for path in stored) / 1e6,
+    }
+    return result, (settings, files)
+
+
+def line(small: float, large: float, scales: tuple[float, float]) -> float:
+    """Value at scale 1 on the straight line through two."""
+    return large + (large - small) / (scales[1] - scales[0]) * (1.0 - scales[1])
+
+
+def reading(files: list[Path], batch: int, buffer: int) -> dict[str, float]:
+    """Examples per second and process, read and mixed."""
+    rates = {}
+    for workers in (0, 1, 2):
+        examples = Examples(files, batch, buffer, workers=workers)
+        start, seen = time.perf_counter(), 0
+        for epoch in range(3):
+            examples.epoch = epoch
+            seen += sum(len(each[0]) for each in examples)
+        rates[str(workers)] = seen / (time.perf_counter() - start)
+    return rates
+
+
+def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]:
+    """Validation losses after each of two passes: of the stream, and of the whole set shuffled in memory."""
+    training = settings.training
+    losses: dict[str, list[list[float]]] = {"stream": [], "whole": []}
+    build = partial(Estimator, "compact", planes(1), settings.pixels, len(settings.distance.edges()) - 1, 0.1)
+    for seed in range(SEEDS):
+        for kind, buffer in (("stream", training.buffer), ("whole", 1_000_000)):
+            with tempfile.TemporaryDirectory() as folder:
+                _, history = fit(
+                    build,
+                    Examples(files["train"], training.batch, buffer, seed),
+                    Examples(files["valid"], training.batch),
+                    Path(folder),
+                    support=support(settings.distance, settings.profiles),
+                    seed=seed,
+                    epochs=2,
+                    learning_rate=training.learning_rate,
+                    weight_decay=training.weight_decay,
+                    patience=training.patience,
+                    precision="bf16-mixed",
+                    accelerator=training.accelerator,
+                )
+            losses[kind].append([row["valid_loss"] for row in history])
+            print(f"{kind}, seed {seed}: validation losses {losses[kind][-1]}", flush=True)
+    pairs = [(a[-1], b[-1]) for a, b in zip(losses["stream"], losses["whole"], strict=True)]
+    return {
+        **losses,
+        "difference": statistics.mean(a - b for a, b in pairs),
+        "scatter": {kind: statistics.stdev(row[-1] for row in rows) for kind, rows in losses.items()},
+    }
+
+
+def main() -> None:
+    """Measure, print, store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=0.1, help="larger part of the full size")
+    parser.add_argument("--shuffle", action="store_true", help="compare the shuffles too: minutes more")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/full.json")
+    args = parser.parse_args()
+    config = yaml.safe_load((ROOT / "config/carina.yaml").read_text())
+    scales = args.scale / 4, args.scale
+    result: dict[str, Any] = {"machine": machine(), "sizes": []}
+    with tempfile.TemporaryDirectory() as name:
+        sets = []
+        for scale in scales:
+            folder = Path(name) / str(scale)
+            folder.mkdir()
+            found, made = measured(config, scale, Path(name), folder)
+            result["sizes"].append(found)
+            sets.append(made)
+            peaks = ", ".join(f"{stage} {peak:,.0f} MB" for stage, peak in found["memory"].items())
+            print(f"{sum(found['examples'].values()):,} examples: {found['disk']:,.0f} MB; peaks {peaks}", flush=True)
+        small, large = result["sizes"]
+        memory = {stage: line(small["memory"][stage], large["memory"][stage], scales) for stage in large["memory"]}
+        result["full"] = {"memory": memory, "disk": line(small["disk"], large["disk"], scales), "limits": LIMITS}
+        print(f"full size, on the line through both: {result['full']}")
+        (settings, files), (full, most) = sets
+        result["examples_per_second"] = reading(most["train"], full.training.batch, full.training.buffer)
+        print(f"examples read per second, by workers: {result['examples_per_second']}")
+        compact = {"network": full.network.model_copy(update={"name": "compact"})}
+        compact["training"] = full.training.model_copy(update={"epochs": 1, "rounds": 1})
+        result["waiting"] = {}
+        for workers in (0, 1, 2):
+            said = trained(full, most, Path(name), workers, **compact)["said"]
+            result["waiting"][str(workers)] = float(re.findall(r"waited ([\d.]+) %", said)[-1])
+        print(f"time that a training of the compact network waits for examples, %, by workers: {result['waiting']}")
+        if args.shuffle:
+            result["shuffle"] = shuffles(settings, files)
+            print(f"shuffle: {result['shuffle']}")
+    args.output.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Where this was measured."""
+    cpu = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+        cpu = found.group(1) if found else cpu
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "gpu": device, "torch": torch.__version__}
+
+
+if __name__ == "__main__":
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    main()

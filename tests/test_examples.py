@@ -1,0 +1,72 @@
+"""Rendered examples: the same whatever the files that they are cut into."""
+
+from pathlib import Path
+
+import netCDF4
+import numpy as np
+import pytest
+import yaml
+
+from galcarto import examples
+from galcarto.__main__ import main
+from galcarto.settings import CHUNK, Settings, read_settings
+
+TINY = Path(__file__).parent / "tiny.yaml"
+NUMBER = 2 * CHUNK + 300
+VARIABLES = ("counts", "extinction", "area", "present")
+
+
+def sharded(shards: int) -> Settings:
+    """The tiny region with so many files of training examples."""
+    found = yaml.safe_load(TINY.read_text())
+    found["examples"] |= {"train": NUMBER, "shards": shards}
+    return read_settings(found)
+
+
+@pytest.fixture(scope="module")
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a star list, and profiles for two sightlines."""
+    folder, settings = tmp_path_factory.mktemp("mock"), sharded(1)
+    stage = ["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), "--seed", "7"]
+    assert main([*stage, "--l=284.2", "--b=0.2", "--output", str(folder / "l284.200_b+00.200.parquet")]) == 0
+    stage = ["draw_profiles", "--settings", settings.section_json("profiles", "distance"), "--seed", "7"]
+    assert main([*stage, "--split=train", f"--number={2 * NUMBER}", "--output", str(folder / "profiles.nc")]) == 0
+    return folder
+
+
+def render(mock: Path, shards: int) -> list[dict[str, np.ndarray]]:
+    """Contents of the files of the second sightline's examples."""
+    settings, contents = sharded(shards), []
+    for first, number in settings.examples.parts("train"):
+        words = ["render_cmds", "--settings", settings.section_json(*examples.SECTIONS), "--seed", "7", "--split=train"]
+        words += ["--stars", str(mock / "l284.200_b+00.200.parquet"), "--profiles", str(mock / "profiles.nc")]
+        words += [f"--first={NUMBER + first}", f"--number={number}", "--output", str(mock / "cmds.nc")]
+        assert main(words) == 0
+        with netCDF4.Dataset(mock / "cmds.nc") as file:
+            contents.append({name: np.asarray(file[name][:]) for name in VARIABLES})
+    return contents
+
+
+def test_examples_do_not_depend_on_the_shards(mock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # integrated, not drawn, and slow
+    monkeypatch.setattr(examples, "integrators", lambda *_: [])
+    monkeypatch.setattr(examples, "references", lambda *_: (np.zeros((1, 64, 64)), np.zeros((1, 10, 1))))
+    (whole,), parts = render(mock, 1), render(mock, 3)
+    assert [len(part["counts"]) for part in parts] == [CHUNK, CHUNK, 300]
+    for name in VARIABLES:
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole[name])
+    # and no two chunks had the same random numbers
+    assert len(np.unique(whole["area"])) > 0.99 * NUMBER
+
+
+@pytest.mark.parametrize(("number", "shards"), [(1, 1), (5000, 3), (188_000, 7), (188_000, 184)])
+def test_shards_are_all_of_the_examples(number: int, shards: int) -> None:
+    found = yaml.safe_load(TINY.read_text())
+    found["examples"] |= {"train": number, "shards": shards}
+    chosen = read_settings(found).examples
+    parts = chosen.parts("train")
+    assert len(parts) == shards
+    assert [first for first, _ in parts] == np.cumsum([0, *(size for _, size in parts[:-1])]).tolist()
+    assert sum(size for _, size in parts) == number
+    assert all(first % CHUNK == 0 and size > 0 for first, size in parts)
+    assert chosen.parts("valid") == [(0, 256)]
