@@ -17,7 +17,9 @@ GAPS = (np.log1p(-_LEVELS) / np.log1p(-_LEVELS).mean()).astype(np.float32)
 LEVELS = 256  # steps of a tile's distribution of extinction
 # A star this much fainter than a limit is not tried: it would need an error of more than 3.5 sigma.
 HOPELESS = np.float32(1.0)
-BLOCK = 512  # stars at once: their columns stay in the first cache
+BLOCK = 512  # visits at once: their columns stay in the first cache
+CHUNK = 16384  # stars of the list that a group of images visits before it goes on: they stay in the second cache
+GROUP = 64  # images
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 ALL = np.uint32(0xFFFFFFFF)
 NEXT = np.uint32(1)
@@ -35,14 +37,13 @@ def _draw(state, bits):
 
 
 @numba.njit(fastmath=True)
-def _visit(at, number, gap, exponentials, share, thinned, stars, bits, visits):
-    """Go on along the list: the stars that enter, their bits, where the walk is now and how many they are."""
+def _visit(at, end, gap, exponentials, share, thinned, stars, bits, visits):
+    """Walk along the list: the stars that enter, their bits, the place of the next visit and how many they are."""
     n = 0
     for i in range(bits.size):
-        drawn = bits[i]
-        at += gap * exponentials[drawn & np.uint64(0xFFFF)]
-        if at >= number:
+        if at >= end:
             break
+        drawn = bits[i]
         star = np.uint32(at)
         visits[n] = star
         bits[n] = drawn
@@ -51,6 +52,7 @@ def _visit(at, number, gap, exponentials, share, thinned, stars, bits, visits):
             n += chance < share[np.uint32(stars[star, 1])] * np.float32(2.0**20)
         else:
             n += 1
+        at += gap * exponentials[drawn & np.uint64(0xFFFF)]
     return at, n
 
 
@@ -141,13 +143,13 @@ def _fill(place, image):
 
 
 @numba.njit(nogil=True, fastmath=True)
-def _image(
+def _images(
     stars,
-    profile,
-    gap,
-    seed,
-    share,
-    spread,
+    profiles,
+    gaps,
+    seeds,
+    shares,
+    spreads,
     scales,
     offsets,
     law,
@@ -165,14 +167,13 @@ def _image(
     pixel,
     normals,
     exponentials,
-    image,
+    out,
 ):
-    """One image; see `render`."""
-    bands, number = limits.size, float(stars.shape[0])
-    rows, columns = np.float32(image.shape[1]), np.float32(image.shape[2])
+    """A group of images; see `render`."""
+    bands, number = limits.size, stars.shape[0]
+    rows, columns = np.float32(out.shape[2]), np.float32(out.shape[3])
     per_law, per_table, per_pixel = np.float32(1.0) / law_step, np.float32(1.0) / table_step, np.float32(1.0) / pixel
     last = np.float32(law.shape[2] - 2)
-    thinned = share.min() < np.float32(1.0)
     bits = np.empty(BLOCK, np.uint64)
     visits = np.empty(BLOCK, np.uint32)
     kind = np.empty(BLOCK, np.uint32)
@@ -185,28 +186,41 @@ def _image(
     part = np.empty(BLOCK, np.float32)
     true = np.empty((bands, BLOCK), np.float32)
     measured = np.empty((bands, BLOCK), np.float32)
-    at, state = 0.0, seed
-    while at < number:
-        state = _draw(state, bits)
-        at, n = _visit(at, number, gap, exponentials, share, thinned, stars, bits, visits)
-        _fetch(visits[:n], bits, stars, spread, position, kind, factor)
-        _neighbours(position[:n], profile, low, high)
-        _extinct(position[:n], low, high, factor, per_law, last, grid, part)
-        seen[:] = ALL
-        for b in range(bands):
-            _bend(visits[:n], stars, 3 + b, kind, grid, law, b, low, high, true[b])
-            scale, zero, slope = scales[b], offsets[b, 0], offsets[b, 1]
-            _redden(low[:n], high, part, scale, zero, slope, limits[b] + HOPELESS, ~flags[b], true[b], seen)
-        for b in range(bands):
-            state = _draw(state, bits[:n])
-            source, found = true[sources[b]], measured[b]
-            _measure(true[b, :n], source, bits, table_start, per_table, errors[b], completeness[b], normals, low, found)
-            _cut(bits[:n], low, found, limits[b], bright[b], ~flags[b], seen)
-        for c in range(image.shape[0]):
-            row, first, second = measured[axes[c, 0]], measured[axes[c, 1]], measured[axes[c, 2]]
-            two, flag = axes[c, 2] >= 0, flags[axes[c, 0]]
-            _place(row, first, second, two, origin[c], per_pixel[c], rows, columns, flag, seen[:n], grid)
-            _fill(grid[:n], image[c].reshape(-1))
+    states = seeds.copy()
+    places = np.empty(gaps.size)
+    for p in range(gaps.size):
+        states[p] = _draw(states[p], bits[:1])
+        places[p] = gaps[p] * exponentials[bits[0] & np.uint64(0xFFFF)]
+    for start in range(0, number, CHUNK):
+        end = float(min(start + CHUNK, number))
+        for p in range(gaps.size):
+            share = shares[p]
+            thinned = share.min() < np.float32(1.0)
+            at, state = places[p], states[p]
+            while at < end:
+                state = _draw(state, bits)
+                at, n = _visit(at, end, gaps[p], exponentials, share, thinned, stars, bits, visits)
+                _fetch(visits[:n], bits, stars, spreads[p], position, kind, factor)
+                _neighbours(position[:n], profiles[p], low, high)
+                _extinct(position[:n], low, high, factor, per_law, last, grid, part)
+                seen[:] = ALL
+                for b in range(bands):
+                    _bend(visits[:n], stars, 3 + b, kind, grid, law, b, low, high, true[b])
+                    scale, zero, slope = scales[p, b], offsets[p, b, 0], offsets[p, b, 1]
+                    _redden(low[:n], high, part, scale, zero, slope, limits[b] + HOPELESS, ~flags[b], true[b], seen)
+                for b in range(bands):
+                    state = _draw(state, bits[:n])
+                    source, found, shown = true[sources[b]], measured[b], true[b, :n]
+                    _measure(
+                        shown, source, bits, table_start, per_table, errors[b], completeness[b], normals, low, found
+                    )
+                    _cut(bits[:n], low, found, limits[b], bright[b], ~flags[b], seen)
+                for c in range(axes.shape[0]):
+                    row, first, second = measured[axes[c, 0]], measured[axes[c, 1]], measured[axes[c, 2]]
+                    two, flag = axes[c, 2] >= 0, flags[axes[c, 0]]
+                    _place(row, first, second, two, origin[c], per_pixel[c], rows, columns, flag, seen[:n], grid)
+                    _fill(grid[:n], out[p, c].reshape(-1))
+            places[p], states[p] = at, state
 
 
 @numba.njit(parallel=True, cache=True, nogil=True, fastmath=True)
@@ -281,16 +295,17 @@ def render(
     out : ndarray of uint32, shape (profile, channel, row, column)
         Zero on entry.
     """
-    for p in numba.prange(out.shape[0]):
-        _image(
+    for group in numba.prange(-(-out.shape[0] // GROUP)):
+        part = slice(group * GROUP, (group + 1) * GROUP)
+        _images(
             stars,
-            profiles[p],
-            gaps[p],
-            seeds[p],
-            shares[p],
-            spreads[p],
-            scales[p],
-            offsets[p],
+            profiles[part],
+            gaps[part],
+            seeds[part],
+            shares[part],
+            spreads[part],
+            scales[part],
+            offsets[part],
             law,
             law_step,
             limits,
@@ -306,5 +321,5 @@ def render(
             pixel,
             normals,
             exponentials,
-            out[p],
+            out[part],
         )
