@@ -422,11 +422,11 @@ def bench_cube(results: measure.Results, sizes: Sizes) -> None:
 
         cpu, wall = measure.rounds({"write": write}, sizes.few)
         size = 2 * sizes.strips * drawn.nbytes  # samples of the cumulative extinction and of its density
+        seconds, limit = cpu["write"], results.copied(3 * size)
         results.add(
-            "cube", f"tiles with {samples} samples", number, "tiles", cpu["write"], wall["write"], None,
-            results.copied(3 * size),
-        )  # fmt: skip
-        results.add("cube", "bytes written", size, "bytes", cpu["write"], wall["write"])
+            "cube", f"cube's tiles with {samples} samples", number, "tiles", seconds, wall["write"], None, limit
+        )
+        results.add("cube", "cube's bytes written", size, "bytes", seconds, wall["write"])
         found = measure.function_shares(write, {"summaries": ["cube.py:summarise"]})
         results.profile("cube", {"summaries": found["summaries"], "compressing and writing": found["rest"]})
 
