@@ -26,7 +26,7 @@ lint: .venv/.installed-test ## check style, types and the workflow; changes noth
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
 
-bench: .venv/.installed-demo ## time the heavy steps
+bench: .venv/.installed-bench ## time the heavy steps on one thread, into benchmarks/results.json
 	.venv/bin/python benchmarks/run.py
 
 bench-full: .venv/.installed-demo ## measure memory, disk and reading at the paper's full size, from a tenth of it
@@ -38,6 +38,10 @@ clean: ## remove the demo's results, built files and the tools' caches; other re
 
 .venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/pip install -q -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install -q -c constraints.txt -e '.[bench]'
 	@touch $@
 
 .venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/pip

@@ -1,224 +1,469 @@
-"""Time the hot paths against named peers: ``make bench``.
+"""Time the heavy steps on one thread, against named peers and the machine's limits: ``make bench``.
 
-Every ratio is measured in one run on one machine: mock stars against a plain loop over the same densities, the
-CMD kernel against numpy on the same stars, training and inference of both networks.
+    python benchmarks/run.py                    all, and store the table in benchmarks/results.json
+    python benchmarks/run.py kernel training    some groups: print them
+
+A figure is the median over rounds of CPU time. Its ratio to a peer and its share of a limit are of the same rounds.
 """
 
-import platform
-import statistics
-import time
-import tracemalloc
-from collections.abc import Callable
+import os
 
+# before numpy, torch and tqdm are imported
+os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "KINETO_LOG_LEVEL": "99"}
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import measure
 import numba
 import numpy as np
+import peers
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
+import xarray as xr
 
-from galcarto.cmd.forward import LAW_GRID, TABLE_SIZE, TABLE_START, TABLE_STEP, ForwardModel, Stars, View
+from galcarto import examples
+from galcarto.cmd import kernel
+from galcarto.cmd.files import BLOCK, write_examples
+from galcarto.cmd.forward import EXTINCTION_GRID, ForwardModel, Stars
 from galcarto.cmd.integration import Integrator
-from galcarto.cmd.kernel import HOPELESS
-from galcarto.dust import law, profiles
-from galcarto.galaxy import isochrones
-from galcarto.galaxy.components import load
+from galcarto.cmd.nuisances import Nuisances, Populations
+from galcarto.dust import profiles
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
+from galcarto.inference.calibration import Calibration
+from galcarto.inference.data import Examples
+from galcarto.inference.networks import Estimator, planes, prepare
 from galcarto.inference.posterior import Posterior
-from galcarto.settings import Profiles
-from galcarto.surveys import SURVEYS
+from galcarto.inference.sightlines import infer
+from galcarto.inference.trained import Trained
+from galcarto.inference.training import CLIP, Learner
+from galcarto.inference.trust import Familiarity
+from galcarto.maps import cube
+from galcarto.model import draw_nuisances, forward_model, star_model, support
+from galcarto.settings import Realism, Settings, read_settings
+from galcarto.sky import Tiles, sightline_name
 
-REPEATS = 5
-BINS = 100
-LIMITS = {"J": 16.3, "Ks": 14.8}
-AREA = 0.25  # deg2, a tile of 30 arcmin
-
-
-def median_seconds(function: Callable[[], object], repeats: int = REPEATS) -> tuple[float, float, float]:
-    """Median wall time, spread (max - min) and median CPU time of a call, after one that is not timed."""
-    function()
-    wall, cpu = [], []
-    for _ in range(repeats):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        function()
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - start_cpu)
-    return statistics.median(wall), max(wall) - min(wall), statistics.median(cpu)
+ROOT = Path(__file__).parents[1]
+L, B = 284.0, 0.8  # deg: the sightline
+NUISANCES = ("shares", "spreads", "scales", "offsets")
 
 
-def line(name: str, value: float, unit: str, note: str = "") -> None:
-    """Print one result."""
-    print(f"{name:<44} {value:>12,.3g} {unit:<28} {note}", flush=True)
+@dataclass(frozen=True)
+class Sizes:
+    """How much each figure is measured on."""
+
+    repeats: int = 7
+    few: int = 3  # repeats of what takes seconds
+    stars: int = 1_000_000
+    loop: int = 10_000
+    images: int = 400
+    peer_images: int = 40
+    examples: int = 8192
+    batches: tuple[tuple[str, int], ...] = (("compact", 256), ("cornu2022", 128))
+    precisions: tuple[str, ...] = ("32-true", "bf16-mixed")
+    tiles: int = 24
+    strips: int = 4
 
 
-def numpy_images(
-    model: ForwardModel, stars: Stars, extinction: np.ndarray, area: float, rng: np.random.Generator
-) -> np.ndarray:
-    """The peer: the kernel's work with np.interp and np.histogram2d, one image after the other.
-
-    It is given what the kernel has: single precision, tabulated errors and completeness, and hopeless stars
-    left out before they are measured.
-    """
-    (view,) = model.views
-    nodes = np.arange(len(model.edges))
-    table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
-    errors = {band: view.survey.bands[band].error(table).astype("f4") for band in view.bands}
-    shares = {band: view.survey.bands[band].completeness(table).astype("f4") for band in view.bands}
-    images = []
-    for profile in extinction:
-        chosen = stars.packed[rng.integers(len(stars.packed), size=rng.poisson(len(stars.packed) * area / stars.area))]
-        a_v = np.interp(chosen[:, 0], nodes, np.append(0.0, profile)).astype("f4")
-        true = {band: chosen[:, 1 + i] + np.float32(view.coefficients[band]) * a_v for i, band in enumerate(view.bands)}
-        hopeful = np.all([true[band] < view.limits[band] + HOPELESS for band in view.bands], axis=0)
-        seen = np.ones(int(hopeful.sum()), bool)
-        measured = {}
-        for band in view.bands:
-            kept = true[band][hopeful]
-            at = ((kept - TABLE_START) / TABLE_STEP).astype(np.int32)
-            seen &= rng.random(len(kept), dtype=np.float32) < shares[band][at]
-            measured[band] = kept + errors[band][at] * rng.standard_normal(len(kept), dtype=np.float32)
-            seen &= (measured[band] < view.limits[band]) & (measured[band] >= view.bright)
-        colour = measured[view.colour_bands[0]] - measured[view.colour_bands[1]]
-        image, *_ = np.histogram2d(measured[view.magnitude_band][seen], colour[seen], bins=view.axis_edges())
-        images.append(image)
-    return np.stack(images)
+SMALL = Sizes(2, 2, 20_000, 500, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 2)
 
 
-def loop_stars(model: StarModel, l: float, b: float, area: float, rng: np.random.Generator) -> list[tuple]:
-    """A plain loop: every metallicity and distance bin, and every star in it, one after the other.
-
-    The same densities, isochrone segments, limits and columns as `StarModel.draw`.
-    """
-    stars = []
-    near, far = model.edges[:-1], model.edges[1:]
-    for expected, population, reach in zip(model.expected(l, b), model.populations, model._reach, strict=True):
-        for node, bins in np.ndindex(expected.shape):
-            for _ in range(rng.poisson(expected[node, bins] * area)):
-                at = population.number[population.first[node]] + rng.random() * reach[node, bins]
-                segment = np.searchsorted(population.number, at, side="right") - 1
-                start, stop = population.number[segment], population.number[segment + 1]
-                values = population.low[segment] + (at - start) / (stop - start) * (
-                    population.high[segment] - population.low[segment]
-                )
-                distance = np.cbrt(near[bins] ** 3 + rng.random() * (far[bins] ** 3 - near[bins] ** 3))
-                values[: len(model.bands)] += 5.0 * np.log10(distance) + 10.0
-                if model._faintness(values[None])[0] <= 0.0:
-                    stars.append((distance, *values, population.age[segment], population.ratio[segment]))
-    return stars
+@cache
+def region() -> Settings:
+    """The demo's settings with every nuisance of the defaults."""
+    return read_settings(ROOT / "config/config.yaml").model_copy(update={"realism": Realism()})
 
 
-def bench_stars(model: StarModel) -> None:
-    """Mock stars per second on one core, against a plain loop; memory of a field and of one ten times its size."""
-    l, b = 284.0, 0.8
-    area = 1_200_000 / model.density(l, b)
-    start = time.perf_counter()
-    few = len(loop_stars(model, l, b, area / 100, np.random.default_rng(1)))
-    peer = few / (time.perf_counter() - start)
-    line("mock stars, plain loop", peer, "stars/s, one core", f"{len(model.bands)} bands")
-    for size in (1, 3):
-        number = len(model.draw(l, b, size * area, np.random.default_rng(1)))
-        wall, spread, _ = median_seconds(lambda size=size: model.draw(l, b, size * area, np.random.default_rng(1)), 5)
-        note = f"{number / wall / peer:.0f} x plain loop, +-{spread / wall:.0%}"
-        line(f"mock stars, a field of {number / 1e6:.1f} million", number / wall, "stars/s, one core", note)
-    for size in (1, 10):
-        tracemalloc.start()
-        number = sum(map(len, model.chunks(l, b, size * area, np.random.default_rng(1), blocks=4)))
-        line(f"peak memory, {number / 1e6:.1f} million stars in parts", tracemalloc.get_traced_memory()[1] / 1e6, "MB")
-        tracemalloc.stop()
+@cache
+def mock() -> StarModel:
+    """The mock Galaxy of the region."""
+    return star_model(region().galaxy, region().surveys)
 
 
-def two_mass() -> ForwardModel:
-    """The diagram of the kernel's and the integral's benchmarks."""
-    survey = SURVEYS["2mass"]
-    coefficients = law.coefficients("G23", 3.1, {name: band.wavelength for name, band in survey.bands.items()})
-    edges = np.linspace(0.0, 10.0, BINS + 1)
-    view = View(survey, LIMITS, 4.0, coefficients, "Ks", ("J", "Ks"), (5.0, 15.0), (-0.5, 6.0), 64)
-    law_table = np.stack([coefficients[band] * LAW_GRID for band in view.bands])[None]
-    return ForwardModel([view], edges, law_table, np.empty(0))
+@dataclass(frozen=True)
+class Scene:
+    """What the kernel and its peers render."""
+
+    model: ForwardModel
+    stars: Stars
+    extinction: np.ndarray
+    area: np.ndarray
+    nuisances: Nuisances
+
+    def first(self, number: int) -> tuple[np.ndarray, np.ndarray, Nuisances]:
+        """Extinction, area and nuisances of the first images."""
+        nuisances = Nuisances(*(getattr(self.nuisances, name)[:number] for name in NUISANCES))
+        return self.extinction[:number], self.area[:number], nuisances
+
+    def render(self) -> np.ndarray:
+        """The kernel's images."""
+        return self.model.render(self.stars, self.extinction, self.area, np.random.default_rng(3), self.nuisances)
+
+    def entering(self, number: int) -> float:
+        """Expected stars in the first images, before any is lost."""
+        shares = self.nuisances.shares[:number] @ self.stars.populations.number
+        return float((self.area[:number] / self.stars.area * shares).sum())
+
+    def visits(self) -> float:
+        """Expected stars of the list that are looked at, before the populations are thinned."""
+        return float((self.area * self.nuisances.shares.max(axis=1)).sum() / self.stars.area * len(self.stars.packed))
 
 
-def bench_expected(model: StarModel) -> None:
-    """A bare diagram and its table of detectable stars by integration, one thread."""
-    numba.set_num_threads(1)
-    forward = two_mass()
-    integrator = Integrator(model, forward.views[0].diagram(), forward.edges)
-    for name, function in (("bare diagram", integrator.image), ("detectable stars", integrator.detectable)):
-        function(284.0, 0.8)
-        wall, spread, _ = median_seconds(lambda function=function: function(284.0, 0.8))
-        line(f"expected {name}", wall, "s, one thread", f"+-{spread / wall:.0%}")
-
-
-def bench_kernel(model: StarModel) -> None:
-    """The CMD kernel against numpy on the same stars and profiles."""
-    l, b = 284.0, 0.8
-    area = 150_000 / model.density(l, b)
-    rng = np.random.default_rng(2)
-    drawn = model.draw(l, b, area, rng)
-    forward = two_mass()
-    stars = forward.pack(drawn["distance"].to_numpy(), {band: drawn[band].to_numpy() for band in LIMITS}, area)
-    extinction = profiles.draw(rng, 2000, forward.edges, **Profiles().model_dump())
-    per_image = len(stars.packed) * AREA / stars.area
-
-    few = extinction[:60]
-    wall, spread, _ = median_seconds(lambda: numpy_images(forward, stars, few, AREA, np.random.default_rng(3)))
-    peer = len(few) * per_image / wall
-    line("CMD, numpy interp + histogram2d", peer / 1e6, "M stars/s, one thread", f"+-{spread / wall:.0%}")
-    for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-        numba.set_num_threads(threads)
-        areas = np.full(len(extinction), AREA)
-        wall, spread, _ = median_seconds(
-            lambda areas=areas: forward.render(stars, extinction, areas, np.random.default_rng(3))
-        )
-        rate = len(extinction) * per_image / wall
-        note = f"{rate / peer:.1f} x numpy, {len(extinction) / wall:,.0f} images/s, +-{spread / wall:.0%}"
-        line(f"CMD kernel, {threads} thread(s)", rate / 1e6, "M stars/s", note)
-
-
-def bench_networks() -> None:
-    """Training steps and inference of both networks, in images per second of CPU time."""
-    generator = torch.Generator().manual_seed(4)
-    for name, batch, repeats in (("compact", 256, 5), ("cornu2022", 128, 3)):
-        assert name in NETWORKS
-        network = Estimator(name, planes(1), 64, BINS, 0.1)
-        network = network.to(memory_format=torch.channels_last)
-        counts = torch.poisson(torch.full((batch, 1, 64, 64), 2.0), generator)
-        images = prepare(counts, counts, torch.ones(batch, 1)).contiguous(memory_format=torch.channels_last)
-        truth = torch.cumsum(torch.rand(batch, BINS, generator=generator) * 0.1, dim=1)
-        optimiser = torch.optim.AdamW(network.parameters())
-
-        def step(network=network, images=images, truth=truth, optimiser=optimiser) -> None:
-            optimiser.zero_grad()
-            posterior = Posterior.from_outputs(network(images), network.tree, 0.002, 40.0)
-            sum(posterior.negative_log_likelihood(truth)).backward()
-            optimiser.step()
-
-        def infer(network=network, images=images) -> None:
-            with torch.inference_mode():
-                network(images)
-
-        weights = sum(p.numel() for p in network.parameters())
-        for kind, function in (("training", step), ("inference", infer)):
-            wall, spread, cpu = median_seconds(function, repeats)
-            note = f"{batch / wall:,.0f} images/s, {weights / 1e6:.1f} M weights, +-{spread / wall:.0%}"
-            line(f"{kind}, {name}, batch {batch}", batch / cpu, "images per CPU-second", note)
-
-
-def main() -> None:
-    """Run all."""
-    print(
-        f"{platform.machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, numba {numba.__version__}, torch {torch.__version__}; medians"
+def scene(settings: Settings, number: int) -> Scene:
+    """Images of the sightline as the training set has them."""
+    edges = settings.distance.edges()
+    model = forward_model(settings.surveys, settings.pixels, settings.dust, edges)
+    area = settings.galaxy.stars / mock().density(L, B)
+    drawn = mock().draw(L, B, area, np.random.default_rng(1))
+    populations = Populations.sort(
+        drawn["component"].cat.codes.to_numpy(), drawn["metallicity"].to_numpy(), drawn["mass_ratio"].to_numpy() > 0
     )
-    start = time.perf_counter()
-    isochrones.load()
-    middle = time.perf_counter()
-    model = StarModel(load("robin2003"), [{band: limit + 0.5 for band, limit in LIMITS.items()}])
-    stop = time.perf_counter()
-    note = f"{middle - start:.2f} s of them for the isochrones"
-    line("mock Galaxy, set-up", stop - start, "s", note)
-    bench_stars(model)
-    bench_expected(model)
-    bench_kernel(model)
-    bench_networks()
+    magnitudes = {band: drawn[band].to_numpy() for band in mock().bands}
+    stars = model.pack(drawn["distance"].to_numpy(), magnitudes, area, populations)
+    rng = np.random.default_rng(2)
+    extinction = profiles.draw(rng, number, edges, **settings.profiles.model_dump())
+    solid = settings.tile.size**2 * rng.uniform(settings.tile.min_area_fraction, 1.0, number)
+    nuisances = draw_nuisances(rng, number, populations[0], model, settings.dust, settings.realism, {})
+    return Scene(model, stars, extinction, solid, nuisances)
+
+
+def bench_stars(results: measure.Results, sizes: Sizes) -> None:
+    """Mock stars against a plain loop over the same densities."""
+    density = mock().density(L, B)
+    area, few = sizes.stars / density, sizes.loop / density
+    number = len(mock().draw(L, B, area, np.random.default_rng(1)))
+    peer = len(peers.loop_stars(mock(), L, B, few, np.random.default_rng(1)))
+    draw = partial(mock().draw, L, B, area)
+    cpu, wall = measure.rounds(
+        {
+            "ours": lambda: draw(np.random.default_rng(1)),
+            "loop": lambda: peers.loop_stars(mock(), L, B, few, np.random.default_rng(1)),
+        },
+        sizes.few,
+    )
+    size = draw(np.random.default_rng(1)).memory_usage(index=False).sum()
+    loop = ("a plain loop", peer, cpu["loop"])
+    results.add("stars", "mock stars", number, "stars", cpu["ours"], wall["ours"], loop, results.copied(size))
+    parts = {
+        "densities": ["synthesis.py:expected"],
+        "random numbers": [
+            "<method 'random' of 'numpy.random._generator.Generator' objects>",
+            "<method 'poisson' of 'numpy.random._generator.Generator' objects>",
+        ],
+        "searching bins and segments": ["fromnumeric.py:searchsorted", "_function_base_impl.py:searchsorted"],
+        "limits": ["synthesis.py:_faintness"],
+        "the table": ["synthesis.py:_frame", "concat.py:concat"],
+    }
+    results.profile("mock stars", measure.function_shares(lambda: draw(np.random.default_rng(1)), parts))
+
+
+def bench_expected(results: measure.Results, sizes: Sizes) -> None:
+    """A bare diagram and its table of detectable stars by integration."""
+    model = forward_model(region().surveys, region().pixels, region().dust, region().distance.edges())
+    integrator = Integrator(mock(), model.views[0].diagram(), model.edges)
+    cpu, wall = measure.rounds(
+        {
+            "bare diagram by integration": lambda: integrator.image(L, B),
+            "detectable stars by integration": lambda: integrator.detectable(L, B),
+        },
+        sizes.few,
+    )
+    for name in cpu:
+        results.add("expected", name, 1, "directions", cpu[name], wall[name])
+
+
+def bench_kernel(results: measure.Results, sizes: Sizes) -> None:
+    """The CMD kernel against numpy, boost-histogram and torch on the same stars with the same physics."""
+    for title, settings in (
+        ("every nuisance", region()),
+        ("the tile's spread alone", read_settings(ROOT / "config/config.yaml")),
+    ):
+        ours = scene(settings, sizes.images)
+        few = (ours.model, ours.stars, *ours.first(sizes.peer_images))
+        calls = {
+            "kernel": ours.render,
+            "numpy": lambda few=few: peers.numpy_images(*few, np.random.default_rng(3)),
+            "boost-histogram": lambda few=few: peers.numpy_images(
+                *few, np.random.default_rng(3), peers.boost_histogram
+            ),
+            "torch": lambda few=few: peers.torch_images(*few, torch.Generator().manual_seed(3)),
+        }
+        cpu, wall = measure.rounds(calls, sizes.repeats)
+        stars, peer = ours.entering(sizes.images), ours.entering(sizes.peer_images)
+        # the cache line that each visit fetches, and the image: cleared, counted, copied to its final type
+        moved = ours.visits() * 64 + ours.extinction.shape[0] * ours.model.pixels**2 * (2 * 4 + 4 + 2)
+        for name in ("numpy", "boost-histogram", "torch"):
+            results.add(
+                "kernel",
+                f"CMD kernel, {title}",
+                stars,
+                "stars",
+                cpu["kernel"],
+                wall["kernel"],
+                (name, peer, cpu[name]),
+                results.copied(moved),
+            )
+    results.profile(f"CMD kernel, {title}", _kernel_parts(ours, sizes))
+
+
+def _kernel_parts(ours: Scene, sizes: Sizes) -> dict[str, float]:
+    """What the kernel saves when a part is switched off."""
+    some = ours.stars.packed[:: len(ours.stars.packed) // kernel.BLOCK][: kernel.BLOCK]
+    share = len(some) / len(ours.stars.packed)
+    near = replace(ours, stars=replace(ours.stars, packed=some, area=ours.stars.area * share))
+    away = replace(ours.model.views[0], magnitude_range=(100.0, 110.0))
+    unseen = replace(ours, model=replace(ours.model, views=[away]))
+    bits = np.empty(int(ours.visits() * (1 + len(ours.model.bands)) / sizes.images), np.uint64)
+    cpu, _ = measure.rounds(
+        {
+            "all": ours.render,
+            "near": near.render,
+            "unseen": unseen.render,
+            "random": lambda: [kernel._draw(np.uint64(1), bits) for _ in range(sizes.images)],
+        },
+        sizes.repeats,
+    )
+    shares = {
+        "stars from beyond the caches": float(np.median(1.0 - cpu["near"] / cpu["all"])),
+        "counting": float(np.median(1.0 - cpu["unseen"] / cpu["all"])),
+        "random bits": float(np.median(cpu["random"] / cpu["all"])),
+    }
+    return shares | {"extinction, errors, completeness, cuts": 1.0 - sum(shares.values())}
+
+
+def bench_render(results: measure.Results, sizes: Sizes) -> None:
+    """The examples of a sightline from its star list to the file, and the file's blocks written and read."""
+    settings = region()
+    sections = {name: getattr(settings, name) for name in examples.SECTIONS}
+    rng = np.random.default_rng(2)
+    prior = settings.profiles.model_dump()
+    extinction = profiles.draw(rng, sizes.examples, settings.distance.edges(), **prior)
+    with tempfile.TemporaryDirectory() as folder:
+        stars, path = Path(folder) / f"{sightline_name(L, B)}.parquet", Path(folder) / "examples.nc"
+        area = 2 * settings.galaxy.stars / mock().density(L, B)
+        table = pa.Table.from_pandas(mock().draw(L, B, area, np.random.default_rng(1)), preserve_index=False)
+        pq.write_table(table.replace_schema_metadata({**table.schema.metadata, "area_deg2": str(area)}), stars)
+
+        def render() -> None:
+            chunks = (extinction[at : at + examples.CHUNK] for at in range(0, len(extinction), examples.CHUNK))
+            examples.render(path, stars, chunks, {}, {}, split="train", seed=1, **sections)
+
+        cpu, wall = measure.rounds({"render": render}, sizes.few)
+        with xr.open_dataset(path) as file:
+            counts, references, area_of = (file[name].to_numpy() for name in ("counts", "reference", "area"))
+            present = file["present"].to_numpy()
+        moved = counts.nbytes / 2 * (2 * 4 + 4 + 2) + counts.astype(bool).sum() * 64
+        results.add(
+            "render", "examples", sizes.examples, "examples", cpu["render"], wall["render"], None, results.copied(moved)
+        )
+        parts = {
+            "reading the stars": ["model.py:read_stars"],
+            "bare diagram and detectable stars": ["model.py:integrators", "files.py:references"],
+            "nuisances": ["model.py:draw_nuisances"],
+            "kernel": ["forward.py:render"],
+        }
+        found = measure.function_shares(render, parts)
+        results.profile("examples", found | {"writing": found.pop("rest")})
+
+        model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
+        detectable = np.ones((1, len(model.edges) - 1, len(EXTINCTION_GRID)), np.float32)
+        plain = Path(folder) / "examples.npy"
+
+        def write() -> None:
+            chunk = examples.CHUNK
+            blocks = (
+                tuple(each[at : at + chunk] for each in (counts, extinction, area_of, present))
+                for at in range(0, len(counts), chunk)
+            )
+            write_examples(path, blocks, references, detectable, model, {})
+
+        def read() -> None:
+            for _ in Examples([path], BLOCK):
+                pass
+
+        calls = {"write": write, "read": read, "save": lambda: np.save(plain, counts), "load": lambda: np.load(plain)}
+        cpu, wall = measure.rounds(calls, sizes.few)
+        for name, call, peer in (("written", "write", "save"), ("read", "read", "load")):
+            size = counts.nbytes
+            rival = (f"numpy.{peer} of the bare counts", size, cpu[peer])
+            results.add(
+                "render", f"bytes {name}", size, "bytes", cpu[call], wall[call], rival, results.copied(2 * size)
+            )
+            results.add("render", f"examples {name}", len(counts), "examples", cpu[call], wall[call])
+        print(f"    {path.stat().st_size / len(counts):,.0f} bytes each on disk, {size / len(counts):,.0f} in memory")
+
+
+def _images(batch: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(4)
+    counts = torch.poisson(torch.full((batch, 1, 64, 64), 2.0), generator)
+    return prepare(counts, counts, torch.ones(batch, 1)).contiguous(memory_format=torch.channels_last)
+
+
+def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> None:
+    """Steps of both networks in both precisions, against their bare layers: the rate that torch reaches."""
+    group = "training" if training else "inference"
+    bins = len(region().distance.edges()) - 1
+    bounds = support(region().distance, region().profiles)
+    for name, batch in sizes.batches:
+        torch.manual_seed(1)
+        network = Estimator(name, planes(1), 64, bins, 0.1).to(memory_format=torch.channels_last)
+        network.train(training)
+        images = _images(batch)
+        truth = torch.cumsum(torch.rand(batch, bins, generator=torch.Generator().manual_seed(5)) * 0.1, dim=1)
+        asked = SimpleNamespace(network=network, learning_rate=3e-3, weight_decay=1e-4, steps=1000)
+        optimiser = Learner.configure_optimizers(asked)["optimizer"]
+        calls: dict[str, Callable[[], object]] = {}
+        for precision in sizes.precisions:
+            autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
+
+            def posterior(network=network, images=images, autocast=autocast) -> Posterior:
+                with autocast:
+                    outputs = network(images)
+                return Posterior.from_outputs(outputs, network.tree, *bounds)
+
+            def step(network=network, posterior=posterior, truth=truth, optimiser=optimiser) -> None:
+                optimiser.zero_grad()
+                sum(posterior().negative_log_likelihood(truth)).backward()
+                torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+                optimiser.step()
+
+            def look(posterior=posterior) -> None:
+                with torch.inference_mode():
+                    posterior()
+
+            def learn(posterior=posterior, truth=truth) -> None:
+                posterior().negative_log_likelihood(truth)
+
+            layers = measure.bare_layers(network, learn if training else posterior, training, autocast)
+            calls[precision] = step if training else look
+            calls[f"{precision}, layers"] = lambda layers=layers: [layer() for layer in layers]
+        cpu, wall = measure.rounds(calls, sizes.repeats if name == "compact" else sizes.few)
+        for precision in sizes.precisions:
+            peer = ("32-true", batch, cpu["32-true"]) if precision != "32-true" else None
+            limit = ("torch's rate for its layers", cpu[f"{precision}, layers"])
+            title = f"{group}, {name}, {precision}"
+            results.add(group, title, batch, "images", cpu[precision], wall[precision], peer, limit)
+            results.profile(title, measure.torch_shares(calls[precision]))
+
+
+def _tiles(number: int, channels: int) -> xr.Dataset:
+    rng = np.random.default_rng(6)
+    images = ("tile", "channel", "magnitude", "colour")
+    distances = len(region().distance.edges()) - 1
+    table = ("tile", "survey", "distance", "grid")
+    return xr.Dataset(
+        {
+            "counts": (images, rng.poisson(2.0, (number, channels, 64, 64)).astype("u2")),
+            "reference": (images, np.full((number, channels, 64, 64), 8.0, "f4")),
+            "detectable": (table, np.ones((number, 1, distances, len(EXTINCTION_GRID)), "f4")),
+            "area": (("tile", "survey"), np.full((number, 1), 0.25)),
+            "full_area": ("tile", np.full(number, 0.25)),
+            "stars": (("tile", "survey"), np.full((number, 1), 4000)),
+            "owner": ("channel", np.zeros(channels, int)),
+            "l": ("tile", L + 0.5 * np.arange(number)),
+            "b": ("tile", np.full(number, B)),
+        }
+    )
+
+
+def bench_samples(results: measure.Results, sizes: Sizes) -> None:
+    """Tiles from their diagrams to 100 posterior samples each, by the compact network."""
+    settings = region()
+    edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
+    bins, samples = len(edges) - 1, settings.inference.samples
+    torch.manual_seed(1)
+    network = Estimator("compact", planes(1), 64, bins, 0.1).eval()
+    shape = {"name": "compact", "channels": planes(1), "pixels": 64, "bins": bins, "dropout": 0.1}
+    trained = Trained(network, shape, edges, bounds, Calibration.none(bins), None, np.ones(bins))
+    features = torch.randn(2000, 512, generator=torch.Generator().manual_seed(7))
+    trained = replace(trained, familiarity=Familiarity.learn(features))
+    images = _tiles(sizes.tiles, 1)
+    run = partial(infer, trained, images, min_area_fraction=0.3, samples=samples, seed=1)
+    layers = measure.bare_layers(network, run, False, torch.autocast("cpu", enabled=False))
+    cpu, wall = measure.rounds({"infer": run, "layers": lambda: [layer() for layer in layers]}, sizes.few)
+    results.add(
+        "samples",
+        f"tiles with {samples} samples",
+        sizes.tiles,
+        "tiles",
+        cpu["infer"],
+        wall["infer"],
+        None,
+        ("torch's rate for its layers", cpu["layers"]),
+    )
+    results.profile(f"tiles with {samples} samples", measure.torch_shares(run))
+
+
+def bench_cube(results: measure.Results, sizes: Sizes) -> None:
+    """The cube's tiles with 100 samples each, from the strips' posteriors to the file."""
+    settings = region()
+    edges, samples = settings.distance.edges(), settings.inference.samples
+    tiles = Tiles.cover((0.0, 0.5 * sizes.strips), (-3.0, 3.0), settings.tile.size)
+    number = tiles.area().size
+    rng = np.random.default_rng(8)
+    column = number // sizes.strips
+    drawn = rng.exponential(0.1, (column, samples, len(edges) - 1)).cumsum(axis=2).astype("f4")
+    flat = np.ones(column)
+    told = np.full((column, len(edges) - 1), 0.5)
+    strip = cube.Strip(drawn, 1000 * told, told, 0.5 * flat, 0.5 * flat, flat, 4000 * flat, 0.25 * flat, 0.25 * flat)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cube.nc"
+
+        def write() -> None:
+            parts = ((at, cube.summarise(strip, edges, 20.0)) for at in range(sizes.strips))
+            cube.write(path, tiles, edges, samples, parts, {})
+
+        cpu, wall = measure.rounds({"write": write}, sizes.few)
+        size = 2 * sizes.strips * drawn.nbytes  # samples of the cumulative extinction and of its density
+        seconds, limit = cpu["write"], results.copied(3 * size)
+        results.add(
+            "cube", f"cube's tiles with {samples} samples", number, "tiles", seconds, wall["write"], None, limit
+        )
+        results.add("cube", "cube's bytes written", size, "bytes", seconds, wall["write"])
+        found = measure.function_shares(write, {"summaries": ["cube.py:summarise"]})
+        results.profile("cube", {"summaries": found["summaries"], "compressing and writing": found["rest"]})
+
+
+GROUPS: dict[str, Callable[[measure.Results, Sizes], None]] = {
+    "stars": bench_stars,
+    "expected": bench_expected,
+    "kernel": bench_kernel,
+    "render": bench_render,
+    "training": partial(bench_networks, training=True),
+    "inference": partial(bench_networks, training=False),
+    "samples": bench_samples,
+    "cube": bench_cube,
+}
+
+
+def main(arguments: list[str], sizes: Sizes = Sizes()) -> None:
+    """Run groups; a run of all stores the table."""
+    parser = argparse.ArgumentParser(description="Time the heavy steps.")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(GROUPS)}; all by default")
+    parser.add_argument("--output", type=Path, help="JSON file to write; by default a run of all writes results.json")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.groups if name not in GROUPS]
+    if unknown:
+        parser.error(f"found {', '.join(unknown)}; expected some of {', '.join(GROUPS)}")
+    numba.set_num_threads(1)
+    torch.set_num_threads(1)
+    results = measure.Results(measure.bandwidth(sizes.repeats))
+    described = measure.machine()
+    print(", ".join(f"{key} {value}" for key, value in described.items()))
+    print(f"copying moves {results.memory / 1e9:.1f} GB/s; one thread, medians of CPU time")
+    for name in chosen.groups or GROUPS:
+        GROUPS[name](results, sizes)
+    output = chosen.output or (None if chosen.groups else ROOT / "benchmarks/results.json")
+    if output:
+        results.write(output)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

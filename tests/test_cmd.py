@@ -14,7 +14,7 @@ from scipy import stats
 from galcarto.cmd import nuisances
 from galcarto.cmd.files import BLOCK, references, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
-from galcarto.cmd.kernel import LEVELS
+from galcarto.cmd.kernel import CHUNK, GROUP, LEVELS
 from galcarto.cmd.nuisances import Nuisances, Populations
 from galcarto.errors import UserError
 from galcarto.inference import data
@@ -97,14 +97,16 @@ def test_every_image_has_its_own_profile_and_area(make_model, rng):
     assert mean[1] - mean[0] > 1.5
 
 
-def test_without_dust_and_limits_every_star_counts(make_model, rng):
+# and so it is in a list that the kernel walks in several chunks
+@pytest.mark.parametrize("number", [1000, 3 * CHUNK - 100])
+def test_without_dust_and_limits_every_star_counts(make_model, number, rng):
     model = make_model(perfect=True)
-    distance, magnitudes = bare_stars(1000)
+    distance, magnitudes = bare_stars(number)
     stars = model.pack(distance, magnitudes, area=2.0)
     images = model.render(stars, np.zeros((400, 20)), np.full(400, 1.0), rng)[:, 0]
     counts = images.sum(axis=(1, 2), dtype=float)
-    assert abs(counts.mean() - 500) < 5 * np.sqrt(500 / 400)
-    assert abs(counts.var() / 500 - 1) < 5 * np.sqrt(2 / 400)
+    assert abs(counts.mean() - number / 2) < 5 * np.sqrt(number / 2 / 400)
+    assert abs(counts.var() / (number / 2) - 1) < 5 * np.sqrt(2 / 400)
     # and each as often as any other: the summed image is the list's, in expectation
     expected = model.views[0].images(magnitudes)[0] * 200.0
     total = images.sum(axis=0, dtype=float)
@@ -174,14 +176,14 @@ def test_observed_stars_off_the_axes_are_left_out(make_view):
 def test_images_do_not_depend_on_the_number_of_threads(make_model):
     model = make_model()
     stars = model.pack(*bare_stars(3000), area=1.0)
-    profiles = np.random.default_rng(2).uniform(0, 1, (64, 20)).cumsum(axis=1)
+    profiles = np.random.default_rng(2).uniform(0, 1, (2 * GROUP + 1, 20)).cumsum(axis=1)
     threads = numba.get_num_threads()
     assert numba.config.NUMBA_NUM_THREADS > 1
     images = []
     try:
         for number in (1, numba.config.NUMBA_NUM_THREADS):
             numba.set_num_threads(number)
-            images.append(model.render(stars, profiles, np.ones(64), np.random.default_rng(3)))
+            images.append(model.render(stars, profiles, np.ones(len(profiles)), np.random.default_rng(3)))
     finally:
         numba.set_num_threads(threads)
     np.testing.assert_array_equal(*images)

@@ -24,17 +24,14 @@ class Stars:
 
     Attributes
     ----------
-    packed : ndarray of float32, shape (star, 1 + band)
+    packed : ndarray of float32, shape (star, 3 + band)
         See `kernel.render`.
-    classes : ndarray of int32, shape (star, 2)
-        Population and class of colour.
     populations : Populations
     area : float, deg2
         Solid angle that holds that many stars.
     """
 
     packed: np.ndarray
-    classes: np.ndarray
     populations: Populations
     area: float
 
@@ -242,19 +239,17 @@ class ForwardModel:
         populations : (Populations, ndarray of int, shape (star,)), optional
             Groups whose numbers vary together, and each star's; none for one group.
         """
-        position = np.interp(distance, self.edges, np.arange(len(self.edges)))
-        columns = [position]
+        groups, group = populations or (Populations.single(len(distance)), np.zeros(len(distance)))
+        colour = np.zeros(len(distance))
+        if len(self.colours):
+            colour = np.searchsorted(self.colours, magnitudes["BP"] - magnitudes["RP"])
+        columns = [np.interp(distance, self.edges, np.arange(len(self.edges))), group, colour]
         for _, band in self.bands:
             columns.append(1.0 / distance if band == PARALLAX else magnitudes[band])
         packed = np.stack(columns, axis=1).astype(np.float32)
-        groups, group = populations or (Populations.single(len(distance)), np.zeros(len(distance), np.int32))
-        classes = np.zeros((len(distance), 2), np.int32)
-        classes[:, 0] = group
-        if len(self.colours):
-            classes[:, 1] = np.searchsorted(self.colours, magnitudes["BP"] - magnitudes["RP"])
-        # by magnitude: neighbours then share the kernel's decisions
+        # by magnitude: an image's stars then fall on near pixels, one after the other
         order = np.argsort(magnitudes[self.views[0].magnitude_band], kind="stable")
-        return Stars(np.ascontiguousarray(packed[order]), np.ascontiguousarray(classes[order]), groups, area)
+        return Stars(np.ascontiguousarray(packed[order]), groups, area)
 
     def render(
         self,
@@ -306,7 +301,6 @@ class ForwardModel:
         out = np.zeros((number, len(axes), self.pixels, self.pixels), np.uint32)
         kernel.render(
             stars.packed,
-            stars.classes,
             np.ascontiguousarray(profiles, np.float32),
             (stars.area / (area * largest * normalisation)).astype(np.float64),
             rng.integers(0, 2**64, number, dtype=np.uint64),
@@ -321,7 +315,7 @@ class ForwardModel:
                 [view.bright if name != PARALLAX else -NO_LIMIT for view, name in zip(views, names, strict=True)],
                 np.float32,
             ),
-            np.array([survey for survey, _ in self.bands]),
+            np.array([1 << survey for survey, _ in self.bands], np.uint32),
             np.array(sources),
             np.stack([errors for errors, _ in tables]).astype(np.float32),
             np.stack([completeness for _, completeness in tables]).astype(np.float32),

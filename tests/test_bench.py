@@ -1,0 +1,83 @@
+"""The benchmarks: their peers do the kernel's work, and the stored table is what the suite writes."""
+
+import json
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """The modules of benchmarks/, which is no package; the number of threads is put back."""
+    threads = torch.get_num_threads(), numba.get_num_threads()
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import measure
+    import peers
+    import run
+
+    yield run, measure, peers
+    sys.path.remove(str(ROOT / "benchmarks"))
+    torch.set_num_threads(threads[0])
+    numba.set_num_threads(threads[1])
+
+
+@pytest.fixture(scope="module")
+def scene(suite):
+    """Images with every nuisance on."""
+    run, *_ = suite
+    return run.scene(run.region(), 60)
+
+
+@pytest.mark.parametrize("peer", ["numpy", "boost-histogram", "torch"])
+def test_peers_make_the_kernels_images(suite, scene, peer):
+    _, _, peers = suite
+    given = (scene.model, scene.stars, scene.extinction, scene.area, scene.nuisances)
+    if peer == "torch":
+        found = peers.torch_images(*given, torch.Generator().manual_seed(1))
+    else:
+        histogram = peers.boost_histogram if peer == "boost-histogram" else peers.numpy_histogram
+        found = peers.numpy_images(*given, np.random.default_rng(1), histogram)
+    a, b = found.sum(axis=0, dtype=float), scene.render()[:, 0].sum(axis=0, dtype=float)
+    filled = a + b > 30
+    assert filled.sum() > 500
+    chi2 = ((a - b)[filled] ** 2 / (a + b)[filled]).sum()
+    assert abs(chi2 - filled.sum()) < 5 * np.sqrt(2 * filled.sum())
+
+
+def test_the_suite_runs_and_writes_what_is_stored(suite, tmp_path, capsys):
+    run, measure, _ = suite
+    groups = ["kernel", "training", "samples", "cube"]
+    run.main([*groups, "--output", str(tmp_path / "some.json")], run.SMALL)
+    some = json.loads((tmp_path / "some.json").read_text())
+    stored = json.loads((ROOT / "benchmarks/results.json").read_text())
+    for content in (some, stored):
+        assert content.keys() == {"machine", "memory", "items", "profiles"}
+        assert content["memory"] > 0
+        for item in content["items"]:
+            assert tuple(item) == measure.KEYS
+            assert item["value"] > 0
+            assert (item["ratio"] is None) == (item["peer"] is None)
+            assert (item["share"] is None) == (item["limit"] is None)
+    assert {item["group"] for item in some["items"]} == set(groups)
+    assert {item["group"] for item in stored["items"]} == set(run.GROUPS)
+    assert {item["peer"] for item in stored["items"] if item["group"] == "kernel"} == {
+        "numpy",
+        "boost-histogram",
+        "torch",
+    }
+    assert some["machine"].keys() == stored["machine"].keys()
+    printed = capsys.readouterr().out
+    assert all(item["name"] in printed for item in some["items"])
+
+
+def test_an_unknown_group_is_refused(suite, capsys):
+    run, *_ = suite
+    with pytest.raises(SystemExit):
+        run.main(["kernels"])
+    assert "found kernels; expected some of stars" in capsys.readouterr().err
