@@ -25,7 +25,7 @@ rule infer_sightlines:
         seed=SEED,
     shell:
         "python -m galcarto infer_sightlines --settings {params.settings:q} --seed {params.seed} "
-        "--network {input.network:q} --sky {input.sky:q} --strip {wildcards.strip} --output {output:q} "
+        "--gpus {resources.gpu} --network {input.network:q} --sky {input.sky:q} --strip {wildcards.strip} --output {output:q} "
         "> {log:q} 2>&1"
 
 

@@ -61,5 +61,5 @@ rule evaluate_heldout:
         seed=SEED,
     shell:
         "python -m galcarto evaluate_heldout --settings {params.settings:q} --seed {params.seed} "
-        "--network {input.network:q} --examples {input.examples:q} --comparison {output.comparison:q} "
+        "--gpus {resources.gpu} --network {input.network:q} --examples {input.examples:q} --comparison {output.comparison:q} "
         "--metrics {output.metrics:q} > {log:q} 2>&1"

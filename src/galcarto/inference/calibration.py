@@ -38,7 +38,7 @@ class Calibration:
 
     def sample(self, posterior: Posterior, number: int, generator: torch.Generator) -> Tensor:
         """Calibrated samples, shape (batch, number, bin): still non-decreasing and not below zero."""
-        samples = posterior.sample(number, generator)
+        samples = posterior.sample(number, generator).cpu()
         order = samples.sort(dim=1)
         rank = order.indices.argsort(dim=1)
         position = (rank + 1.0) / (number + 1.0)

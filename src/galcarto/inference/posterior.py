@@ -190,6 +190,7 @@ class Posterior:
         number : int
             Samples per profile.
         generator : torch.Generator
+            Of the CPU, so that random numbers do not depend on the device.
 
         Returns
         -------
@@ -202,13 +203,13 @@ class Posterior:
 
     def _sample(self, number: int, generator: torch.Generator) -> Tensor:
         batch, bins = self.mean.shape
-        profile = torch.zeros(batch, number, bins + 1)
+        profile = torch.zeros(batch, number, bins + 1, device=self.mean.device)
         with torch.inference_mode():
             weights, means, widths = (part[:, None].expand(-1, number, -1) for part in self._end())
             y = self.mean[:, -1:] + torch.exp(self.log_sigma[:, -1:]) * _draw(weights, means, widths, generator)
             profile[..., -1] = torch.expm1(y).clamp(0.0, self.ceiling)
             for level in levels(bins):
-                nodes = torch.tensor(level)
+                nodes = torch.tensor(level, device=self.mean.device)
                 first, middle, last = nodes.T
                 share = torch.sigmoid(_draw(*self._shares(profile, nodes), generator))
                 low, high = profile[..., first], profile[..., last]
@@ -228,7 +229,7 @@ def _log_density(value: Tensor, weights: Tensor, means: Tensor, widths: Tensor) 
 
 def _draw(weights: Tensor, means: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
     # the kernel whose share of the unit interval holds a random number
-    chance = torch.rand((*weights.shape[:-1], 1), generator=generator)
+    chance = torch.rand((*weights.shape[:-1], 1), generator=generator).to(weights.device)
     kernel = (weights.exp().cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True).clamp(max=KERNELS - 1)
-    noise = torch.randn(weights.shape[:-1], generator=generator).clamp(-LARGEST, LARGEST)
+    noise = torch.randn(weights.shape[:-1], generator=generator).clamp(-LARGEST, LARGEST).to(weights.device)
     return means.gather(-1, kernel)[..., 0] + widths.gather(-1, kernel)[..., 0].exp() * noise

@@ -1,8 +1,9 @@
 """A trained network with all that is needed to use it, as one file without code."""
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Trained:
     Attributes
     ----------
     network : Estimator
-        In evaluation mode, on the CPU.
+        In evaluation mode.
     shape : dict
         ``name``, ``channels``, ``pixels``, ``bins``, ``dropout``: arguments of `networks.Estimator`.
     edges : ndarray, shape (bin + 1,)
@@ -50,6 +51,18 @@ class Trained:
     familiarity: Familiarity | None
     prior_spread: np.ndarray
 
+    def on_gpu(self, gpus: int) -> "Trained":
+        """The same with its network on a GPU, where the job was given any and torch can use it."""
+        if gpus and torch.cuda.is_available():
+            return replace(self, network=self.network.cuda())
+        if gpus:
+            logging.warning(
+                "inference_job.gpus: torch %s finds no GPU: THE ONE THAT THIS JOB WAS GIVEN STANDS IDLE; install a "
+                "torch built for it, or set inference_job.gpus to 0",
+                torch.__version__,
+            )
+        return self
+
     def posterior(self, counts: np.ndarray, reference: np.ndarray, present: np.ndarray) -> tuple[Posterior, Tensor]:
         """Posterior of images and the network's features, shape (image, feature), in batches.
 
@@ -60,19 +73,16 @@ class Trained:
         present : ndarray, shape (image, channel)
             1 where the channel was observed, else 0.
         """
+        device = next(self.network.parameters()).device
         outputs: list[Tensor] = []
         features: list[Tensor] = []
         with torch.inference_mode():
             for start in range(0, len(counts), BATCH):
                 part = slice(start, start + BATCH)
-                images = prepare(
-                    torch.from_numpy(counts[part].astype(np.float32)),
-                    torch.from_numpy(np.ascontiguousarray(reference[part], np.float32)),
-                    torch.from_numpy(np.ascontiguousarray(present[part], np.float32)),
-                )
-                parameters, seen = self.network.look(images)
+                arrays = (np.ascontiguousarray(array[part], np.float32) for array in (counts, reference, present))
+                parameters, seen = self.network.look(prepare(*(torch.from_numpy(a).to(device) for a in arrays)))
                 outputs.append(parameters)
-                features.append(seen)
+                features.append(seen.cpu())
         return Posterior.from_outputs(torch.cat(outputs), self.network.tree, *self.support), torch.cat(features)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:

@@ -171,6 +171,11 @@ class Learner(L.LightningModule):
         """Take the history back."""
         self.history, self._sums = checkpoint["history"], checkpoint["sums"]
 
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Clip; Lightning does not where the optimiser takes a scale off the gradients itself, as a fused one can."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        torch.nn.utils.clip_grad_norm_(self.parameters(), CLIP * (scaler.get_scale() if scaler else 1.0))
+
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter 2019) under a warm-up and a cosine."""
         weights = list(self.network.network.parameters())
@@ -180,7 +185,7 @@ class Learner(L.LightningModule):
             {"params": [each for each in weights if each.ndim <= 1], "weight_decay": 0.0},
             {"params": list(self.network.tree.parameters()), "weight_decay": 0.0, "lr": FASTER * self.learning_rate},
         ]
-        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate)
+        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
 
         def rate(step: int) -> float:
             warm = max(WARM_UP * self.steps, 1.0)
@@ -360,7 +365,6 @@ def fit(
         precision=precision,  # type: ignore[arg-type]
         # one process that starts those of all devices, also in a Slurm job, which Lightning takes for one per GPU
         plugins=[LightningEnvironment(), Checkpoints()],
-        gradient_clip_val=CLIP,
         deterministic=True,
         logger=False,
         enable_model_summary=False,

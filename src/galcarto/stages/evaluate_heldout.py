@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of the section inference")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", required=True, help="trained network")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; default 0")
     parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write scores over the distances where stars remain behind the inferred profile."""
     (inference,) = read_sections(args.settings, "inference")
-    trained = Trained.load(args.network)
+    trained = Trained.load(args.network).on_gpu(args.gpus)
     generator = torch.Generator().manual_seed(args.seed)
     answers, truths = [], []
     for path in args.examples:

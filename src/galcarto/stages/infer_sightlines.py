@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, inference")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--network", required=True, help="trained network")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; default 0")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write samples of cumulative extinction per tile, and how far detectable stars reach."""
     sky, tile, inference = read_sections(args.settings, "sky", "tile", "inference")
-    trained = Trained.load(args.network)
+    trained = Trained.load(args.network).on_gpu(args.gpus)
     tiles = sky.strip(tile.size, args.strip)
     first = int(args.strip) * sky.strip_columns * tiles.shape[1]
     with xr.open_dataset(args.sky) as file:
