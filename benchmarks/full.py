@@ -29,7 +29,7 @@ import yaml
 
 from galcarto.inference.data import Examples
 from galcarto.inference.networks import Estimator, planes
-from galcarto.inference.training import fit
+from galcarto.inference.training import CALIBRATION, fit
 from galcarto.model import support
 from galcarto.settings import Settings, read_settings
 from galcarto.sky import sightline_position
@@ -69,7 +69,9 @@ def shrunk(config: dict[str, Any], scale: float) -> Settings:
     lines = config["sightlines"]["train"]
     some = lines[::EACH]
     share = scale * len(lines) / len(some)
-    sizes = {split: max(round(share * config["examples"][split]), 256) for split in ("train", "valid")}
+    sizes = {split: round(share * config["examples"][split]) for split in ("train", "valid")}
+    # what calibrates the network is as much at any size
+    sizes["valid"] = max(sizes["valid"], -(-CALIBRATION // len(some)))
     changes = {"examples": config["examples"] | sizes, "sightlines": config["sightlines"] | {"train": some}}
     return read_settings(config | changes)
 

@@ -1,5 +1,6 @@
 """Training: a Lightning module around a network and its posterior, with checkpoints that resume exactly."""
 
+import gc
 import logging
 import math
 import os
@@ -476,6 +477,7 @@ def learn(
         devices=devices,
         compile=compile,
     )
+    gc.collect()  # the trainer refers to itself, and holds the optimiser's state
     whole = Examples(valid_files, batch, workers=workers)
     *shown, truth = _some(whole, CALIBRATION, generator(seed, "train_network", "calibration"))
     spread = log_density_spread(truth.numpy().astype(float), support[0])
