@@ -573,9 +573,10 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
     one, two = history[1], history[2]
     assert one.examples.tolist() == two.examples.tolist() == [3072, 6144]
     assert one.step.tolist() == two.step.tolist()
-    for name in ("train_loss", "valid_loss"):
+    # the training's loss has each device's own dropout and normalisation in it
+    for name, tolerance in (("train_loss", 0.25), ("valid_loss", 0.1)):
         assert one[name].iloc[-1] < -1.0
-        assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=0.1)
+        assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=tolerance)
 
 
 def test_a_compiler_that_is_missing_is_named(
