@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-full clean
+.PHONY: help demo test lint bench bench-full bench-scale clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
 demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.yaml, say where the report is
 	.venv/bin/snakemake --cores all
@@ -31,6 +31,9 @@ bench: .venv/.installed-bench ## time the heavy steps on one thread, into benchm
 
 bench-full: .venv/.installed-demo ## measure memory, disk and reading at the paper's full size, from a tenth of it
 	.venv/bin/python benchmarks/full.py
+
+bench-scale: .venv/.installed-demo ## measure what a tile costs in maps of 100 to 100 000 tiles, from the demo's
+	.venv/bin/python benchmarks/scale.py
 
 clean: ## remove the demo's results, built files and the tools' caches; other regions and .venv stay
 	rm -rf results/demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
