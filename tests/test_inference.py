@@ -604,7 +604,23 @@ def test_cpu_and_gpu_predict_alike(name: str, kind: torch.dtype, tolerance: floa
     assert float((found - expected).abs().max()) < tolerance * float(expected.std())
 
 
-def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_cpu_and_gpu_draw_alike() -> None:
+    """The same random numbers give the same samples, but for the few that fall to another kernel of a mixture."""
+    torch.manual_seed(0)
+    estimator = Estimator("compact", 2, 64, BINS, 0.0).eval()
+    trained = Trained(estimator, {}, EDGES, (FLOOR, CEILING), Calibration.none(BINS), None, np.ones(BINS))
+    counts = np.random.default_rng(1).poisson(2.0, (8, 1, 64, 64))
+    arrays = counts, np.full(counts.shape, 2.0), np.ones((8, 1))
+    drawn = []
+    for one in (trained, trained.on_gpu(1)):
+        posterior, _ = one.posterior(*arrays)
+        drawn.append(one.calibration.sample(posterior, 100, torch.Generator().manual_seed(1)))
+    close = torch.isclose(*drawn, rtol=1e-3, atol=1e-3)
+    assert float(close.float().mean()) > 0.99
+
+
+def test_a_network_file_round_trips_without_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(1)
     shape = {"name": "compact", "channels": planes(2), "pixels": 64, "bins": BINS, "dropout": 0.1}
     calibration = Calibration(torch.rand(BINS), torch.rand(2, 3, BINS) + 0.5)
@@ -635,6 +651,11 @@ def test_a_network_file_round_trips_without_code(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.edges, EDGES)
     assert torch.equal(again.calibration.stretch, calibration.stretch)
     assert torch.equal(again.calibration.shift, calibration.shift)
+    assert again.on_gpu(0) is again
+    assert not caplog.records
+    if not torch.cuda.is_available():
+        assert again.on_gpu(1) is again
+        assert "inference_job.gpus" in caplog.text
     (tmp_path / "other.pt").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a network of Galcarto"):
         Trained.load(tmp_path / "other.pt")
