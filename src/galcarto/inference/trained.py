@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Trained:
     def on_gpu(self, gpus: int) -> "Trained":
         """The same with its network on a GPU, where the job was given any and torch can use it."""
         if gpus and torch.cuda.is_available():
-            return replace(self, network=self.network.cuda())
+            return replace(self, network=deepcopy(self.network).cuda())
         if gpus:
             logging.warning(
                 "inference_job.gpus: torch %s finds no GPU: THE ONE THAT THIS JOB WAS GIVEN STANDS IDLE; install a "
