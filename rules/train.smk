@@ -22,7 +22,7 @@ rule train_network:
         mem_mb=growing(SETTINGS.training_job.mem_mb),
         runtime=SETTINGS.training_job.runtime,
         gpu=SETTINGS.training_job.gpus,
-        # all GPUs on one node; SIGTERM some minutes before the time is up, for a checkpoint
+        # all GPUs on one node; SIGTERM some minutes before the time is up, where Slurm sends it to all of a job
         nodes=1,
         slurm_extra="--signal=TERM@300",
         workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
@@ -34,7 +34,7 @@ rule train_network:
     # exec: the signal must not end a shell around the training, and with it the job
     shell:
         "exec python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
-        "--train {input.train:q} --valid {input.valid:q} --workers {resources.workers} "
+        "--train {input.train:q} --valid {input.valid:q} --workers {resources.workers} --minutes {resources.runtime} "
         "--checkpoints {params.checkpoints:q} --network {output.network:q} --history {output.history:q} > {log:q} 2>&1"
 
 

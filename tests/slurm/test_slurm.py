@@ -267,7 +267,7 @@ def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cl
     cut, whole = slurm.jobs("train_network")
     # it ended by itself, and in time
     assert cut["JobState"] == "FAILED"
-    assert "stopped by SIGTERM; run again to go on" in said
+    assert "stopped by SIGTERM or as its time is up; run again to go on" in said
     assert whole["JobState"] == "COMPLETED"
     assert (
         "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()

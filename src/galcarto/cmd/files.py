@@ -15,7 +15,8 @@ from galcarto.errors import UserError
 BLOCK = 256  # examples per stored chunk; also what training reads at once
 # read twice as fast as zlib's, for a tenth more bytes; Blosc would be faster still, but fails where bytes cannot be
 # compressed
-COMPRESSION = {"compression": "zstd", "complevel": 1, "shuffle": False}
+# It has no checksum of its own, so that damage would pass as other numbers without one.
+COMPRESSION = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
 
 
 def write_examples(

@@ -148,7 +148,7 @@ class View:
             As `images` takes them.
         tile : ndarray of int, shape (star,)
         counts : ndarray of int, shape (tile, channel, row, column)
-            Contiguous; changed in place. May be a memory map: it is visited once, in its order.
+            Contiguous; changed in place. May be a memory map: each diagram's part is visited once, in its order.
         first : int
             Channel of this survey's first diagram.
         """
@@ -165,7 +165,14 @@ class View:
                 (tile[inside], np.full(inside.sum(), first + channel), *(p[inside] for p in places)), counts.shape
             )
             cells, number = np.unique(place, return_counts=True)
-            counts.reshape(-1)[cells] += number.astype(counts.dtype)
+            total = counts.reshape(-1)[cells] + number
+            most = np.iinfo(counts.dtype).max
+            if total.max(initial=0) > most:
+                raise UserError(
+                    f"found {total.max()} stars in a pixel of {self.survey.name}; expected at most {most}: use "
+                    "smaller tiles"
+                )
+            counts.reshape(-1)[cells] = total
 
 
 @dataclass(frozen=True)

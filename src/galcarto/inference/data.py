@@ -1,5 +1,6 @@
 """Training examples streamed from disk in bounded memory."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ class Examples(IterableDataset):
     skip : int
         Batches that the next pass, and no other, leaves out at its start. Their windows are not read.
     pin : bool
-        Whether batches lie in pinned memory, for a GPU.
+        Whether windows are read into pinned memory, for a GPU.
     waited : float, s
         Time for which this epoch's batches were waited for.
     references : Tensor, shape (file, channel, magnitude, colour), per deg2
@@ -260,9 +261,15 @@ class Examples(IterableDataset):
             num_workers=self.workers,
             prefetch_factor=AHEAD if self.workers else None,
             pin_memory=self.pin,
+            worker_init_fn=_leave_group,
             generator=torch.Generator(),  # the loader draws from it: torch's own numbers are the training's
         )
         return iter(loader)
+
+
+def _leave_group(worker: int) -> None:
+    """Out of reach of a SIGTERM to the process group: the main process stops first, and ends its workers then."""
+    os.setpgid(0, 0)
 
 
 def images(batch: Sequence[Tensor], references: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -22,6 +23,7 @@ import torch
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -244,26 +246,42 @@ def check_accelerator(accelerator: str) -> None:
 
 
 class Stoppable(L.Callback):
-    """Lets a training be stopped by SIGTERM, as where a job's time is nearly up, without losing a batch.
+    """Lets a training be stopped, by SIGTERM or as its time is nearly up, without losing a batch.
 
     The batch in hand is finished, a checkpoint kept, and the training ended by `SIGTERMException`. A later training
-    skips the round's batches that were learnt from and takes the random numbers back. Only from a round's last batch
-    and its validation, which Lightning cannot go on with, the training goes back to the round before.
+    skips the round's batches that were learnt from and takes the random numbers back: on one device it is then the
+    undisturbed one. From a round's last batch and its validation Lightning cannot go on: there it stops after the
+    next round's first batch.
 
     Parameters
     ----------
     train : Examples
     path : Path
         Checkpoint to write.
+    seconds : float
+        After which to stop.
     """
 
-    def __init__(self, train: Examples, path: Path) -> None:
+    def __init__(self, train: Examples, path: Path, seconds: float) -> None:
         self.train, self.path = train, path
+        self._end = time.monotonic() + seconds
+        self._stopped = False
         self._random: list[Tensor] = []
 
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Take the signal, and do not go on with a training whose patience had run out."""
+        # Lightning's own handler talks to the other processes, wherever they are then
+        signal.signal(signal.SIGTERM, self._stop)
+        for stopping in trainer.early_stopping_callbacks:
+            trainer.should_stop |= stopping.wait_count >= stopping.patience
+
+    def _stop(self, *_: Any) -> None:
+        self._stopped = True
+
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:
-        """Stop here where a signal has come, together with the other processes where there are any."""
-        stop = trainer.strategy.reduce_boolean_decision(trainer.received_sigterm, all=False)
+        """Stop here where it is time, together with the other processes where there are any."""
+        due = self._stopped or time.monotonic() > self._end
+        stop = trainer.strategy.reduce_boolean_decision(due, all=False)
         if stop and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             trainer.save_checkpoint(self.path)
             raise SIGTERMException
@@ -273,7 +291,9 @@ class Stoppable(L.Callback):
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         whole = batches == trainer.num_training_batches
         checkpoint["place"] = (trainer.current_epoch + whole, 0 if whole else batches)
-        checkpoint["random"] = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+        checkpoint["random"] = [torch.get_rng_state()]
+        if module.device.type == "cuda":
+            checkpoint["random"].append(torch.cuda.get_rng_state(module.device))
 
     def on_load_checkpoint(self, trainer: L.Trainer, module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the place back: now, as Lightning soon asks for the first batch."""
@@ -281,11 +301,10 @@ class Stoppable(L.Callback):
         self._random = checkpoint["random"]
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Take the random numbers back: only now, as the loader draws one at its start."""
-        if self._random:
-            torch.set_rng_state(self._random[0])
-            torch.cuda.set_rng_state_all(self._random[1:])
-            self._random = []
+        """Take the random numbers back: only now, as Lightning may draw some before."""
+        for state, restore in zip(self._random, (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+            restore(state)
+        self._random = []
 
 
 def fit(
@@ -304,6 +323,7 @@ def fit(
     accelerator: str,
     devices: int = 1,
     compile: bool = False,
+    seconds: float = math.inf,
     callbacks: Sequence[L.Callback] = (),
 ) -> tuple[Estimator, list[dict[str, float]]]:
     """Train a network, resuming from the last checkpoint in `checkpoints` where there is one.
@@ -325,6 +345,8 @@ def fit(
         same command and end here.
     compile : bool
         Whether torch compiles the network.
+    seconds : float
+        After which the training is to stop.
 
     Returns
     -------
@@ -338,7 +360,7 @@ def fit(
     UserError
         If a GPU is asked for and there is none, or a compiler.
     SystemExit
-        If SIGTERM came; a checkpoint has then been kept. Also in the processes of further devices, at the end.
+        If SIGTERM came or the time is up; a checkpoint has then been kept. Also in the processes of further devices.
     """
     check_accelerator(accelerator)
     if compile and shutil.which(compiler := os.environ.get("CXX", "g++")) is None:
@@ -361,19 +383,20 @@ def fit(
         accelerator=accelerator,
         devices=devices,
         # statistics of a normalisation are each device's own: they run over thousands of pixels even in a part of a
-        # batch, and the first device's are kept
-        strategy="auto" if devices == 1 else "ddp",
+        # batch, and the first device's are kept. Sent around, they would be so in each batch of the validation, of
+        # which devices may have different numbers
+        strategy="auto" if devices == 1 else DDPStrategy(broadcast_buffers=False),
         precision=precision,  # type: ignore[arg-type]
         # one process that starts those of all devices, also in a Slurm job, which Lightning takes for one per GPU
         plugins=[LightningEnvironment(), Checkpoints()],
-        deterministic=True,
+        deterministic="warn",  # what a device can do in no fixed order is said, not refused
         logger=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         callbacks=[
             best,
             EarlyStopping("valid_loss", patience=patience),
-            Stoppable(train, last),
+            Stoppable(train, last, seconds),
             TQDMProgressBar(50),
             *callbacks,
         ],
@@ -393,7 +416,7 @@ def fit(
             )
         except SIGTERMException:
             raise SystemExit(
-                f"stopped by SIGTERM; run again to go on from the last checkpoint in {checkpoints}"
+                f"stopped by SIGTERM or as its time is up; run again to go on from the last checkpoint in {checkpoints}"
             ) from None
     if not trainer.is_global_zero:
         sys.exit()  # the first process goes on alone
@@ -425,6 +448,7 @@ def learn(
     devices: int,
     compile: bool,
     workers: int,
+    seconds: float = math.inf,
 ) -> tuple[Trained, list[dict[str, float]]]:
     """Train a network on files of examples and calibrate it.
 
@@ -441,7 +465,7 @@ def learn(
     seed : int
     batch, buffer, rounds, devices, workers
         As `data.Examples` takes them.
-    epochs, learning_rate, weight_decay, patience, precision, accelerator, devices, compile
+    epochs, learning_rate, weight_decay, patience, precision, accelerator, devices, compile, seconds
         As `fit` takes them.
 
     Returns
@@ -476,6 +500,7 @@ def learn(
         accelerator=accelerator,
         devices=devices,
         compile=compile,
+        seconds=seconds,
     )
     gc.collect()  # the trainer refers to itself, and holds the optimiser's state
     whole = Examples(valid_files, batch, workers=workers)

@@ -9,6 +9,8 @@ Example:
 import argparse
 import hashlib
 import json
+import math
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from galcarto.inference.training import learn
 from galcarto.model import support
 from galcarto.settings import read_sections
 
+MARGIN = 5  # minutes
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
@@ -28,6 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read examples, for each device")
+    parser.add_argument(
+        "--minutes",
+        type=int,
+        default=0,
+        help=f"time of the job: under Slurm the training stops {MARGIN} minutes before its end, with a checkpoint",
+    )
     parser.add_argument("--checkpoints", required=True, help="folder for checkpoints, emptied at the end")
     parser.add_argument("--network", required=True, type=Output, help="file to write: weights, shape, calibration")
     parser.add_argument("--history", required=True, type=Output, help="CSV file to write: training history")
@@ -53,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
         **network.model_dump(),
         **training.model_dump(),
         workers=args.workers,
+        # a signal before the end reaches all of a job on some clusters only
+        seconds=60.0 * (args.minutes - MARGIN) if args.minutes and "SLURM_JOB_ID" in os.environ else math.inf,
     )
     trained.save(args.network, attributes)
     pd.DataFrame(history).to_csv(args.history, index=False)
