@@ -209,7 +209,7 @@ def draw(table: dict[str, dict[str, dict[str, float]]]) -> Figure:
         for name, mark in zip(next(iter(table.values())), "osD^v", strict=True):
             ax.plot(number, [row[name][quantity] for row in table.values()], marker=mark, ms=4, label=name)
         ax.set(xscale="log", yscale="log", xlabel="Tiles of the map", ylabel=label)
-    axes[0].legend(ncols=2)
+    axes[1].legend()
     return figure
 
 

@@ -77,16 +77,16 @@ def run(args: argparse.Namespace) -> None:
         file.setncatts(attributes | {"channels": " ".join(model.channels)})
         start = 0
         for path in args.references:
-            with xr.open_dataset(path) as strip:
+            with netCDF4.Dataset(path) as strip:
                 if start == 0:
                     sizes = {name: len(model.channels) if name == "channel" else pixels for name in IMAGES}
-                    sizes |= {name: strip.sizes[name] for name in ("survey", "distance", "grid")}
+                    sizes |= {name: len(strip.dimensions[name]) for name in ("survey", "distance", "grid")}
                     _create(file, {"tile": number} | sizes)
-                part = slice(start, start + strip.sizes["tile"])
+                part = slice(start, start + len(strip.dimensions["tile"]))
                 if part.stop <= number:
                     file["counts"][part] = counts[part]
                     for name in ("reference", "detectable", "l", "b"):
-                        file[name][part] = strip[name].to_numpy()
+                        file[name][part] = np.asarray(strip[name][:])
                 start = part.stop
         if start != number:
             raise UserError(f"--references: found {start} tiles; expected {number} from sky and tile")
