@@ -134,14 +134,14 @@ class Cluster:
 
 
 def training(project: Path) -> list[int]:
-    """Ids of the processes that train in a project."""
-    found = []
+    """Ids of the processes that train in a project, without the workers that they have started."""
+    found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             words = (process / "cmdline").read_bytes().split(b"\0")
             if words[1:4] == [b"-m", b"galcarto", b"train_network"] and os.readlink(process / "cwd") == str(project):
-                found.append(int(process.name))
-    return found
+                found[int(process.name)] = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    return [own for own, parent in found.items() if parent not in found]
 
 
 def elapsed(job: dict[str, str]) -> int:
