@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
 def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> np.ndarray:
     """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
-    # a row group at a time: the catalogue may be larger than the memory
-    catalogue = pq.ParquetFile(path, page_checksum_verification=True)
+    # a row group at a time, and none ahead, which would stay: the catalogue may be larger than the memory
+    catalogue = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     for group in catalogue.iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
         index = tiles.index(frame["l"].to_numpy(), frame["b"].to_numpy())
