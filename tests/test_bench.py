@@ -1,6 +1,7 @@
 """The benchmarks: their peers do the kernel's work, and the stored table is what the suite writes."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,13 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def suite():
-    """The modules of benchmarks/, which is no package; the number of threads is put back."""
+    """The modules of benchmarks/, which is no package; the threads and the environment are put back."""
     threads = torch.get_num_threads(), numba.get_num_threads()
+    environment = dict(os.environ)
     sys.path.insert(0, str(ROOT / "benchmarks"))
     import measure
     import peers
     import run
 
+    os.environ.clear()
+    os.environ.update(environment)
     yield run, measure, peers
     sys.path.remove(str(ROOT / "benchmarks"))
     torch.set_num_threads(threads[0])

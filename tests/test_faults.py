@@ -100,7 +100,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
     examples: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = [sys.executable, "-m", "galcarto", *training(examples, tmp_path)]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on their number
+    with subprocess.Popen(words, env=threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         wait(lambda: list(tmp_path.glob("checkpoints/*/last.ckpt")), running)
         running.kill()
     assert running.returncode == -signal.SIGKILL
