@@ -542,6 +542,33 @@ def test_a_terminated_training_goes_on_after_the_batch(
     assert resumed_history == history
 
 
+def test_a_training_whose_time_is_up_goes_on_after_the_batch(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path
+) -> None:
+    whole, history = train(files[0], tmp_path / "whole")
+    for step in (1, 2):
+        with pytest.raises(SystemExit, match="as its time is up; run again"):
+            train(files[0], tmp_path / "cut", seconds=0.0)
+        assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["global_step"] == step
+    resumed, resumed_history = train(files[0], tmp_path / "cut")
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert resumed_history == history
+
+
+def test_a_training_whose_patience_had_run_out_does_not_go_on(
+    files: tuple[list[Path], np.ndarray], tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match="cut"):
+        train(files[0], tmp_path, (Stop(after=2),))
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    (stopping,) = (state for name, state in checkpoint["callbacks"].items() if name.startswith("EarlyStopping"))
+    stopping["wait_count"] = 10
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    _, history = train(files[0], tmp_path)
+    assert history == checkpoint["history"]
+
+
 def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tmp_path: Path) -> None:
     """On a CPU: two processes, each with half of every batch; the first alone writes."""
     config["distance"] = {"step": "500 pc", "max": "6 kpc"}
