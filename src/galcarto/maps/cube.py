@@ -8,11 +8,11 @@ from typing import Any
 import netCDF4
 import numpy as np
 
+from galcarto.inference import NARROWER
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.sky import Tiles
 
 NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16
-NARROWER = 0.9  # spread of the local density over that of the prior up to which the data speak
 POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
 UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
