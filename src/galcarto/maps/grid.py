@@ -9,7 +9,7 @@ CONVENTIONS = "CF-1.13, ACDD-1.3"
 SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples: who wants the map need not see them
 
 
-def _bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
+def bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
     attributes = {**attributes, "coverage_content_type": "coordinate", "bounds": f"{name}_bounds"}
     return {
         name: xr.DataArray(0.5 * (edges[1:] + edges[:-1]), dims=name, attrs=attributes),
@@ -20,12 +20,12 @@ def _bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[s
 def tile_coordinates(tiles: Tiles) -> dict[str, xr.DataArray]:
     """Coordinates ``l`` and ``b`` in degrees, with bounds."""
     return {
-        **_bounded(
+        **bounded(
             "l",
             tiles.l_edges,
             {"units": "degree", "long_name": "galactic longitude", "ucd": "pos.galactic.lon", "frame": "galactic"},
         ),
-        **_bounded(
+        **bounded(
             "b",
             tiles.b_edges,
             {"units": "degree", "long_name": "galactic latitude", "ucd": "pos.galactic.lat", "frame": "galactic"},
@@ -41,7 +41,7 @@ def distance_coordinate(edges: np.ndarray) -> dict[str, xr.DataArray]:
         "long_name": "distance from the Sun",
         "ucd": "pos.distance",
     }
-    return _bounded("distance", edges, attributes)
+    return bounded("distance", edges, attributes)
 
 
 def sample_coordinate(samples: int) -> dict[str, xr.DataArray]:

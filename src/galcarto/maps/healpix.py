@@ -26,6 +26,13 @@ RESAMPLING = (
     "them raises it, partly_observed also where they cover less than 0.95 of the pixel."
 )
 
+COMBINED = {
+    np.add: ("stars", "area"),
+    np.maximum: ("distance_min", "strangeness", "fit_chi2"),
+    np.minimum: ("distance_max", "fit_p_value"),
+    np.bitwise_or: ("quality",),
+}
+
 
 def refinement_level(tiles: Tiles) -> int:
     """The coarsest level whose pixels are no larger than the smallest tile is high."""
@@ -54,7 +61,7 @@ def overlaps(tiles: Tiles, observed: np.ndarray, level: int) -> tuple[np.ndarray
     """
     found = []
     for column, seen in enumerate(observed):
-        l, b = tile_points(tiles.columns(column, column + 1))
+        l, b = tile_points(tiles.columns(column, column + 1), POINTS)
         pixel = hp.ang2pix(2**level, l[seen].ravel(), b[seen].ravel(), nest=True, lonlat=True)
         tile = np.repeat(column * tiles.shape[1] + np.flatnonzero(seen), POINTS**2)
         pairs, number = np.unique(np.stack([pixel, tile]), axis=1, return_counts=True)
@@ -113,22 +120,14 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
             mean = np.tensordot(weight / covered[:, None], read, axes=1).astype(np.float32)
             starting = np.flatnonzero(np.diff(cell, prepend=-1))
 
-            def over(reduce: np.ufunc, values: np.ndarray) -> np.ndarray:
-                return reduce.reduceat(values, starting)
-
             values = {name: array[tile[pairs]] for name, array in plane.items()}
-            flags = over(np.bitwise_or, values["quality"])
-            partly = np.where(covered < COMPLETE * whole, PARTLY_OBSERVED, 0).astype(flags.dtype)
-            yield (
-                done,
-                {
-                    **statistics(mean, width),
-                    **{name: over(np.add, values[name] * share[pairs]) for name in ("stars", "area")},
-                    **{name: over(np.maximum, values[name]) for name in ("distance_min", "strangeness", "fit_chi2")},
-                    **{name: over(np.minimum, values[name]) for name in ("distance_max", "fit_p_value")},
-                    "quality": flags | partly,
-                },
-            )
+            found: dict[str, Any] = statistics(mean, width)
+            for combine, names in COMBINED.items():
+                for name in names:
+                    shared = values[name] * share[pairs] if combine is np.add else values[name]
+                    found[name] = combine.reduceat(shared, starting)
+            found["quality"] |= np.where(covered < COMPLETE * whole, PARTLY_OBSERVED, 0).astype(np.uint8)
+            yield done, found
             done += len(cells)
 
     return np.unique(pixel), blocks()
@@ -173,7 +172,7 @@ def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, x
         "healpix_index": xr.DataArray(pixels, dims="cell", attrs=index),
         "l": xr.DataArray(l, dims="cell", attrs=centre["l"]),
         "b": xr.DataArray(b, dims="cell", attrs=centre["b"]),
-        **{name: cube[name].variable for name in ("distance", "distance_bounds", "sample")},
+        **{name: cube[name] for name in ("distance", "distance_bounds", "sample")},
     }
 
 
