@@ -1,5 +1,7 @@
 """Coordinates and bounds that every map shares."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -62,6 +64,17 @@ def window_attributes(tiles: Tiles) -> dict[str, str]:
         "geospatial_bounds": f"POLYGON (({l[0]} {b[0]}, {l[1]} {b[0]}, {l[1]} {b[1]}, {l[0]} {b[1]}, {l[0]} {b[0]}))",
         "geospatial_bounds_crs": "Galactic longitude and latitude (IAU 1958) in degree",
     }
+
+
+def derived_attributes(cube: xr.Dataset, form: str, comment: str) -> dict[str, Any]:
+    """Global attributes of what is made of a cube: the cube's, with an id, a history and a comment of its own."""
+    own = {
+        "Conventions": CONVENTIONS,
+        "id": f"{cube.attrs.get('id', 'cube')}-{form}",
+        "history": f"{cube.attrs.get('history', 'a cube')}; resampled: {form}",
+        "comment": comment,
+    }
+    return cube.attrs | own
 
 
 def edges_of(dataset: xr.Dataset, name: str) -> np.ndarray:

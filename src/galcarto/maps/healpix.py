@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from galcarto.maps.cube import COMPLETE, NOT_OBSERVED, PARTLY_OBSERVED, VARIABLES, create, statistics
 from galcarto.maps.footprint import POINTS, tile_points
-from galcarto.maps.grid import CONVENTIONS, edges_of, tiles_of
+from galcarto.maps.grid import derived_attributes, edges_of, tiles_of
 from galcarto.sky import Tiles
 
 BLOCK = 3  # refinement levels between a pixel and the block that is in memory: 64 pixels
@@ -176,7 +176,7 @@ def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, x
     }
 
 
-def write(path: str | Path, cube: xr.Dataset, level: int | None, attributes: Mapping[str, Any]) -> None:
+def write(path: str | Path, cube: xr.Dataset, nside: int | None, attributes: Mapping[str, Any]) -> None:
     """Write the HEALPix form, holding one block of 64 pixels and the tiles in it in memory at a time.
 
     Parameters
@@ -184,17 +184,17 @@ def write(path: str | Path, cube: xr.Dataset, level: int | None, attributes: Map
     path : path
     cube : Dataset
         From `open_cube`, on a grid of l and b.
-    level : int or None
-        nside is 2 to this power; none for that of `refinement_level`.
+    nside : int or None
+        A power of 2; none for that of `refinement_level`.
     attributes : mapping
         Global attributes beside the cube's own.
     """
     tiles = tiles_of(cube)
-    level = refinement_level(tiles) if level is None else level
+    level = refinement_level(tiles) if nside is None else hp.nside2order(nside)
     pixels, blocks = resample(cube, tiles, level)
-    own = {"Conventions": CONVENTIONS, "comment": f"{cube.attrs.get('comment', '')}. {RESAMPLING}"}
+    comment = f"{cube.attrs['comment']}. {RESAMPLING}" if "comment" in cube.attrs else RESAMPLING
     with netCDF4.Dataset(path, "w") as file:
-        file.setncatts({**cube.attrs, **own, **attributes})
+        file.setncatts({**derived_attributes(cube, "healpix", comment), **attributes})
         variables = create(file, coordinates(cube, pixels, level), described(), {"cell": 4**BLOCK}, {"cell": 1})
         for first, values in blocks:
             part = slice(first, first + len(values["quality"]))
