@@ -121,7 +121,7 @@ def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
     for name, first, size in zip(AXES, low, shape, strict=True):
         described = {"units": "kiloparsec", "long_name": f"heliocentric, {AXES[name]}", "ucd": f"pos.cartesian.{name}"}
         coordinates |= bounded(name, (first + np.arange(size + 1)) * step, described)
-    dataset = xr.Dataset(coords=coordinates)
+    dataset = xr.Dataset(coordinates)
     for name, values in variables.items():
         box = np.full(len(number), outside[name], values.dtype)
         box[used] = values

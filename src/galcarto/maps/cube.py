@@ -26,7 +26,7 @@ UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
-TO_THE_EDGE = "distance: sum (comment: from the Sun to the outer bound of the bin)"
+TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
 TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
 CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
 # name: dimensions, type, attributes

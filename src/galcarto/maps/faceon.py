@@ -76,11 +76,35 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
                     "coverage_content_type": "modelResult",
                 },
             ),
-            "within": (("y", "x"), share >= 0.5, {"long_name": "within distance_max for most latitudes"}),
+            "within": (
+                ("y", "x"),
+                share >= 0.5,
+                {
+                    "units": "1",
+                    "long_name": "within distance_max for most latitudes",
+                    "coverage_content_type": "qualityInformation",
+                },
+            ),
         },
         coords={
-            "x": ("x", x, {"units": "kiloparsec", "long_name": "heliocentric, towards the Galactic centre"}),
-            "y": ("y", y, {"units": "kiloparsec", "long_name": "heliocentric, towards l = 90 degree"}),
+            "x": (
+                "x",
+                x,
+                {
+                    "units": "kiloparsec",
+                    "long_name": "heliocentric, towards the Galactic centre",
+                    "coverage_content_type": "coordinate",
+                },
+            ),
+            "y": (
+                "y",
+                y,
+                {
+                    "units": "kiloparsec",
+                    "long_name": "heliocentric, towards l = 90 degree",
+                    "coverage_content_type": "coordinate",
+                },
+            ),
         },
     )
     dataset.attrs = derived_attributes(cube, "faceon", RESAMPLING)

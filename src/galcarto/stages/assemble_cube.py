@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts: posterior "
         "mean, standard deviation and samples of the extinction to each distance and of its density",
-        "keywords": "interstellar dust, interstellar extinction, Milky Way, three-dimensional map, star counts",
+        "keywords": "Interstellar dust, Interstellar dust extinction, Milky Way Galaxy, Star counts",
+        "keywords_vocabulary": "Unified Astronomy Thesaurus",
         "id": f"{args.region}-{attributes['galcarto_config_sha256'][:12]}",
         "source": "synthetic sky" if sky.source == "synthetic" else "observed stars",
         "processing_level": "posterior of each sightline by itself; nothing is smoothed across sightlines",

@@ -31,4 +31,5 @@ def run(args: argparse.Namespace) -> None:
         dataset = project(cube, faceon.pixel)
     dataset.attrs |= provenance.attributes("project_faceon", json.loads(args.settings), args.seed, [args.cube])
     dataset.attrs |= {"sun_radius_kpc": SUN_RADIUS}
-    dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}})
+    coordinates = {name: {"_FillValue": None} for name in dataset.coords}
+    dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}, **coordinates})
