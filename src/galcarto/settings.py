@@ -612,7 +612,7 @@ class Publish(Section):
         None, description="of the HEALPix form; none for the least with pixels no larger than a tile"
     )
     step: Kiloparsec | None = Field(
-        None, gt=0, description="side of a Cartesian voxel; none for a tile's height at a quarter of the way"
+        None, gt=0, description="side of a Cartesian voxel; none for the narrowest tile's width at a quarter of the way"
     )
 
     @field_validator("nside")

@@ -54,9 +54,10 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 
 
 def default_step(tiles: Tiles, farthest: float) -> float:
-    """Side of a voxel in kpc: a tile's height at a quarter of the way, or more where that makes too many voxels."""
-    low, high = _box(_directions(tiles, 8)[0], farthest)
-    side = np.radians(np.diff(tiles.b_edges).min()) * farthest / 4
+    """Side of a voxel in kpc: the narrowest tile's width at a quarter of the way; more where the voxels get too many."""
+    low, high = _box(_directions(tiles, 2), farthest)
+    narrowest = np.diff(tiles.l_edges).min() * np.cos(np.radians(tiles.b)).min()
+    side = np.radians(narrowest) * farthest / 4
     return float(f"{max(side, np.cbrt(np.prod(np.maximum(high - low, side)) / VOXELS)):.2g}")
 
 
@@ -93,7 +94,8 @@ def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
         raise UserError("found no observed tile in the cube; expected one or more")
     cumulative = np.pad(extinction[seen], ((0, 0), (1, 0)))
     reach = cube["distance_max"].transpose("l", "b").to_numpy().ravel()[seen].astype(float)
-    along = math.ceil(2 * np.radians(np.diff(tiles.b_edges).max()) * edges[-1] / step)
+    # an even number: no line runs along the plane that parts two layers of voxels
+    along = 2 * math.ceil(np.radians(np.diff(tiles.b_edges).max()) * edges[-1] / step)
     lines = _directions(tiles, along)[seen]
     low, high = (np.round(corner / step).astype(int) for corner in _box(lines, edges[-1], step))
     shape = high - low

@@ -87,24 +87,12 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
             ),
         },
         coords={
-            "x": (
-                "x",
-                x,
-                {
-                    "units": "kiloparsec",
-                    "long_name": "heliocentric, towards the Galactic centre",
-                    "coverage_content_type": "coordinate",
-                },
-            ),
-            "y": (
-                "y",
-                y,
-                {
-                    "units": "kiloparsec",
-                    "long_name": "heliocentric, towards l = 90 degree",
-                    "coverage_content_type": "coordinate",
-                },
-            ),
+            name: (
+                name,
+                values,
+                {"units": "kiloparsec", "long_name": f"heliocentric, {where}", "coverage_content_type": "coordinate"},
+            )
+            for name, values, where in (("x", x, "towards the Galactic centre"), ("y", y, "towards l = 90 degree"))
         },
     )
     dataset.attrs = derived_attributes(cube, "faceon", RESAMPLING)

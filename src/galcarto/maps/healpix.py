@@ -60,15 +60,17 @@ def overlaps(tiles: Tiles, observed: np.ndarray, level: int) -> tuple[np.ndarray
         The pairs of a tile sum up to its area.
     """
     found = []
+    side = np.degrees(hp.nside2resol(2**level))
+    along = max(POINTS, math.ceil(POINTS / 2 * np.diff(tiles.b_edges).max() / side))
     for column, seen in enumerate(observed):
-        l, b = tile_points(tiles.columns(column, column + 1), POINTS)
+        l, b = tile_points(tiles.columns(column, column + 1), along)
         pixel = hp.ang2pix(2**level, l[seen].ravel(), b[seen].ravel(), nest=True, lonlat=True)
-        tile = np.repeat(column * tiles.shape[1] + np.flatnonzero(seen), POINTS**2)
+        tile = np.repeat(column * tiles.shape[1] + np.flatnonzero(seen), along**2)
         pairs, number = np.unique(np.stack([pixel, tile]), axis=1, return_counts=True)
         found.append(np.concatenate([pairs, number[None]]))
     pixel, tile, number = np.concatenate(found, axis=1)
     order = np.lexsort([tile, pixel])
-    area = number * tiles.area().ravel()[tile] / POINTS**2
+    area = number * tiles.area().ravel()[tile] / along**2
     return pixel[order], tile[order], area[order]
 
 

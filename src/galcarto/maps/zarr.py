@@ -25,12 +25,12 @@ def write(path: str | Path, cube: xr.Dataset) -> None:
     for name, variable in cube.variables.items():
         # of netCDF's encoding only the value of what is missing means the same in Zarr
         encoding[name] = {"_FillValue": variable.encoding.get("_FillValue")}
-        if "l" in variable.dims and len(variable.dims) > 1:
-            column = tuple(1 if d == "l" else sizes[d] for d in variable.dims)
-            encoding[name]["chunks"] = column
-            if "sample" in variable.dims:
-                encoding[name]["chunks"] = tuple(1 if d in ("l", "b") else sizes[d] for d in variable.dims)
-                encoding[name]["shards"] = column
+        # a map of the plane is one chunk, however few columns are written at once
+        chunk = {**sizes, "l": 1} if {"l", "distance"} <= set(variable.dims) else sizes
+        encoding[name]["chunks"] = tuple(chunk[d] for d in variable.dims)
+        if "l" in variable.dims and "sample" in variable.dims:
+            encoding[name]["shards"] = encoding[name]["chunks"]
+            encoding[name]["chunks"] = tuple(1 if d == "b" else chunk[d] for d in variable.dims)
     step = max(1, int(MEMORY * sizes["l"] // cube.nbytes))
     for first in range(0, sizes["l"], step):
         columns = cube.isel(l=slice(first, first + step)).drop_encoding()
