@@ -54,7 +54,7 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 
 
 def default_step(tiles: Tiles, farthest: float) -> float:
-    """Side of a voxel in kpc: the narrowest tile's width at a quarter of the way; more where the voxels get too many."""
+    """Side of a voxel, kpc: the narrowest tile's width at a quarter of the way; more if the voxels get too many."""
     low, high = _box(_directions(tiles, 2), farthest)
     narrowest = np.diff(tiles.l_edges).min() * np.cos(np.radians(tiles.b)).min()
     side = np.radians(narrowest) * farthest / 4
