@@ -94,6 +94,18 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
     assert jobs["infer_sightlines"] == jobs["render_references"] == 2
     assert jobs["compare_truth"] == jobs["compare_planck"] == 1
+    assert {name for name in jobs if name.startswith("publish_")} == {
+        f"publish_{form}" for form in ("zarr", "healpix", "cartesian", "footprint")
+    }
+
+
+def test_the_settings_choose_the_published_forms(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    config["publish"] = {"forms": ["healpix"]}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(snakemake(project, "-n").stdout)
+    assert [name for name in jobs if name.startswith("publish_")] == ["publish_healpix"]
 
 
 def test_the_slurm_profile_resolves_from_the_root() -> None:
@@ -245,6 +257,12 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
         assert json.loads(cube.attrs["galcarto_config"])["sky"]["source"] == "synthetic"
     with xr.open_dataset(results / "faceon.nc") as faceon:
         assert faceon["extinction_density"].dims == ("y", "x")
+    with open_cube(results / "cube.nc") as cube, open_cube(results / "cube.zarr") as stored:
+        xr.testing.assert_identical(stored, cube)
+    with open_cube(results / "cube_healpix.nc") as pixels, xr.open_dataset(results / "cartesian.nc") as voxels:
+        assert pixels.sizes["distance"] == 10
+        assert voxels.attrs["conservation_error"] < 0.01
+    assert (results / "footprint.moc.fits").is_file()
     figures = {path.stem for path in (results / "figures").glob("*.png")}
     assert figures >= {"cmds", "training", "profiles", "calibration", "errors", "faceon", "planck_synthetic"}
     assert (results / "report.html").stat().st_size > 100_000

@@ -589,6 +589,41 @@ class FaceOn(Section):
     pixel: Kiloparsec = Field("0.05 kpc", gt=0, validate_default=True)
 
 
+class Credits(Section):
+    """Who made the map and on which terms: global attributes of its files, by their names in ACDD-1.3."""
+
+    license: str = Field("None", description="terms of use of the map; None where none are granted")
+    creator_name: str | None = None
+    creator_email: str | None = None
+    creator_url: str | None = None
+    institution: str | None = None
+    project: str | None = None
+    publisher_name: str | None = None
+    publisher_email: str | None = None
+    publisher_url: str | None = None
+    naming_authority: str | None = Field(None, description="whose names the id belongs to, such as org.example")
+    acknowledgement: str | None = None
+
+
+class Publish(Section):
+    """The forms in which the cube is published beside cube.nc."""
+
+    forms: list[Literal["zarr", "healpix", "cartesian", "footprint"]] = ["zarr", "healpix", "cartesian", "footprint"]
+    nside: int | None = Field(
+        None, description="of the HEALPix form; none for the least with pixels no larger than a tile"
+    )
+    step: Kiloparsec | None = Field(
+        None, gt=0, description="side of a Cartesian voxel; none for the narrowest tile's width at a quarter of the way"
+    )
+
+    @field_validator("nside")
+    @classmethod
+    def _power(cls, value: int | None) -> int | None:
+        if value is not None and not (1 <= value <= 2**15 and value & (value - 1) == 0):
+            raise ValueError(f"found {value}; expected a power of 2, at most 32768")
+        return value
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -614,7 +649,9 @@ class Settings(Section):
     inference_job: InferenceJob = InferenceJob()
     inference: Inference = Inference()
     compare: Compare = Compare()
+    credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
+    publish: Publish = Publish()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()
