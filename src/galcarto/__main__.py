@@ -19,8 +19,8 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galcarto",
         description="Map the Milky Way's dust in three dimensions from star counts alone.",
-        epilog="Each stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' gives its options "
-        "and an example. Underscores may stand for the dashes of its name, as they do in the rules. "
+        epilog="Each stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' gives its "
+        "options and an example. Underscores may stand for the dashes of its name, as they do in the rules. "
         "The workflow passes settings as JSON; 'galcarto settings config/config.yaml dust survey' prints them.",
     )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)

@@ -155,6 +155,11 @@ def described(variable: xr.DataArray) -> dict[str, Any]:
     return {**variable.encoding, **variable.attrs}
 
 
+def shown(attribute: Any) -> str:
+    """An attribute as it is written, without numpy's name of its type."""
+    return repr(attribute.item() if isinstance(attribute, np.generic) else attribute)
+
+
 def flags(quality: xr.DataArray) -> dict[str, int]:
     """Bit of each meaning of the quality; empty where its attributes do not say."""
     masks, meanings = quality.attrs.get("flag_masks", []), str(quality.attrs.get("flag_meanings", "")).split()
@@ -252,7 +257,7 @@ def quantity_is_described(cube: xr.Dataset) -> Iterator[Finding]:
             yield error(name, "no such attribute of the file", "text")
     ratio = cube.attrs.get("r_v")
     if not isinstance(ratio, (int, float, np.number)) or not 1 < ratio < 10:
-        yield error("r_v", repr(ratio), "the law's R_V, a number between 1 and 10")
+        yield error("r_v", shown(ratio), "the law's R_V, a number between 1 and 10")
     frame = cube.attrs.get("frame")
     if frame and frame != "galactic":
         yield error("frame", repr(frame), "'galactic'")
@@ -267,7 +272,7 @@ def provenance_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
         yield error("galcarto_version", "no such attribute of the file", "the version of what wrote it")
     seed = cube.attrs.get("galcarto_seed")
     if not isinstance(seed, (int, np.integer)):
-        yield error("galcarto_seed", repr(seed), "the seed, an integer")
+        yield error("galcarto_seed", shown(seed), "the seed, an integer")
     text = cube.attrs.get("galcarto_config")
     if text is None:
         yield error("galcarto_config", "no such attribute of the file", "the settings as JSON")
@@ -382,9 +387,8 @@ def healpix_order_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
     if stated.get("grid_mapping_name") != "healpix":
         yield error("crs", f"grid_mapping_name {stated.get('grid_mapping_name')!r}", "'healpix'")
     if healpix(cube) is None:
-        found = (
-            f"indexing_scheme {stated.get('indexing_scheme')!r}, refinement_level {stated.get('refinement_level')!r}"
-        )
+        scheme, level = (shown(stated.get(name)) for name in ("indexing_scheme", "refinement_level"))
+        found = f"indexing_scheme {scheme}, refinement_level {level}"
         yield error("crs", found, "the scheme 'nested' or 'ring', and a level of 0 to 29")
     for name in VARIABLES:
         mapping = described(cube[name]).get("grid_mapping") if name in cube.variables else "crs"
@@ -635,7 +639,7 @@ def check_dataset(cube: xr.Dataset) -> list[Finding]:
     findings += damaged
     findings += [replace(one, check=check.__name__) for check in DESCRIPTION for one in check(sound)]
     findings += _check_values(sound)
-    return sorted(findings, key=lambda one: one.severity)
+    return sorted(findings, key=lambda one: (one.severity, one.variable, one.check))
 
 
 def _told(fault: Exception) -> str:
