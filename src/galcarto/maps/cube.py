@@ -8,7 +8,14 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.maps.footprint import footprint
+from galcarto.maps.grid import (
+    CONVENTIONS,
+    SAMPLES_GROUP,
+    distance_coordinate,
+    sample_coordinate,
+    tile_coordinates,
+)
 from galcarto.sky import Tiles
 
 NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16
@@ -18,89 +25,165 @@ UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
+TO_THE_EDGE = "distance: sum (comment: from the Sun to the outer bound of the bin)"
+TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
+CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
 # name: dimensions, type, attributes
 VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
     "extinction": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
-        {"units": "mag", "long_name": f"posterior mean of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag",
+            "long_name": f"posterior mean of {EXTINCTION}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: mean",
+            "ancillary_variables": f"extinction_sd {TRUSTED}",
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_sd": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
         {
             "units": "mag",
             "long_name": f"posterior standard deviation of {EXTINCTION}",
             "ucd": "stat.stdev;phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: standard_deviation",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "extinction_density": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
-        {"units": "mag kpc-1", "long_name": f"posterior mean of {DENSITY}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag kpc-1",
+            "long_name": f"posterior mean of {DENSITY}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean realization: mean",
+            "ancillary_variables": f"extinction_density_sd {TRUSTED}",
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_density_sd": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
         {
             "units": "mag kpc-1",
             "long_name": f"posterior standard deviation of {DENSITY}",
             "ucd": "stat.stdev;phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean realization: standard_deviation",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "extinction_samples": (
-        ("sample", "l", "b", "distance"),
+        ("sample", *CUBE),
         "f4",
-        {"units": "mag", "long_name": f"posterior samples of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag",
+            "long_name": f"posterior samples of {EXTINCTION}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE}",
+            "ancillary_variables": TRUSTED,
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_density_samples": (
-        ("sample", "l", "b", "distance"),
+        ("sample", *CUBE),
         "f4",
-        {"units": "mag kpc-1", "long_name": f"posterior samples of {DENSITY}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag kpc-1",
+            "long_name": f"posterior samples of {DENSITY}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean",
+            "ancillary_variables": TRUSTED,
+            "coverage_content_type": "modelResult",
+        },
     ),
     "distance_min": (
-        ("l", "b"),
-        "f4",
-        {"units": "kiloparsec", "long_name": "distance from which on stars tell more than the prior"},
-    ),
-    "distance_max": (
-        ("l", "b"),
+        PLANE,
         "f4",
         {
             "units": "kiloparsec",
+            "standard_name": "distance_from_sun",
+            "long_name": "distance from which on stars tell more than the prior",
+            "ucd": "pos.distance;stat.min",
+            "coverage_content_type": "qualityInformation",
+        },
+    ),
+    "distance_max": (
+        PLANE,
+        "f4",
+        {
+            "units": "kiloparsec",
+            "standard_name": "distance_from_sun",
             "long_name": "distance beyond which stars run out or tell no more than the prior",
             "ucd": "pos.distance",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "fit_p_value": (
-        ("l", "b"),
+        PLANE,
         "f4",
         {
             "units": "1",
             "long_name": "posterior predictive p-value of the observed diagrams",
             "ucd": "stat.fit.goodness",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "fit_chi2": (
-        ("l", "b"),
+        PLANE,
         "f4",
-        {"units": "1", "long_name": "chi2 of the observed diagrams over what chance makes", "ucd": "stat.fit.chi2"},
+        {
+            "units": "1",
+            "long_name": "chi2 of the observed diagrams over what chance makes",
+            "ucd": "stat.fit.chi2",
+            "coverage_content_type": "qualityInformation",
+        },
     ),
     "strangeness": (
-        ("l", "b"),
+        PLANE,
         "f4",
-        {"units": "1", "long_name": "share of training-like examples that look less strange to the network"},
+        {
+            "units": "1",
+            "long_name": "share of training-like examples that look less strange to the network",
+            "coverage_content_type": "qualityInformation",
+        },
     ),
-    "stars": (("l", "b"), "i4", {"units": "1", "long_name": "observed stars within the limits"}),
-    "area": (("l", "b"), "f4", {"units": "degree2", "long_name": "observed solid angle"}),
+    "stars": (
+        PLANE,
+        "i4",
+        {
+            "units": "1",
+            "standard_name": "number_of_observations",
+            "long_name": "observed stars within the limits",
+            "ucd": "meta.number;src",
+            "cell_methods": "l: b: sum",
+            "coverage_content_type": "auxiliaryInformation",
+        },
+    ),
+    "area": (
+        PLANE,
+        "f4",
+        {
+            "units": "degree2",
+            "long_name": "observed solid angle",
+            "ucd": "phys.angArea",
+            "cell_methods": "l: b: sum",
+            "coverage_content_type": "auxiliaryInformation",
+        },
+    ),
     "quality": (
-        ("l", "b"),
+        PLANE,
         "u1",
         {
+            "standard_name": "quality_flag",
             "long_name": "quality of the sightline",
             "ucd": "meta.code.qual",
             "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
             "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
+            "coverage_content_type": "qualityInformation",
         },
     ),
 }
@@ -219,29 +302,44 @@ def write(
     attributes : mapping
         Global attributes.
     """
-    sizes = {"sample": samples, "l": tiles.shape[0], "b": tiles.shape[1], "distance": len(edges) - 1, "bounds": 2}
+    columns, rows = tiles.shape
+    sizes = {"l": columns, "b": rows, "distance": len(edges) - 1, "bounds": 2}
     with netCDF4.Dataset(path, "w") as file:
-        file.setncatts({"Conventions": "CF-1.13", **attributes})
+        file.setncatts({"Conventions": CONVENTIONS, **attributes})
         for name, size in sizes.items():
             file.createDimension(name, size)
-        for name, coordinate in {**tile_coordinates(tiles), **distance_coordinate(edges)}.items():
-            variable = file.createVariable(name, "f8", [str(d) for d in coordinate.dims])
+        group = file.createGroup(SAMPLES_GROUP)
+        group.createDimension("sample", samples)
+        sizes["sample"] = samples
+        coordinates = {**tile_coordinates(tiles), **distance_coordinate(edges), **sample_coordinate(samples)}
+        for name, coordinate in coordinates.items():
+            home = group if "sample" in coordinate.dims else file
+            variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
             variable.setncatts(coordinate.attrs)
             variable[:] = coordinate.to_numpy()
+        variables = {}
         for name, (dimensions, kind, described) in VARIABLES.items():
             chunks = [1 if d == "l" else sizes[d] for d in dimensions]
             if "sample" in dimensions:
                 chunks[dimensions.index("b")] = 1  # a sightline's samples are read together
-            variable = file.createVariable(
-                name, kind, dimensions, compression="zlib", complevel=4, chunksizes=chunks, fill_value=False
+            variables[name] = (group if "sample" in dimensions else file).createVariable(
+                name,
+                kind,
+                dimensions,
+                compression="zlib",
+                complevel=4,
+                chunksizes=chunks,
+                fill_value=np.nan if kind.startswith("f") else False,
             )
-            variable.setncatts(described)
+            variables[name].setncatts(described)
         for column, values in strips:
             for name, (dimensions, *_) in VARIABLES.items():
                 value = values[name]
-                value = value.reshape(-1, tiles.shape[1], *value.shape[1:])  # (l, b, ...)
+                value = value.reshape(-1, rows, *value.shape[1:])  # (l, b, ...)
                 part = slice(column, column + len(value))
                 if dimensions[0] == "sample":
-                    file[name][:, part] = np.moveaxis(value, 2, 0)
+                    variables[name][:, part] = np.moveaxis(value, 2, 0)
                 else:
-                    file[name][part] = value
+                    variables[name][part] = value
+        observed = np.asarray(file["quality"][:]) & NOT_OBSERVED == 0
+        file.footprint_moc = footprint(tiles, observed).to_string()

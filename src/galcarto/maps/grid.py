@@ -5,9 +5,12 @@ import xarray as xr
 
 from galcarto.sky import Tiles
 
+CONVENTIONS = "CF-1.13, ACDD-1.3"
+SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples: who wants the map need not see them
+
 
 def _bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
-    attributes = {**attributes, "bounds": f"{name}_bounds"}
+    attributes = {**attributes, "coverage_content_type": "coordinate", "bounds": f"{name}_bounds"}
     return {
         name: xr.DataArray(0.5 * (edges[1:] + edges[:-1]), dims=name, attrs=attributes),
         f"{name}_bounds": xr.DataArray(np.stack([edges[:-1], edges[1:]], axis=1), dims=(name, "bounds")),
@@ -32,8 +35,33 @@ def tile_coordinates(tiles: Tiles) -> dict[str, xr.DataArray]:
 
 def distance_coordinate(edges: np.ndarray) -> dict[str, xr.DataArray]:
     """Coordinate ``distance`` in kiloparsec at the bins' centres, with bounds."""
-    attributes = {"units": "kiloparsec", "long_name": "distance from the Sun", "ucd": "pos.distance"}
+    attributes = {
+        "units": "kiloparsec",
+        "standard_name": "distance_from_sun",
+        "long_name": "distance from the Sun",
+        "ucd": "pos.distance",
+    }
     return _bounded("distance", edges, attributes)
+
+
+def sample_coordinate(samples: int) -> dict[str, xr.DataArray]:
+    """Coordinate ``sample``: the numbers of the posterior samples."""
+    attributes = {
+        "units": "1",
+        "standard_name": "realization",
+        "long_name": "number of the posterior sample",
+        "coverage_content_type": "coordinate",
+    }
+    return {"sample": xr.DataArray(np.arange(samples, dtype="i4"), dims="sample", attrs=attributes)}
+
+
+def window_attributes(tiles: Tiles) -> dict[str, str]:
+    """Global attributes that say where on the sky the window lies; ACDD's others of that kind are the Earth's."""
+    l, b = ((f"{edges[0]:g}", f"{edges[-1]:g}") for edges in (tiles.l_edges, tiles.b_edges))
+    return {
+        "geospatial_bounds": f"POLYGON (({l[0]} {b[0]}, {l[1]} {b[0]}, {l[1]} {b[1]}, {l[0]} {b[1]}, {l[0]} {b[0]}))",
+        "geospatial_bounds_crs": "Galactic longitude and latitude (IAU 1958) in degree",
+    }
 
 
 def edges_of(dataset: xr.Dataset, name: str) -> np.ndarray:
