@@ -20,7 +20,7 @@ from galcarto.maps.check import Finding, check_dataset
 from galcarto.maps.cube import Strip
 from galcarto.sky import Tiles
 
-TILES = Tiles.cover((359, 362), (-1, 1), 1)  # three columns of two
+TILES = Tiles.cover((359.0, 362.0), (-1.0, 1.0), 1.0)  # three columns of two
 EDGES = np.array([0.0, 0.3, 0.7, 1.2, 2.0])  # kpc; unequal, so that widths matter
 SAMPLES = 12
 ABOUT = {
@@ -481,7 +481,7 @@ def test_a_truncated_file_is_a_finding(path: Path, tmp_path: Path) -> None:
         cut.write_bytes(whole[: int(share * len(whole))])
         (finding,) = check.check(cut)
         assert (finding.severity, finding.check) == ("error", "file_opens")
-        assert "not a netCDF file" in str(finding)
+        assert "NetCDF" in str(finding)
 
 
 def test_no_file_and_another_kind_of_file_are_findings(tmp_path: Path) -> None:
