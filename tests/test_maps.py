@@ -297,10 +297,10 @@ def test_a_cube_of_old_with_all_in_one_group_opens_as_before(tmp_path, opened):
 def test_a_closed_cube_leaves_no_file_open(path, tmp_path):
     copy = tmp_path / "cube.nc"
     copy.write_bytes(path.read_bytes())
-    with open_cube(copy):
+    with open_cube(copy) as kept:
         pass
     with netCDF4.Dataset(copy, "a"):  # HDF5 refuses to change what is open for reading
-        pass
+        assert kept.sizes["l"] == 3
 
 
 def test_opening_nothing_says_how_to_make_a_cube(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import xarray as xr
 
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import (
@@ -244,6 +245,26 @@ def reach(
     return nearest, edges[last]
 
 
+def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
+    """The cube's variables that follow from samples of the density: themselves, their sums, means and spreads.
+
+    Parameters
+    ----------
+    density_samples : ndarray of float32, shape (tile, sample, distance), mag kpc-1
+    width : ndarray, shape (distance,), kpc
+    """
+    extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
+    density = density_samples.mean(axis=1, dtype=float)
+    return {
+        "extinction": np.cumsum(density * width, axis=1),
+        "extinction_sd": extinction_samples.std(axis=1),
+        "extinction_density": density,
+        "extinction_density_sd": density_samples.std(axis=1, dtype=float),
+        "extinction_samples": extinction_samples.astype(np.float32),
+        "extinction_density_samples": density_samples,
+    }
+
+
 def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np.ndarray]:
     """The cube's variables for the tiles of a strip.
 
@@ -257,20 +278,13 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
-    density = density_samples.mean(axis=1, dtype=float)
     near, far = reach(strip.stars_beyond, strip.narrowing, edges, min_stars)
     share = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
     partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
     partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(strip.strangeness > UNLIKE, UNLIKE_TRAINING, 0)
     return {
-        "extinction": np.cumsum(density * width, axis=1),
-        "extinction_sd": extinction_samples.std(axis=1),
-        "extinction_density": density,
-        "extinction_density_sd": density_samples.std(axis=1, dtype=float),
-        "extinction_samples": extinction_samples.astype(np.float32),
-        "extinction_density_samples": density_samples,
+        **statistics(density_samples, width),
         "distance_min": np.where(missing, np.nan, near),
         "distance_max": np.where(missing, np.nan, far),
         "strangeness": strip.strangeness,
@@ -280,6 +294,57 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
         "area": strip.area,
         "quality": np.where(missing, NOT_OBSERVED, partly).astype(np.uint8),
     }
+
+
+def create(
+    file: netCDF4.Dataset,
+    coordinates: Mapping[str, xr.DataArray],
+    described: Mapping[str, tuple[tuple[str, ...], str, dict[str, Any]]],
+    chunks: Mapping[str, int],
+    sample_chunks: Mapping[str, int],
+) -> dict[str, netCDF4.Variable]:
+    """Dimensions, coordinates and empty variables of a cube's file; what has samples goes into a group of its own.
+
+    Parameters
+    ----------
+    file : netCDF4.Dataset
+        Empty, open for writing.
+    coordinates : mapping of str to DataArray
+        Their sizes are those of the dimensions.
+    described : mapping of str to (dimensions, type, attributes)
+    chunks, sample_chunks : mapping of str to int
+        Size of a chunk along a dimension, without and with samples; other dimensions are not cut.
+
+    Returns
+    -------
+    dict of netCDF4.Variable
+    """
+    group = file.createGroup(SAMPLES_GROUP)
+    sizes: dict[str, int] = {}
+    for coordinate in coordinates.values():
+        for dimension, size in coordinate.sizes.items():
+            sizes[str(dimension)] = size
+    for dimension, size in sizes.items():
+        (group if dimension == "sample" else file).createDimension(dimension, size)
+    for name, coordinate in coordinates.items():
+        home = group if "sample" in coordinate.dims else file
+        variable = home.createVariable(name, coordinate.dtype, coordinate.dims)
+        variable.setncatts(coordinate.attrs)
+        variable[...] = coordinate.to_numpy()
+    variables = {}
+    for name, (dimensions, kind, attributes) in described.items():
+        cut = sample_chunks if "sample" in dimensions else chunks
+        variables[name] = (group if "sample" in dimensions else file).createVariable(
+            name,
+            kind,
+            dimensions,
+            compression="zlib",
+            complevel=4,
+            chunksizes=[min(cut.get(d, sizes[d]), sizes[d]) for d in dimensions],
+            fill_value=np.nan if kind.startswith("f") else False,
+        )
+        variables[name].setncatts(attributes)
+    return variables
 
 
 def write(
@@ -302,40 +367,14 @@ def write(
     attributes : mapping
         Global attributes.
     """
-    columns, rows = tiles.shape
-    sizes = {"l": columns, "b": rows, "distance": len(edges) - 1, "bounds": 2}
+    coordinates = {**tile_coordinates(tiles), **distance_coordinate(edges), **sample_coordinate(samples)}
     with netCDF4.Dataset(path, "w") as file:
         file.setncatts({"Conventions": CONVENTIONS, **attributes})
-        for name, size in sizes.items():
-            file.createDimension(name, size)
-        group = file.createGroup(SAMPLES_GROUP)
-        group.createDimension("sample", samples)
-        sizes["sample"] = samples
-        coordinates = {**tile_coordinates(tiles), **distance_coordinate(edges), **sample_coordinate(samples)}
-        for name, coordinate in coordinates.items():
-            home = group if "sample" in coordinate.dims else file
-            variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
-            variable.setncatts(coordinate.attrs)
-            variable[:] = coordinate.to_numpy()
-        variables = {}
-        for name, (dimensions, kind, described) in VARIABLES.items():
-            chunks = [1 if d == "l" else sizes[d] for d in dimensions]
-            if "sample" in dimensions:
-                chunks[dimensions.index("b")] = 1  # a sightline's samples are read together
-            variables[name] = (group if "sample" in dimensions else file).createVariable(
-                name,
-                kind,
-                dimensions,
-                compression="zlib",
-                complevel=4,
-                chunksizes=chunks,
-                fill_value=np.nan if kind.startswith("f") else False,
-            )
-            variables[name].setncatts(described)
+        variables = create(file, coordinates, VARIABLES, {"l": 1}, {"l": 1, "b": 1})
         for column, values in strips:
             for name, (dimensions, *_) in VARIABLES.items():
                 value = values[name]
-                value = value.reshape(-1, rows, *value.shape[1:])  # (l, b, ...)
+                value = value.reshape(-1, tiles.shape[1], *value.shape[1:])  # (l, b, ...)
                 part = slice(column, column + len(value))
                 if dimensions[0] == "sample":
                     variables[name][:, part] = np.moveaxis(value, 2, 0)

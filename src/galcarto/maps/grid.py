@@ -68,3 +68,8 @@ def edges_of(dataset: xr.Dataset, name: str) -> np.ndarray:
     """Bin edges of a bounded coordinate."""
     bounds = dataset[f"{name}_bounds"].to_numpy()
     return np.append(bounds[:, 0], bounds[-1, 1])
+
+
+def tiles_of(dataset: xr.Dataset) -> Tiles:
+    """The tiles of a map on a grid of l and b."""
+    return Tiles(edges_of(dataset, "l"), edges_of(dataset, "b"))

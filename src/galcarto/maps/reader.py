@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import numpy as np
 import xarray as xr
 
 from galcarto.errors import UserError
@@ -83,4 +84,8 @@ def _close(*datasets: xr.Dataset) -> None:
 
 
 def _open_zarr(place: str) -> xr.Dataset:
-    return xr.open_zarr(place, chunks=None)
+    cube = xr.open_zarr(place, chunks=None)
+    for variable in cube.variables.values():
+        if "flag_masks" in variable.attrs:  # JSON knows no types
+            variable.attrs["flag_masks"] = np.array(variable.attrs["flag_masks"], variable.dtype)
+    return cube
