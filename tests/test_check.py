@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from galcarto import open_cube, provenance
 from galcarto.__main__ import main
-from galcarto.maps import check, cube
+from galcarto.maps import check, cube, healpix, zarr
 from galcarto.maps.check import Finding, check_dataset
 from galcarto.maps.cube import Strip
 from galcarto.sky import Tiles
@@ -90,6 +90,14 @@ def cells(good: xr.Dataset) -> xr.Dataset:
         l=("cell", l, {"units": "degree"}),
         b=("cell", b, {"units": "degree"}),
     )
+
+
+@pytest.fixture
+def store(path: Path, tmp_path: Path) -> Path:
+    """The good cube as a Zarr store."""
+    with open_cube(path) as opened:
+        zarr.write(tmp_path / "cube.zarr", opened)
+    return tmp_path / "cube.zarr"
 
 
 def written(dataset: xr.Dataset, path: Path) -> list[Finding]:
@@ -237,7 +245,7 @@ GRID = [
     ("coordinates_are_in_range", value("l", (0,), lambda _: np.nan), "l: found nan; expected -360 to 720"),
     ("coordinates_increase", order("l"), r"l: found 359\.5 after 360\.5; expected increasing values; first at \[l=1\]"),
     ("coordinates_increase", value("distance", (2,), lambda _: 0.15), r"distance: found 0\.15 after 0\.5"),
-    ("bounds_are_named", attribute("bounds", None, "distance"), "distance: found attribute bounds None"),
+    ("bounds_are_named", attribute("bounds", None, "distance"), "distance: found attribute bounds 'None'"),
     (
         "bounds_make_cells",
         value("distance_bounds", (2, 0), lambda low: low + 0.01),
@@ -347,7 +355,7 @@ HEALPIX = [
     (
         "healpix_indices_are_cells",
         attribute("standard_name", None, "healpix_index"),
-        "healpix_index: found standard_name None; expected 'healpix_index'",
+        "healpix_index: found standard_name 'None'; expected 'healpix_index'",
     ),
     (
         "healpix_indices_are_cells",
@@ -396,9 +404,12 @@ def said(findings: list[Finding], name: str, pattern: str) -> None:
     assert re.search(pattern, of_check), of_check
 
 
-def test_a_good_cube_passes(path: Path, cells: xr.Dataset, tmp_path: Path) -> None:
-    assert check.check(path) == []
-    assert written(cells, tmp_path / "cells.nc") == []
+def test_good_cubes_pass_in_every_form(path: Path, store: Path, good, cells, tmp_path: Path) -> None:
+    with open_cube(path) as opened:
+        healpix.write(tmp_path / "healpix.nc", opened, LEVEL, {})
+    assert check.check(path) == check.check(store) == check.check(tmp_path / "healpix.nc") == []
+    # the samples beside the other variables, as in files of old
+    assert written(good, tmp_path / "cube.nc") == written(cells, tmp_path / "cells.nc") == []
 
 
 @pytest.mark.parametrize(("name", "mutate", "pattern"), GRID, ids=[f"{i}-{one[0]}" for i, one in enumerate(GRID)])
@@ -513,6 +524,68 @@ def test_a_damaged_chunk_is_found_and_the_rest_is_still_checked(good, tmp_path, 
     )
     said(findings, "values_are_in_range", r"distance_max: found 2\.1; .*\[l=2, b=1\]")
     assert len(findings) == 2
+
+
+def test_a_store_that_says_nothing_is_a_finding(store: Path) -> None:
+    (store / "zarr.json").write_bytes((store / "zarr.json").read_bytes()[:-20])
+    assert [one.check for one in check.check(store)] == ["file_opens"]
+
+
+def test_a_damaged_part_of_a_store_is_a_finding(store: Path) -> None:
+    part = store / "extinction_samples/c/0/1/0/0"
+    part.write_bytes(part.read_bytes()[:-20])
+    (finding,) = check.check(store)
+    assert (finding.check, finding.variable) == ("values_can_be_read", "extinction_samples")
+
+
+def test_a_part_of_a_store_that_is_missing_is_found(store: Path) -> None:
+    """Zarr gives the fill value for it, and says nothing."""
+    (store / "extinction_samples/c/0/1/0/0").unlink()
+    (finding,) = check.check(store)
+    assert (finding.check, finding.variable) == ("observed_sightlines_have_values", "extinction_samples")
+    assert (finding.index["l"], finding.sightlines) == (1, 2)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.text(max_size=8),
+    st.integers(-5, 300),
+    st.floats(),
+    st.lists(st.integers(-3, 300), max_size=6).map(np.array),
+    st.lists(st.text(max_size=3), min_size=2, max_size=3),
+)
+
+
+@given(st.data())
+def test_nothing_in_a_file_makes_the_check_stumble(good, cells, data):
+    """Attributes of any kind, types of any kind, dimensions lost: findings, never a traceback."""
+    cube_ = data.draw(st.sampled_from([good, cells])).copy()
+    name = data.draw(st.sampled_from(sorted(map(str, cube_.variables))))
+    where = data.draw(st.sampled_from(["file", "variable", "type", "dimension", "values"]))
+    if where in ("file", "variable"):
+        attributes = cube_.attrs if where == "file" else cube_[name].attrs
+        attributes = dict(attributes)
+        attributes[data.draw(st.sampled_from([*attributes, "units", "bounds"]))] = data.draw(ODD)
+        if where == "file":
+            cube_.attrs = attributes
+        else:
+            cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+            cube_[name] = (cube_[name].dims, cube_[name].to_numpy(), attributes)
+    elif where == "type":
+        kind = data.draw(st.sampled_from(["S3", "U5", "?", "c16", "M8[s]", "m8[s]", "f2", "i1", "u8", "O"]))
+        cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+        cube_[name] = (cube_[name].dims, np.zeros(cube_[name].shape, kind), cube_[name].attrs)
+    elif where == "dimension":
+        cube_ = cube_.isel(
+            {data.draw(st.sampled_from(sorted(map(str, cube_.dims)))): data.draw(st.sampled_from([0, []]))}
+        )
+    else:
+        cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+        fill = data.draw(st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1e300, 127.0]))
+        values = np.full(cube_[name].shape, fill if cube_[name].dtype.kind == "f" else -1 if fill < 0 else 127)
+        with np.errstate(over="ignore"):
+            cube_[name] = (cube_[name].dims, values.astype(cube_[name].dtype), cube_[name].attrs)
+    assert all(str(one) for one in check_dataset(cube_))
 
 
 # --- strips
