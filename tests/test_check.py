@@ -205,12 +205,15 @@ GRID = [
     ("quantity_is_described", attribute("extinction_law"), "extinction_law: found no such attribute"),
     ("quantity_is_described", attribute("survey"), "survey: found no such attribute"),
     ("quantity_is_described", attribute("r_v", 0.0), r"r_v: found 0\.0; expected the law's R_V"),
+    ("quantity_is_described", attribute("r_v"), "r_v: found None; expected the law's R_V"),
+    ("quantity_is_described", attribute("frame"), "frame: found 'None'; expected 'galactic'"),
     ("quantity_is_described", attribute("frame", "icrs"), "frame: found 'icrs'; expected 'galactic'"),
     (
         "quantity_is_described",
         attribute("survey_limits", "deep"),
         "survey_limits: found 'deep'; expected limits such as",
     ),
+    ("quantity_is_described", attribute("survey_limits"), "survey_limits: found 'None'; expected limits such as"),
     ("provenance_is_stated", attribute("galcarto_version"), "galcarto_version: found no such attribute"),
     ("provenance_is_stated", attribute("galcarto_seed", "one"), "galcarto_seed: found 'one'; expected the seed"),
     ("provenance_is_stated", attribute("galcarto_config"), "galcarto_config: found no such attribute"),
@@ -225,6 +228,17 @@ GRID = [
         "flags_are_explained",
         attribute("flag_masks", np.array([1, 2, 3, 8, 16], "u1"), "quality"),
         r"flag_masks \[1, 2, 3, 8, 16\]; expected different powers of two",
+    ),
+    (
+        "flags_are_explained",
+        attribute("flag_masks", np.array([1, 2, 2, 8, 16], "u1"), "quality"),
+        r"flag_masks \[1, 2, 2, 8, 16\]; expected different powers of two",
+    ),
+    ("flags_are_explained", attribute("flag_masks", np.arange(5.0), "quality"), "expected integers, one for each flag"),
+    (
+        "flags_are_explained",
+        attribute("flag_meanings", "not_observed a a b c", "quality"),
+        "found 5 flag_meanings .*; expected one for each of 5",
     ),
     (
         "flags_are_explained",
@@ -328,6 +342,16 @@ GRID = [
         "extinction_sd: found .*; expected .*, the standard deviation of extinction_samples; .* 5 sightlines",
     ),
     (
+        "footprint_is_that_of_the_observed_sightlines",
+        attribute("footprint_moc", "4/0-5"),
+        r"footprint_moc: found False; expected sightlines inside where not not_observed, .* \[l=0, b=0\].* 5 sightl",
+    ),
+    (
+        "footprint_is_that_of_the_observed_sightlines",
+        attribute("footprint_moc", "0/0-11"),
+        r"footprint_moc: found True; .* \[l=0, b=1\].* 1 sightline \[",
+    ),
+    (
         "the_flag_tells_where_stars_run_out",
         value("distance_max", (0, 0), lambda _: 1.2),
         r"quality: found 0; expected stars_run_out_before_the_last_bin exactly where distance_max, 1\.2",
@@ -389,6 +413,8 @@ WARNINGS = [
         attribute("units", "kpc", "distance"),
         "warning: distance: found units 'kpc'; expected 'kilo",
     ),
+    ("footprint_can_be_read", attribute("footprint_moc", "the plane"), "warning: footprint_moc: found 'the plane'"),
+    ("footprint_can_be_read", attribute("footprint_moc"), "warning: footprint_moc: found 'None'"),
     (
         "the_data_speak_somewhere",
         value("distance_min", (2, 0), lambda _: 1.5),

@@ -21,11 +21,13 @@ import astropy.units as u
 import healpy as hp
 import numpy as np
 import xarray as xr
+from mocpy import MOC
 from tqdm import tqdm
 
 from galcarto.errors import UserError
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.reader import open_cube
+from galcarto.sky import to_icrs
 
 STRIP = 1 << 21  # values of a variable that are in memory at once
 ROUNDINGS = 4  # of the stored type, that a value may be off by
@@ -33,7 +35,7 @@ CLOSE = 1e-6  # of a cell: by how much the edges of neighbours may differ; degre
 DIAGNOSTICS = ("fit_p_value", "fit_chi2", "strangeness", "stars", "area")  # a map can be used without
 MAY_BE_NAN = ("distance_min",)  # also where observed: no distance is told from the prior
 POSITION = ("l", "b", "distance")
-ABOUT = ("title", "band", "extinction_law", "survey", "survey_limits", "frame")
+ABOUT = ("title", "band", "extinction_law", "survey")
 MEANS_AND_SAMPLES = ("extinction", "extinction_density")
 NOT_OBSERVED = "not_observed"
 STARS_RUN_OUT = "stars_run_out_before_the_last_bin"
@@ -258,10 +260,10 @@ def quantity_is_described(cube: xr.Dataset) -> Iterator[Finding]:
     ratio = cube.attrs.get("r_v")
     if not isinstance(ratio, (int, float, np.number)) or not 1 < ratio < 10:
         yield error("r_v", shown(ratio), "the law's R_V, a number between 1 and 10")
-    frame, limits = (str(cube.attrs.get(name, "")) for name in ("frame", "survey_limits"))
-    if frame and frame != "galactic":
+    frame, limits = (str(cube.attrs.get(name)) for name in ("frame", "survey_limits"))
+    if frame != "galactic":
         yield error("frame", repr(frame), "'galactic'")
-    if limits and not all(LIMIT.fullmatch(one) for one in limits.split(", ")):
+    if not all(LIMIT.fullmatch(one) for one in limits.split(", ")):
         yield error("survey_limits", repr(limits), "limits such as 'J < 16.3 mag, Ks < 14.8 mag'")
 
 
@@ -292,13 +294,13 @@ def flags_are_explained(cube: xr.Dataset) -> Iterator[Finding]:
     quality = cube["quality"]
     masks = np.atleast_1d(quality.attrs.get("flag_masks", []))
     meanings = str(quality.attrs.get("flag_meanings", "")).split()
-    if masks.dtype.kind not in "iu" or not masks.size:
+    if masks.dtype.kind not in "iu":
         yield error("quality", f"flag_masks {quality.attrs.get('flag_masks')!r}", "integers, one for each flag")
         return
     bits = [int(mask) for mask in masks]
     if any(bit <= 0 or bit & (bit - 1) for bit in bits) or len(set(bits)) < len(bits):
         yield error("quality", f"flag_masks {bits}", "different powers of two")
-    if max(bits) > np.iinfo(quality.dtype).max:
+    if max(bits, default=0) > np.iinfo(quality.dtype).max:
         yield error("quality", f"flag_masks {bits}", f"bits that fit into {quality.dtype}")
     if len(meanings) != len(bits) or len(set(meanings)) < len(meanings):
         yield error("quality", f"{len(meanings)} flag_meanings {meanings}", f"one for each of {len(bits)} flag_masks")
@@ -377,6 +379,21 @@ def longitudes_are_met_once(cube: xr.Dataset) -> Iterator[Finding]:
     edges = cube["l_bounds"].to_numpy()
     if not is_healpix(cube) and edges.max() - edges.min() > 360 + CLOSE:
         yield error("l_bounds", f"{edges.max() - edges.min():g} degree from end to end", "at most 360")
+
+
+def footprint(cube: xr.Dataset) -> MOC | None:
+    """The footprint that the file states, if it can be read."""
+    try:
+        return MOC.from_string(str(cube.attrs["footprint_moc"]))
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def footprint_can_be_read(cube: xr.Dataset) -> Iterator[Finding]:
+    """A MOC as text."""
+    if footprint(cube) is None:
+        found = repr(str(cube.attrs.get("footprint_moc"))[:40])
+        yield warning("footprint_moc", found, "the observed sky as a MOC, such as '6/28831 7/115303'")
 
 
 @needs("crs")
@@ -535,6 +552,20 @@ def the_flag_tells_where_stars_run_out(strip: xr.Dataset) -> Iterator[Fault]:
     yield Fault("quality", bad, strip["quality"], expected, strip["distance_max"])
 
 
+@needs("quality", "l", "b")
+def footprint_is_that_of_the_observed_sightlines(strip: xr.Dataset) -> Iterator[Fault]:
+    """The centre of a tile is in the footprint exactly where the tile was observed; a pixel may be covered in part."""
+    covered, missing = footprint(strip), _flagged(strip, NOT_OBSERVED)
+    if covered is None or missing is None or is_healpix(strip):
+        return
+    l, b = xr.broadcast(strip["l"], strip["b"])
+    longitude, latitude = to_icrs(l.to_numpy(), b.to_numpy().clip(-90, 90))
+    inside = l.copy(data=covered.contains_lonlat(longitude * u.deg, latitude * u.deg))
+    yield Fault(
+        "footprint_moc", inside == missing, inside, f"sightlines inside where not {NOT_OBSERVED}, and no others"
+    )
+
+
 @needs("crs", "healpix_index", "l", "b")
 def cells_are_where_their_index_says(strip: xr.Dataset) -> Iterator[Fault]:
     """l and b are the centres of the pixels, in the order and level that the file states."""
@@ -565,6 +596,7 @@ DESCRIPTION = (
     bounds_make_cells,
     distances_begin_at_the_sun,
     longitudes_are_met_once,
+    footprint_can_be_read,
     healpix_order_is_stated,
     healpix_indices_are_cells,
 )
@@ -579,6 +611,7 @@ VALUES = (
     standard_deviations_are_those_of_the_samples,
     the_data_speak_somewhere,
     the_flag_tells_where_stars_run_out,
+    footprint_is_that_of_the_observed_sightlines,
     cells_are_where_their_index_says,
 )
 
@@ -702,6 +735,9 @@ def _locate(fault: Fault, check: str, strip: xr.Dataset, start: dict[str, int]) 
     def value(array: xr.DataArray) -> Any:
         return array.isel(place, missing_dims="ignore").values[()]
 
+    position = {
+        name: float(value(strip[name])) for name in POSITION if name in strip and set(strip[name].dims) <= set(place)
+    }
     return Finding(
         fault.severity,
         fault.variable,
@@ -709,6 +745,6 @@ def _locate(fault: Fault, check: str, strip: xr.Dataset, start: dict[str, int]) 
         fault.expected if fault.against is None else fault.expected.format(str(value(fault.against))),
         check,
         {name: i + start.get(name, 0) for name, i in place.items()},
-        {name: float(value(strip[name])) for name in POSITION if name in strip and set(strip[name].dims) <= set(place)},
+        {name: one for name, one in position.items() if math.isfinite(one)},
         int(bad.any([name for name in bad.dims if name not in sky(strip)]).sum()),
     )
