@@ -36,7 +36,6 @@ DIAGNOSTICS = ("fit_p_value", "fit_chi2", "strangeness", "stars", "area")  # a m
 MAY_BE_NAN = ("distance_min",)  # also where observed: no distance is told from the prior
 POSITION = ("l", "b", "distance")
 ABOUT = ("title", "band", "extinction_law", "survey")
-MEANS_AND_SAMPLES = ("extinction", "extinction_density")
 NOT_OBSERVED = "not_observed"
 STARS_RUN_OUT = "stars_run_out_before_the_last_bin"
 LIMIT = re.compile(r"\S+ < -?[0-9.]+ mag")
@@ -377,7 +376,7 @@ def distances_begin_at_the_sun(cube: xr.Dataset) -> Iterator[Finding]:
 def longitudes_are_met_once(cube: xr.Dataset) -> Iterator[Finding]:
     """A window spans at most one turn."""
     edges = cube["l_bounds"].to_numpy()
-    if not is_healpix(cube) and edges.max() - edges.min() > 360 + CLOSE:
+    if edges.max() - edges.min() > 360 + CLOSE:
         yield error("l_bounds", f"{edges.max() - edges.min():g} degree from end to end", "at most 360")
 
 
@@ -512,7 +511,7 @@ def extinction_is_the_sum_of_the_density(strip: xr.Dataset) -> Iterator[Fault]:
 
 
 def _moments_agree(strip: xr.Dataset, moment: Literal["mean", "std"], ending: str, words: str) -> Iterator[Fault]:
-    for quantity in MEANS_AND_SAMPLES:
+    for quantity in ("extinction", "extinction_density"):
         name, of = f"{quantity}{ending}", f"{quantity}_samples"
         if name in strip and of in strip:
             samples = strip[of].astype(float)
@@ -659,7 +658,7 @@ def check_dataset(cube: xr.Dataset) -> list[Finding]:
     list of Finding
         Errors first.
     """
-    findings = [replace(one, check=check.__name__) for check in STRUCTURE for one in check(cube)]
+    findings = [replace(one, check=each.__name__) for each in STRUCTURE for one in each(cube)]
     unsound = {one.variable for one in findings if one.severity == "error"}
     # no index: values are compared by their place, also where coordinates are wrong
     sound = cube.drop_indexes(list(cube.indexes)).reset_coords()
@@ -669,7 +668,7 @@ def check_dataset(cube: xr.Dataset) -> list[Finding]:
     sound = sound.drop_vars(small).merge(loaded)
     findings += damaged
     with np.errstate(invalid="ignore", over="ignore"):  # infinite values are found by checks of their own
-        findings += [replace(one, check=check.__name__) for check in DESCRIPTION for one in check(sound)]
+        findings += [replace(one, check=each.__name__) for each in DESCRIPTION for one in each(sound)]
         findings += _check_values(sound)
     return sorted(findings, key=lambda one: (one.severity, one.variable, one.check))
 
@@ -717,8 +716,8 @@ def _check_values(cube: xr.Dataset) -> list[Finding]:
         start = {name: part.start for name, part in block.items()}
         strip, found = _load(cube[readable].isel(block, missing_dims="ignore"), start)
         readable = [str(name) for name in strip.variables]
-        for check in VALUES:
-            found += [_locate(one, check.__name__, strip, start) for one in check(strip) if bool(one.bad.any())]
+        for each in VALUES:
+            found += [_locate(one, each.__name__, strip, start) for one in each(strip) if bool(one.bad.any())]
         for one in found:
             key = one.check, one.variable, one.severity
             first = findings.setdefault(key, one)
