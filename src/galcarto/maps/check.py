@@ -558,10 +558,15 @@ def footprint_is_that_of_the_observed_sightlines(strip: xr.Dataset) -> Iterator[
     if covered is None or missing is None or is_healpix(strip):
         return
     l, b = xr.broadcast(strip["l"], strip["b"])
-    longitude, latitude = to_icrs(l.to_numpy(), b.to_numpy().clip(-90, 90))
-    inside = l.copy(data=covered.contains_lonlat(longitude * u.deg, latitude * u.deg))
+    known = np.isfinite(l.to_numpy()) & (abs(b.to_numpy()) <= 90)  # MOCPy crashes at others
+    inside = xr.zeros_like(l, bool)
+    longitude, latitude = to_icrs(l.to_numpy()[known], b.to_numpy()[known])
+    inside.to_numpy()[known] = covered.contains_lonlat(longitude * u.deg, latitude * u.deg)
     yield Fault(
-        "footprint_moc", inside == missing, inside, f"sightlines inside where not {NOT_OBSERVED}, and no others"
+        "footprint_moc",
+        (inside == missing) & known,
+        inside,
+        f"sightlines inside where not {NOT_OBSERVED}, and no others",
     )
 
 

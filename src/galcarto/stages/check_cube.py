@@ -1,7 +1,8 @@
 """Check that cubes keep the format: netCDF, Zarr or HEALPix form, of Galcarto or of others.
 
 Prints what was found, what was expected and where; the exit code is 1 where a file has an error. A warning is what does
-not make numbers wrong.
+not make numbers wrong. Sums, means and standard deviations may be off by four roundings of the type they are stored in.
+A file is read in strips of sightlines, so that one of any size can be checked.
 
 Example:
   galcarto check-cube results/demo/cube.nc
