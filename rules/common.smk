@@ -55,6 +55,13 @@ FIGURES = [
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
     )
 ]
+# forms in which the cube is published
+FORMS = {
+    "zarr": f"{RESULTS}/cube.zarr",
+    "healpix": f"{RESULTS}/cube_healpix.nc",
+    "cartesian": f"{RESULTS}/cartesian.nc",
+    "footprint": f"{RESULTS}/footprint.moc.fits",
+}
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
 # variants whose bare stars are not the region's have lists and references of their own

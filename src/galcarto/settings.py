@@ -604,6 +604,25 @@ class Credits(Section):
     acknowledgement: str | None = None
 
 
+class Publish(Section):
+    """The forms in which the cube is published beside cube.nc."""
+
+    forms: list[Literal["zarr", "healpix", "cartesian", "footprint"]] = ["zarr", "healpix", "cartesian", "footprint"]
+    nside: int | None = Field(
+        None, description="of the HEALPix form; none for the least with pixels no larger than a tile"
+    )
+    step: Kiloparsec | None = Field(
+        None, gt=0, description="side of a Cartesian voxel; none for a tile's height at a quarter of the way"
+    )
+
+    @field_validator("nside")
+    @classmethod
+    def _power(cls, value: int | None) -> int | None:
+        if value is not None and not (1 <= value <= 2**15 and value & (value - 1) == 0):
+            raise ValueError(f"found {value}; expected a power of 2, at most 32768")
+        return value
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -631,6 +650,7 @@ class Settings(Section):
     compare: Compare = Compare()
     credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
+    publish: Publish = Publish()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()

@@ -328,7 +328,7 @@ def create(
         (group if dimension == "sample" else file).createDimension(dimension, size)
     for name, coordinate in coordinates.items():
         home = group if "sample" in coordinate.dims else file
-        variable = home.createVariable(name, coordinate.dtype, coordinate.dims)
+        variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
         variable.setncatts(coordinate.attrs)
         variable[...] = coordinate.to_numpy()
     variables = {}

@@ -13,21 +13,27 @@ POINTS = 32  # along a tile's side
 CELLS = 8  # at least, along a tile's side
 
 
-def tile_points(tiles: Tiles) -> tuple[np.ndarray, np.ndarray]:
+def tile_points(tiles: Tiles, along: int) -> tuple[np.ndarray, np.ndarray]:
     """Points that stand for equal areas of a tile.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    along : int
+        Points along a side.
 
     Returns
     -------
     l, b : ndarray, shape (tile, point), deg
         Tiles l-major.
     """
-    share = (np.arange(POINTS) + 0.5) / POINTS
+    share = (np.arange(along) + 0.5) / along
     l = tiles.l_edges[:-1, None] + np.diff(tiles.l_edges)[:, None] * share
     sine = np.sin(np.radians(tiles.b_edges))
     b = np.degrees(np.arcsin(sine[:-1, None] + np.diff(sine)[:, None] * share))
-    shape = (*tiles.shape, POINTS, POINTS)
+    shape = (*tiles.shape, along, along)
     grids = np.broadcast_to(l[:, None, :, None], shape), np.broadcast_to(b[None, :, None, :], shape)
-    return grids[0].reshape(-1, POINTS**2), grids[1].reshape(-1, POINTS**2)
+    return grids[0].reshape(-1, along**2), grids[1].reshape(-1, along**2)
 
 
 def footprint(tiles: Tiles, observed: np.ndarray) -> MOC:
@@ -48,7 +54,7 @@ def footprint(tiles: Tiles, observed: np.ndarray) -> MOC:
     order = math.ceil(math.log2(hp.nside2resol(1) / np.radians(np.diff(tiles.b_edges).min() / CELLS)))
     covered = MOC.new_empty(max_depth=order)
     for column, seen in enumerate(observed):
-        l, b = tile_points(tiles.columns(column, column + 1))
+        l, b = tile_points(tiles.columns(column, column + 1), POINTS)
         longitude, latitude = to_icrs(l[seen].ravel(), b[seen].ravel())
         covered = covered.union(MOC.from_lonlat(longitude * u.deg, latitude * u.deg, max_norder=order))
     return covered

@@ -1,5 +1,7 @@
 """Coordinates and bounds that every map shares."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -9,7 +11,7 @@ CONVENTIONS = "CF-1.13, ACDD-1.3"
 SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples: who wants the map need not see them
 
 
-def _bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
+def bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
     attributes = {**attributes, "coverage_content_type": "coordinate", "bounds": f"{name}_bounds"}
     return {
         name: xr.DataArray(0.5 * (edges[1:] + edges[:-1]), dims=name, attrs=attributes),
@@ -20,12 +22,12 @@ def _bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[s
 def tile_coordinates(tiles: Tiles) -> dict[str, xr.DataArray]:
     """Coordinates ``l`` and ``b`` in degrees, with bounds."""
     return {
-        **_bounded(
+        **bounded(
             "l",
             tiles.l_edges,
             {"units": "degree", "long_name": "galactic longitude", "ucd": "pos.galactic.lon", "frame": "galactic"},
         ),
-        **_bounded(
+        **bounded(
             "b",
             tiles.b_edges,
             {"units": "degree", "long_name": "galactic latitude", "ucd": "pos.galactic.lat", "frame": "galactic"},
@@ -41,7 +43,7 @@ def distance_coordinate(edges: np.ndarray) -> dict[str, xr.DataArray]:
         "long_name": "distance from the Sun",
         "ucd": "pos.distance",
     }
-    return _bounded("distance", edges, attributes)
+    return bounded("distance", edges, attributes)
 
 
 def sample_coordinate(samples: int) -> dict[str, xr.DataArray]:
@@ -62,6 +64,17 @@ def window_attributes(tiles: Tiles) -> dict[str, str]:
         "geospatial_bounds": f"POLYGON (({l[0]} {b[0]}, {l[1]} {b[0]}, {l[1]} {b[1]}, {l[0]} {b[1]}, {l[0]} {b[0]}))",
         "geospatial_bounds_crs": "Galactic longitude and latitude (IAU 1958) in degree",
     }
+
+
+def derived_attributes(cube: xr.Dataset, form: str, comment: str) -> dict[str, Any]:
+    """Global attributes of what is made of a cube: the cube's, with an id, a history and a comment of its own."""
+    own = {
+        "Conventions": CONVENTIONS,
+        "id": f"{cube.attrs.get('id', 'cube')}-{form}",
+        "history": f"{cube.attrs.get('history', 'a cube')}; resampled: {form}",
+        "comment": comment,
+    }
+    return cube.attrs | own
 
 
 def edges_of(dataset: xr.Dataset, name: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from galcarto.maps.cube import COMPLETE, NOT_OBSERVED, PARTLY_OBSERVED, VARIABLES, create, statistics
 from galcarto.maps.footprint import POINTS, tile_points
-from galcarto.maps.grid import CONVENTIONS, edges_of, tiles_of
+from galcarto.maps.grid import derived_attributes, edges_of, tiles_of
 from galcarto.sky import Tiles
 
 BLOCK = 3  # refinement levels between a pixel and the block that is in memory: 64 pixels
@@ -25,6 +25,13 @@ RESAMPLING = (
     "fit_chi2 are the largest, distance_max and fit_p_value the smallest of these tiles; a flag is raised where one of "
     "them raises it, partly_observed also where they cover less than 0.95 of the pixel."
 )
+
+COMBINED = {
+    np.add: ("stars", "area"),
+    np.maximum: ("distance_min", "strangeness", "fit_chi2"),
+    np.minimum: ("distance_max", "fit_p_value"),
+    np.bitwise_or: ("quality",),
+}
 
 
 def refinement_level(tiles: Tiles) -> int:
@@ -54,7 +61,7 @@ def overlaps(tiles: Tiles, observed: np.ndarray, level: int) -> tuple[np.ndarray
     """
     found = []
     for column, seen in enumerate(observed):
-        l, b = tile_points(tiles.columns(column, column + 1))
+        l, b = tile_points(tiles.columns(column, column + 1), POINTS)
         pixel = hp.ang2pix(2**level, l[seen].ravel(), b[seen].ravel(), nest=True, lonlat=True)
         tile = np.repeat(column * tiles.shape[1] + np.flatnonzero(seen), POINTS**2)
         pairs, number = np.unique(np.stack([pixel, tile]), axis=1, return_counts=True)
@@ -113,22 +120,14 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
             mean = np.tensordot(weight / covered[:, None], read, axes=1).astype(np.float32)
             starting = np.flatnonzero(np.diff(cell, prepend=-1))
 
-            def over(reduce: np.ufunc, values: np.ndarray) -> np.ndarray:
-                return reduce.reduceat(values, starting)
-
             values = {name: array[tile[pairs]] for name, array in plane.items()}
-            flags = over(np.bitwise_or, values["quality"])
-            partly = np.where(covered < COMPLETE * whole, PARTLY_OBSERVED, 0).astype(flags.dtype)
-            yield (
-                done,
-                {
-                    **statistics(mean, width),
-                    **{name: over(np.add, values[name] * share[pairs]) for name in ("stars", "area")},
-                    **{name: over(np.maximum, values[name]) for name in ("distance_min", "strangeness", "fit_chi2")},
-                    **{name: over(np.minimum, values[name]) for name in ("distance_max", "fit_p_value")},
-                    "quality": flags | partly,
-                },
-            )
+            found: dict[str, Any] = statistics(mean, width)
+            for combine, names in COMBINED.items():
+                for name in names:
+                    shared = values[name] * share[pairs] if combine is np.add else values[name]
+                    found[name] = combine.reduceat(shared, starting)
+            found["quality"] |= np.where(covered < COMPLETE * whole, PARTLY_OBSERVED, 0).astype(np.uint8)
+            yield done, found
             done += len(cells)
 
     return np.unique(pixel), blocks()
@@ -173,11 +172,11 @@ def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, x
         "healpix_index": xr.DataArray(pixels, dims="cell", attrs=index),
         "l": xr.DataArray(l, dims="cell", attrs=centre["l"]),
         "b": xr.DataArray(b, dims="cell", attrs=centre["b"]),
-        **{name: cube[name].variable for name in ("distance", "distance_bounds", "sample")},
+        **{name: cube[name] for name in ("distance", "distance_bounds", "sample")},
     }
 
 
-def write(path: str | Path, cube: xr.Dataset, level: int | None, attributes: Mapping[str, Any]) -> None:
+def write(path: str | Path, cube: xr.Dataset, nside: int | None, attributes: Mapping[str, Any]) -> None:
     """Write the HEALPix form, holding one block of 64 pixels and the tiles in it in memory at a time.
 
     Parameters
@@ -185,17 +184,17 @@ def write(path: str | Path, cube: xr.Dataset, level: int | None, attributes: Map
     path : path
     cube : Dataset
         From `open_cube`, on a grid of l and b.
-    level : int or None
-        nside is 2 to this power; none for that of `refinement_level`.
+    nside : int or None
+        A power of 2; none for that of `refinement_level`.
     attributes : mapping
         Global attributes beside the cube's own.
     """
     tiles = tiles_of(cube)
-    level = refinement_level(tiles) if level is None else level
+    level = refinement_level(tiles) if nside is None else hp.nside2order(nside)
     pixels, blocks = resample(cube, tiles, level)
-    own = {"Conventions": CONVENTIONS, "comment": f"{cube.attrs.get('comment', '')}. {RESAMPLING}"}
+    comment = f"{cube.attrs['comment']}. {RESAMPLING}" if "comment" in cube.attrs else RESAMPLING
     with netCDF4.Dataset(path, "w") as file:
-        file.setncatts({**cube.attrs, **own, **attributes})
+        file.setncatts({**derived_attributes(cube, "healpix", comment), **attributes})
         variables = create(file, coordinates(cube, pixels, level), described(), {"cell": 4**BLOCK}, {"cell": 1})
         for first, values in blocks:
             part = slice(first, first + len(values["quality"]))

@@ -21,7 +21,8 @@ from galcarto.surveys import SURVEYS
 SECTIONS = [
     name
     for name in Settings.model_fields
-    if name not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "ablation", "validation")
+    if name
+    not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "publish", "ablation", "validation")
 ]
 
 
