@@ -432,7 +432,7 @@ def said(findings: list[Finding], name: str, pattern: str) -> None:
 
 def test_good_cubes_pass_in_every_form(path: Path, store: Path, good, cells, tmp_path: Path) -> None:
     with open_cube(path) as opened:
-        healpix.write(tmp_path / "healpix.nc", opened, LEVEL, {})
+        healpix.write(tmp_path / "healpix.nc", opened, 2**LEVEL, {})
     assert check.check(path) == check.check(store) == check.check(tmp_path / "healpix.nc") == []
     # the samples beside the other variables, as in files of old
     assert written(good, tmp_path / "cube.nc") == written(cells, tmp_path / "cells.nc") == []
@@ -460,6 +460,17 @@ def test_a_warning_does_not_refuse(name, mutate, pattern, good: xr.Dataset, tmp_
     findings = written(odd if (other := mutate(odd)) is None else other, tmp_path / "cube.nc")
     assert {one.severity for one in findings} == {"warning"}
     said(findings, name, pattern)
+
+
+def test_flags_of_others_are_left_alone(good: xr.Dataset) -> None:
+    """A cube with flags of its own, and one that raises a second flag where nothing was observed."""
+    other = good.copy(deep=True)
+    attribute("flag_meanings", "not_observed a b c d", "quality")(other)
+    value("distance_max", (0, 0), lambda _: 1.2)(other)
+    assert check_dataset(other) == []
+    both = good.copy(deep=True)
+    value("quality", (0, 1), lambda bits: bits | cube.STARS_RUN_OUT)(both)
+    assert check_dataset(both) == []
 
 
 def test_every_check_has_a_cube_that_it_refuses() -> None:
