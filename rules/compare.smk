@@ -27,6 +27,31 @@ rule compare_truth:
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+rule measure_artefacts:
+    """Measure what the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+        metrics=f"{RESULTS}/comparisons/artefacts.json",
+    log:
+        f"{RESULTS}/logs/measure_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        code=code_digest("measure_artefacts"),
+        seed=SEED,
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto measure_artefacts --seed {params.seed} --cube {input.cube:q} {params.truth} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
 rule fetch_planck:
     """Fetch a HEALPix map of dust from an archive, once."""
     output:

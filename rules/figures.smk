@@ -256,6 +256,26 @@ rule plot_trust:
         "python -m galcarto plot_trust --cube {input.cube:q} " "--output {output:q} > {log:q} 2>&1"
 
 
+rule plot_artefacts:
+    """Draw fingers of God, tiling, stripes and steps at the grid's ends."""
+    input:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+    output:
+        f"{RESULTS}/figures/artefacts.png",
+    log:
+        f"{RESULTS}/logs/plot_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_artefacts"),
+    shell:
+        "python -m galcarto plot_artefacts --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule plot_structure:
     """Draw where along the sightline the dust of the thickest tiles stands."""
     input:

@@ -140,6 +140,16 @@ CAPTIONS = {
         "ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole where masers place them and "
         "dashed where extrapolated; they are drawn for orientation and mean nothing on a synthetic sky.",
     ),
+    "artefacts": Caption(
+        "What no sky has",
+        "Contrasts of density along and across the line of sight, differences between tiles, stripes, largest steps.",
+        "Nothing is smoothed. a: mean squared contrast ((p - q) / (p + q))^2 of the densities of two cells, along the line "
+        "of sight and across it at one latitude, at the same separations and distances. b: across over along; above the "
+        "truth, or above isotropic skies in the same cells (grey), the map is elongated along the line of sight. c: "
+        "differences of ln A(V) between tiles. d, e: how much more rows of one latitude or longitude differ from their "
+        "neighbours than rows whose parts were moved at random. f: distance of each sightline's largest step (orange: the "
+        "grid's first and last bin). Errors: jackknife over patches of tiles. What a perfect map has: docs/artefacts.md.",
+    ),
 }
 
 
