@@ -15,7 +15,8 @@ from tqdm import tqdm
 PATCHES = 4  # along l and b; the jackknife leaves out one patch of tiles in turn
 LAGS = 10  # separations, in distance bins, to which the map is compared along and across
 TILES_APART = 4
-COLUMNS = 3  # neighbouring columns that are moved together: structure of this width keeps its own correlation
+APART = 4  # tiles of a row that are so many columns apart have nothing in common but stripes
+COLUMNS = 3  # neighbouring columns that are moved together: their structure stays as it is
 NULLS = 499
 MODES = 200
 SLOPE = 3.1  # of the power of ln(density) in space: Leike & Enßlin 2019, A&A 631, A32
@@ -263,33 +264,34 @@ class Stripes(NamedTuple):
 
     Attributes
     ----------
-    ratio : float
-        Variance of the rows' means over that of rows whose parts were moved at random. A perfect map has the truth's
-        own value: 1 where rows mean nothing to the sky.
-    ratio_sd : float
+    share : float
+        Correlation of the local values of tiles of a row that are far apart: the share of the local variance that
+        whole rows have in common. A perfect map has the truth's own value: 0 where rows mean nothing to the sky.
+    error : float
         Its spread where there are no stripes.
     p_value : float
-        Share of the moved maps with at least as much variance.
+        Share of the moved maps with at least as high a correlation.
     amplitude : float
-        Standard deviation of the stripes in the map's values; a perfect map has 0.
-    rows, rows_sd : ndarray, shape (row,)
-        The ratio of each row alone, and its spread where there are no stripes; NaN at the ends.
+        Standard deviation of the stripes in the map's values; 0 where the correlation is not positive.
+    rows, rows_error : ndarray, shape (row,)
+        The contribution of each row times their number, and its spread where there are no stripes; NaN at the ends.
     """
 
-    ratio: float
-    ratio_sd: float
+    share: float
+    error: float
     p_value: float
     amplitude: float
     rows: np.ndarray
-    rows_sd: np.ndarray
+    rows_error: np.ndarray
 
 
 def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
     """Look for stripes along the first axis: rows of the second that differ from their neighbours as a whole.
 
-    Each tile's value less the mean of its two neighbours in the next rows leaves what is local; stripes are what of it
-    a whole row has in common. The null keeps the field's own structure: groups of `COLUMNS` neighbouring columns are
-    shifted around the second axis, each by another random number of rows.
+    What is local is a tile's value less that of a cubic through the tiles of the two rows on either side. The sky's
+    structure makes tiles alike that are close; only a stripe does so to tiles of a row that are `APART` or more columns
+    apart. The null keeps the field's own structure: groups of `COLUMNS` neighbouring columns are shifted around the
+    second axis, each by another random number of rows.
 
     Parameters
     ----------
@@ -300,42 +302,44 @@ def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
     Returns
     -------
     Stripes
-        NaN with fewer than five rows or fewer than two groups of columns: nothing can then be told.
+        NaN with fewer than seven rows or `APART` + 2 columns: nothing can then be told.
     """
     columns, rows = value.shape[:2]
     ends = np.full(rows, np.nan)
     nothing = Stripes(np.nan, np.nan, np.nan, np.nan, ends, ends)
-    if rows < 5 or columns < 2 * COLUMNS:
+    if rows < 7 or columns < APART + 2:
         return nothing
-    local = value[:, 1:-1] - 0.5 * (value[:, :-2] + value[:, 2:])
+    beside, beyond = value[:, 1:-3] + value[:, 3:-1], value[:, :-4] + value[:, 4:]
+    local = value[:, 2:-2] - (4 * beside - beyond) / 6
+    rows -= 4
     known = np.isfinite(local)
-    starts = np.arange(0, columns - columns % COLUMNS, COLUMNS)
-    total = np.add.reduceat(np.where(known, local, 0.0), starts, axis=0)  # (group, row, distance)
-    number = np.add.reduceat(known.astype(float), starts, axis=0)
-    if not number.any():
-        return nothing
+    local = np.where(known, local, 0.0)
 
-    def variances(shift: np.ndarray) -> np.ndarray:
-        """Squared means of each row and distance, added up with the number of tiles in them."""
-        at = (np.arange(rows - 2) + shift[:, None]) % (rows - 2)  # (group, row)
-        moved, counted = (np.take_along_axis(part, at[..., None], axis=1).sum(axis=0) for part in (total, number))
-        return np.divide(moved**2, counted, out=np.zeros(moved.shape), where=counted > 0).sum(axis=1) / number.sum()
+    def far(part: np.ndarray) -> np.ndarray:
+        """Sum of products of all pairs of far tiles, by row; part has shape (column, row, distance)."""
+        others = np.cumsum(part[::-1], axis=0)[::-1]
+        return np.einsum("crd,crd->r", part[:-APART], others[APART:])
 
-    here = variances(np.zeros(len(starts), int))
-    nulls = np.array([variances(rng.integers(0, rows - 2, len(starts))) for _ in range(NULLS)])
-    found, null = here.sum(), nulls.sum(axis=1)
-    if not null.mean() > 0:
+    pairs, variance = far(known.astype(float)).sum(), (local**2).sum() / max(known.sum(), 1)
+    if not (pairs and variance):
         return nothing
-    row, row_sd = ends.copy(), ends.copy()
-    row[1:-1], row_sd[1:-1] = here / nulls.mean(), nulls.std(axis=0) / nulls.mean()
+    group = np.arange(columns) // COLUMNS
+    products = np.empty((1 + NULLS, rows))
+    for i in range(1 + NULLS):
+        shift = rng.integers(0, rows, group[-1] + 1) if i else np.zeros(group[-1] + 1, int)
+        at = (np.arange(rows) + shift[group][:, None]) % rows  # (column, row)
+        products[i] = far(np.take_along_axis(local, at[..., None], axis=1))
+    share = products.sum(axis=1) / pairs / variance
+    row, row_error = ends.copy(), ends.copy()
+    row[2:-2], row_error[2:-2] = rows / pairs / variance * np.stack([products[0], products[1:].std(axis=0)])
     return Stripes(
-        ratio=float(found / null.mean()),
-        ratio_sd=float(null.std() / null.mean()),
-        p_value=float((1 + (null >= found).sum()) / (1 + NULLS)),
-        # a row less half of each neighbour has 1.5 times the variance of one
-        amplitude=float(np.sqrt(max(found - null.mean(), 0.0) / 1.5)),
+        share=float(share[0]),
+        error=float(share[1:].std()),
+        p_value=float((share >= share[0]).mean()),
+        # a row less the cubic has 35 / 18 times the variance of one
+        amplitude=float(np.sqrt(max(share[0] * variance, 0.0) * 18 / 35)),
         rows=row,
-        rows_sd=row_sd,
+        rows_error=row_error,
     )
 
 
@@ -520,8 +524,8 @@ def measure_stripes(found: Map, rng: np.random.Generator) -> tuple[dict[str, Met
     Returns
     -------
     metrics : dict of dict
-        ``latitude_stripes`` and ``longitude_stripes``: the ratio of the ``map`` and, with a truth, of the ``truth`` and
-        of the ``residual`` between them, for a map without stripes of its own 1; ``*_error``, ``*_p_value``,
+        ``latitude_stripes`` and ``longitude_stripes``: the share of the ``map`` and, with a truth, of the ``truth`` and
+        of the ``residual`` between them, for a map without stripes of its own 0; ``*_error``, ``*_p_value``,
         ``*_amplitude``.
     curves : dict
         The rows.
@@ -532,12 +536,12 @@ def measure_stripes(found: Map, rng: np.random.Generator) -> tuple[dict[str, Met
         for axis, block in (("b", "latitude_stripes"), ("l", "longitude_stripes")):
             one = stripes(values if axis == "b" else values.swapaxes(0, 1), rng)
             metrics[block] |= {
-                name: one.ratio,
-                f"{name}_error": one.ratio_sd,
+                name: one.share,
+                f"{name}_error": one.error,
                 f"{name}_p_value": one.p_value,
                 f"{name}_amplitude": one.amplitude,
             }
-            curves |= {f"{axis}_rows_{name}": (axis, one.rows), f"{axis}_rows_{name}_sd": (axis, one.rows_sd)}
+            curves |= {f"{axis}_rows_{name}": (axis, one.rows), f"{axis}_rows_{name}_error": (axis, one.rows_error)}
     return metrics, curves
 
 

@@ -61,22 +61,21 @@ def _tiling(ax: Axes, found: xr.Dataset) -> None:
 
 
 def _rows(ax: Axes, found: xr.Dataset, axis: str, title: str) -> None:
-    """How much more each row of tiles differs from its neighbours than rows whose parts were moved at random."""
-    sd = found[f"{axis}_rows_map_sd"]
-    if np.isfinite(sd).any():
-        ax.fill_between(found[axis], 1 - sd, 1 + sd, step="mid", color=GREY, lw=0, label="no stripes, 68 %")
-        ax.axhline(1.0, color="0.5", lw=0.7, ls=":")
+    """What far tiles of each row of tiles have in common, against rows whose parts were moved at random."""
+    error = found[f"{axis}_rows_map_error"]
+    if np.isfinite(error).any():
+        ax.fill_between(found[axis], -error, error, step="mid", color=GREY, lw=0, label="no stripes, 68 %")
+        ax.axhline(0.0, color="0.5", lw=0.7, ls=":")
         for name, (label, colour, mark) in {**SKIES, "residual": ("map less true sky", ORANGE, "D")}.items():
             if f"{axis}_rows_{name}" in found:
                 row = found[f"{axis}_rows_{name}"]
                 ax.plot(found[axis], row, color=colour, marker=mark, ms=3.5, lw=0.9, label=label)
-        ax.set(ylim=(0, 1.25 * ax.get_ylim()[1]))
+        low, high = ax.get_ylim()
+        ax.set(ylim=(low, high + 0.5 * (high - low)))
     else:
         ax.text(0.5, 0.5, "too few tiles to tell", transform=ax.transAxes, ha="center", va="center")
         ax.set(xticks=[], yticks=[])
-    ax.set(
-        xlabel=f"Galactic {'latitude' if axis == 'b' else 'longitude'} ${axis}$ (deg)", ylabel="Variance of rows / null"
-    )
+    ax.set(xlabel=f"Galactic {'latitude' if axis == 'b' else 'longitude'} ${axis}$ (deg)", ylabel="Shared variance")
     ax.set_title(title, loc="left")
 
 
@@ -118,5 +117,6 @@ def artefacts(found: xr.Dataset) -> Figure:
     _ends(sixth, found)
     for ax in (first, second, third, fourth, sixth):
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=6.5, handlelength=2.2, labelspacing=0.25, frameon=True, edgecolor="none")
+            where = "upper left" if ax is third else "upper right"
+            ax.legend(loc=where, fontsize=6.5, handlelength=2.2, labelspacing=0.25, frameon=True, edgecolor="none")
     return figure

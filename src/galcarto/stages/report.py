@@ -143,12 +143,13 @@ CAPTIONS = {
     "artefacts": Caption(
         "What no sky has",
         "Contrasts of density along and across the line of sight, differences between tiles, stripes, largest steps.",
-        "Nothing is smoothed. a: mean squared contrast ((p - q) / (p + q))^2 of the densities of two cells, along the line "
-        "of sight and across it at one latitude, at the same separations and distances. b: across over along; above the "
-        "truth, or above isotropic skies in the same cells (grey), the map is elongated along the line of sight. c: "
-        "differences of ln A(V) between tiles. d, e: how much more rows of one latitude or longitude differ from their "
-        "neighbours than rows whose parts were moved at random. f: distance of each sightline's largest step (orange: the "
-        "grid's first and last bin). Errors: jackknife over patches of tiles. What a perfect map has: docs/artefacts.md.",
+        "Nothing is smoothed. a: mean squared contrast ((p - q) / (p + q))^2 of the densities of two cells, along the "
+        "line of sight and across it at one latitude, at the same separations and distances. b: across over along; "
+        "above the truth, or above isotropic skies in the same cells (grey), the map is elongated along the line of "
+        "sight. c: differences of ln A(V) between tiles. d, e: correlation of tiles of one latitude or longitude that "
+        "are far apart, of what sets them off from the next rows, against maps whose parts were moved at random. f: "
+        "distance of each sightline's largest step (orange: the grid's first and last bin). Errors: jackknife over "
+        "patches of tiles. What a perfect map has: docs/artefacts.md.",
     ),
 }
 
