@@ -89,6 +89,7 @@ rule assemble_cube:
                     "inference_job",
                     "compare",
                     "faceon",
+                    "tracers",
                     "ablation",
                     "validation",
                 )

@@ -588,6 +588,18 @@ class FaceOn(Section):
     pixel: Kiloparsec = Field("0.05 kpc", gt=0, validate_default=True)
 
 
+class Tracers(Section):
+    """Spiral arms and young objects in them, to compare the dust with."""
+
+    arms: Literal["reid2019", "synthetic"] = Field("reid2019", description="model of the arms")
+    masers: list[str] = Field([], description="tables of masers with parallaxes; those not found are left out")
+    hii: str | None = Field(None, description="VOTable of HII regions: a path, or an address to fetch it from")
+    arm_width: Kiloparsec = Field("0.35 kpc", gt=0, validate_default=True, description="half the width of an arm")
+    height: Kiloparsec = Field(
+        "0.2 kpc", gt=0, validate_default=True, description="dust farther off the plane is left out"
+    )
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -614,6 +626,7 @@ class Settings(Section):
     inference: Inference = Inference()
     compare: Compare = Compare()
     faceon: FaceOn = FaceOn()
+    tracers: Tracers = Tracers()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()

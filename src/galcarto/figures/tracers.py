@@ -1,0 +1,95 @@
+"""The dust on spiral arms and at their tracers, against the dust elsewhere."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+
+SKIES = {"truth": ("true sky", "black"), "map": ("map", BLUE)}
+YOUNG = {"masers": "masers", "hii": "HII regions"}
+
+
+def _null(ax: Axes, moved: xr.DataArray, found: float, label: str, colour: str, what: str) -> None:
+    """A distribution of what is elsewhere, and what was found."""
+    moved = moved.values[np.isfinite(moved.values)]
+    if len(moved):
+        ax.hist(
+            moved,
+            bins=np.geomspace(moved.min() / 1.001, moved.max() * 1.001, 30),
+            color=GREY,
+            ec="0.6",
+            lw=0.5,
+            label=what,
+        )
+    if np.isfinite(found):
+        ax.axvline(found, color=colour, label=label)
+    ax.axvline(1.0, color="0.5", lw=0.7, ls=":")
+    ax.set(ylabel="Number")
+
+
+@STYLE
+def arms(found: xr.Dataset) -> Figure:
+    """Density by distance to the nearest arm, and ratios against those of arms, and of tracers, moved elsewhere.
+
+    Parameters
+    ----------
+    found : Dataset
+        density_map and density_map_error (across,), over an exponential disc, across in kpc; moved_map (moved,),
+        ratios of moved arms; ratio_map and p_value_map; the same of the truth if it is there; ratio_*, ratio_*_error,
+        n_* and moved_* of masers and hii if they are there; attributes arms and arm_width_kpc.
+
+    Returns
+    -------
+    Figure
+    """
+    young = [name for name in YOUNG if f"n_{name}" in found]
+    figure = Figure(figsize=(PAGE, 2.6 * (1 + bool(young))), layout="constrained")
+    axes = figure.subplots(1 + bool(young), 2, squeeze=False)
+    near, null = axes[0]
+    near.axvspan(0, found.attrs["arm_width_kpc"], color=GREY, lw=0, label="on the arm")
+    near.axhline(1.0, color="0.5", lw=0.7, ls=":")
+    for name, (label, colour) in SKIES.items():
+        if f"density_{name}" in found:
+            near.errorbar(
+                found.across,
+                found[f"density_{name}"],
+                found[f"density_{name}_error"],
+                color=colour,
+                marker="o",
+                ms=3.5,
+                lw=1.1,
+                elinewidth=0.7,
+                label=label,
+            )
+    near.set(
+        xlabel="Distance to the nearest arm (kpc)", ylabel="Density / exponential disc", xlim=(0, None), ylim=(0, None)
+    )
+    near.legend()
+
+    ratio, p_value = float(found.ratio_map), float(found.p_value_map)
+    label = f"map: {ratio:.2f}, $p$ = {p_value:.3f}" if np.isfinite(ratio) else "no cells on or between arms"
+    _null(null, found.moved_map, ratio, label, BLUE, "map, arms moved")
+    if "ratio_truth" in found and np.isfinite(found.ratio_truth):
+        null.axvline(
+            float(found.ratio_truth), color="black", ls="--", label=f"true sky: {float(found.ratio_truth):.2f}"
+        )
+    null.set(xlabel="Density on the arms / between them", xscale="log")
+    null.legend()
+
+    for ax, name in zip(axes[1:].ravel(), young, strict=False):
+        count, ratio, error = (
+            float(found[f"{what}{name}{kind}"]) for what, kind in (("n_", ""), ("ratio_", ""), ("ratio_", "_error"))
+        )
+        label = f"{count:.0f} {YOUNG[name]}: {ratio:.2f} ± {error:.2f}"
+        if np.isfinite(ratio):
+            _null(ax, found[f"moved_{name}"], ratio, label, ORANGE, "random directions")
+            ax.axvspan(ratio - error, ratio + error, color=ORANGE, alpha=0.2, lw=0)
+            ax.set(xscale="log")
+            ax.legend()
+        else:
+            ax.text(0.5, 0.5, f"{count:.0f} {YOUNG[name]} in the map: too few", transform=ax.transAxes, ha="center")
+            ax.set(xticks=[], yticks=[])
+        ax.set(xlabel=f"Density at {YOUNG[name]} / elsewhere at their distances")
+    return figure
