@@ -15,6 +15,7 @@ MARGIN = 0.05  # of the longer side
 LEAST_SHAPE = 0.5  # shorter side of the view over the longer: room for the labels
 SIDE = 6.0  # inches, the longer side of the view
 ROOM = 0.4  # inches kept free around a label
+FINE = 8  # parts of a pixel's side in which the footprint is outlined
 DYNAMIC_RANGE = 300.0
 
 
@@ -66,20 +67,21 @@ def _arms(ax: Axes, labels: _Labels, spirals: Spirals) -> None:
     labels.taken = np.column_stack([labels.taken, *ridges])
 
 
-def _young(ax: Axes, tracers: xr.Dataset, limits: np.ndarray) -> None:
+def _young(ax: Axes, labels: _Labels, tracers: xr.Dataset) -> None:
     """Masers, with the errors of their distances, and HII regions in view."""
     for kind, colour, mark, size in (("HII region", "white", "o", 3.0), ("maser", ORANGE, "^", 5.0)):
         of = tracers.isel(tracer=np.flatnonzero(tracers.kind == kind))
         l, b = np.radians(of.l.values), np.radians(of.b.values)
         towards = np.stack([np.cos(b) * np.cos(l), np.cos(b) * np.sin(l)])
         points = of.distance.values * towards
-        seen = ((points > limits[:, :1]) & (points < limits[:, 1:])).all(axis=0)
+        seen = ((points > labels.view[:, :1]) & (points < labels.view[:, 1:])).all(axis=0)
         if seen.any():
             for end in (-1, 1):
                 far = (of.distance.values + end * of.distance_error.values) * towards
                 ax.plot(*np.stack([points, far])[..., seen].swapaxes(0, 1), color=colour, lw=0.6, alpha=0.8, zorder=3)
             label = f"{kind}s ({seen.sum()})"
             ax.plot(*points[:, seen], mark, color=colour, mec="black", mew=0.6, ms=size, label=label, zorder=4)
+            labels.taken = np.column_stack([labels.taken, points[:, seen]])
 
 
 def _rings(ax: Axes, labels: _Labels, reach: float) -> None:
@@ -136,12 +138,16 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
         extend="min" if positive.min() < norm.vmin else "neither",
     )
     plain_decades(bar)
-    # the footprint: all that was mapped, also beyond the reach of the stars
+    # the footprint: all that was mapped, also beyond the reach of the stars; finer than the pixels, for sharp corners
     mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
     if mapped.any():
-        x, y = (np.pad(view[axis].values, 1, mode="reflect", reflect_type="odd") for axis in ("x", "y"))
-        ax.contour(x, y, mapped, [0.5], colors="black", linewidths=0.6)
+        fine = mapped.repeat(FINE, axis=0).repeat(FINE, axis=1)
+        inner = [(np.arange(n) + 0.5) / FINE - 1.5 for n in fine.shape[::-1]]  # in pixels from the first one's centre
+        x, y = (view[axis].values[0] + n * np.diff(view[axis].values[:2]) for axis, n in zip("xy", inner, strict=True))
+        ax.contour(x, y, fine, [0.5], colors="black", linewidths=0.6)
     labels = _Labels(ax, limits, ROOM / scale, data)
+    if tracers is not None:
+        _young(ax, labels, tracers)
     _arms(ax, labels, spirals)
     _rings(ax, labels, np.hypot(*data).max())
     ax.plot(0, 0, "o", color="white", mec="black", ms=7)
@@ -151,10 +157,8 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
     if limits[0, 0] < centre < limits[0, 1]:
         ax.plot(centre, 0, "+", color="black", ms=8, path_effects=OUTLINE)
         ax.annotate("Centre", (centre, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
-    if tracers is not None:
-        _young(ax, tracers, limits)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handletextpad=0.2)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handletextpad=0.2)
     ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
     ax.set(xlabel="$x$, towards the Galactic centre (kpc)", ylabel="$y$, towards $l$ = 90° (kpc)")
     return figure

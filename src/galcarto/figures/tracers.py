@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
@@ -13,20 +14,17 @@ YOUNG = {"masers": "masers", "hii": "HII regions"}
 
 def _null(ax: Axes, moved: xr.DataArray, found: float, label: str, colour: str, what: str) -> None:
     """A distribution of what is elsewhere, and what was found."""
-    moved = moved.values[np.isfinite(moved.values)]
-    if len(moved):
-        ax.hist(
-            moved,
-            bins=np.geomspace(moved.min() / 1.001, moved.max() * 1.001, 30),
-            color=GREY,
-            ec="0.6",
-            lw=0.5,
-            label=what,
-        )
+    known = moved.values[np.isfinite(moved.values)]
+    if len(known):
+        bins = np.geomspace(known.min() / 1.001, known.max() * 1.001, 30).tolist()
+        ax.hist(known, bins=bins, color=GREY, ec="0.6", lw=0.5, label=what)
     if np.isfinite(found):
         ax.axvline(found, color=colour, label=label)
     ax.axvline(1.0, color="0.5", lw=0.7, ls=":")
-    ax.set(ylabel="Number")
+    ax.set(ylabel="Number", xscale="log", ylim=(0, 1.5 * ax.get_ylim()[1]))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 @STYLE
@@ -45,7 +43,7 @@ def arms(found: xr.Dataset) -> Figure:
     Figure
     """
     young = [name for name in YOUNG if f"n_{name}" in found]
-    figure = Figure(figsize=(PAGE, 2.6 * (1 + bool(young))), layout="constrained")
+    figure = Figure(figsize=(PAGE, 2.7 * (1 + bool(young))), layout="constrained")
     axes = figure.subplots(1 + bool(young), 2, squeeze=False)
     near, null = axes[0]
     near.axvspan(0, found.attrs["arm_width_kpc"], color=GREY, lw=0, label="on the arm")
@@ -63,33 +61,31 @@ def arms(found: xr.Dataset) -> Figure:
                 elinewidth=0.7,
                 label=label,
             )
-    near.set(
-        xlabel="Distance to the nearest arm (kpc)", ylabel="Density / exponential disc", xlim=(0, None), ylim=(0, None)
-    )
-    near.legend()
+    near.set(xlabel="Distance to the nearest arm (kpc)", ylabel="Density / exponential disc")
+    near.set(xlim=(0, None), ylim=(0, 1.2 * near.get_ylim()[1]))
+    near.legend(ncols=3, columnspacing=1.0, handlelength=1.5)
 
     ratio, p_value = float(found.ratio_map), float(found.p_value_map)
-    label = f"map: {ratio:.2f}, $p$ = {p_value:.3f}" if np.isfinite(ratio) else "no cells on or between arms"
+    label = f"map: {ratio:.2f}, $p$ = {p_value:.3f}"
     _null(null, found.moved_map, ratio, label, BLUE, "map, arms moved")
+    if not np.isfinite(ratio):
+        null.set_title("the map lies all on an arm, or all between arms")
     if "ratio_truth" in found and np.isfinite(found.ratio_truth):
-        null.axvline(
-            float(found.ratio_truth), color="black", ls="--", label=f"true sky: {float(found.ratio_truth):.2f}"
-        )
-    null.set(xlabel="Density on the arms / between them", xscale="log")
-    null.legend()
+        true = float(found.ratio_truth)
+        null.axvline(true, color="black", ls="--", label=f"true sky: {true:.2f}")
+    null.set(xlabel="Density on the arms / between them")
+    if null.get_legend_handles_labels()[0]:
+        null.legend()
 
     for ax, name in zip(axes[1:].ravel(), young, strict=False):
-        count, ratio, error = (
-            float(found[f"{what}{name}{kind}"]) for what, kind in (("n_", ""), ("ratio_", ""), ("ratio_", "_error"))
-        )
-        label = f"{count:.0f} {YOUNG[name]}: {ratio:.2f} ± {error:.2f}"
+        count, ratio, error = (float(found[key]) for key in (f"n_{name}", f"ratio_{name}", f"ratio_{name}_error"))
         if np.isfinite(ratio):
+            label = f"{count:.0f} {YOUNG[name]}: {ratio:.2f} ± {error:.2f}"
             _null(ax, found[f"moved_{name}"], ratio, label, ORANGE, "random directions")
             ax.axvspan(ratio - error, ratio + error, color=ORANGE, alpha=0.2, lw=0)
-            ax.set(xscale="log")
             ax.legend()
         else:
             ax.text(0.5, 0.5, f"{count:.0f} {YOUNG[name]} in the map: too few", transform=ax.transAxes, ha="center")
             ax.set(xticks=[], yticks=[])
-        ax.set(xlabel=f"Density at {YOUNG[name]} / elsewhere at their distances")
+        ax.set(xlabel=f"Density at {YOUNG[name]} / elsewhere")
     return figure

@@ -60,8 +60,9 @@ def run(args: argparse.Namespace) -> None:
             inputs.append(str(path))
             said["hii"] = f"{len(regions)} regions read"
         except (DownloadError, TracerError, OSError) as error:
-            said["hii"] = f"left out: {error}"
-            logging.warning("HII regions %s", said["hii"])
+            # what a network says is another text each time: it is in the log
+            said["hii"] = f"left out: {asked.hii} could not be fetched or read"
+            logging.warning("HII regions are left out: %s", error)
     found = pd.concat(parts, ignore_index=True)
     units = {"l": "degree", "b": "degree", "distance": "kiloparsec", "distance_error": "kiloparsec"}
     dataset = xr.Dataset(
