@@ -17,8 +17,8 @@ SYNTHETIC = Spirals(
     tuple(Arm(f"{r:g} kpc", (-180, 180), 0, r, np.degrees(PITCH), np.degrees(PITCH)) for r in ARM_RADII),
 )
 MODELS = {"reid2019": REID2019, "synthetic": SYNTHETIC}
-BOOTSTRAPS = 999
-MOVED = 999  # sets of arms, and of tracers, elsewhere
+BOOTSTRAPS = 499
+MOVED = 499  # sets of arms, and of tracers, elsewhere
 SCALE = 0.35  # of ln(radius), to either side: more than from one of the Milky Way's arms to the next, near the Sun
 ACROSS = np.linspace(0.0, 2.0, 21)  # kpc: classes of distance to the nearest arm
 FEWEST = 3  # tracers that a mean is taken of
@@ -134,7 +134,8 @@ def on_arms(
 
     on, between = sums(across <= width), sums(across > width)
     found = float(_ratio(on.sum(axis=1), between.sum(axis=1)))
-    drawn = rng.multinomial(len(full), np.full(len(full), 1 / max(len(full), 1)), BOOTSTRAPS)  # (bootstrap, patch)
+    picked = rng.integers(0, max(len(full), 1), (BOOTSTRAPS, len(full)))
+    drawn = (picked[..., None] == np.arange(len(full))).sum(axis=1)  # how often each patch, (bootstrap, patch)
     moved = np.empty(MOVED)
     total = np.array([values.sum(), len(values)])
     for i, scale in enumerate(np.exp(rng.uniform(-SCALE, SCALE, MOVED))):

@@ -46,7 +46,8 @@ def arms(found: xr.Dataset) -> Figure:
     figure = Figure(figsize=(PAGE, 2.7 * (1 + bool(young))), layout="constrained")
     axes = figure.subplots(1 + bool(young), 2, squeeze=False)
     near, null = axes[0]
-    near.axvspan(0, found.attrs["arm_width_kpc"], color=GREY, lw=0, label="on the arm")
+    width = found.attrs["arm_width_kpc"]
+    near.axvspan(0, width, color=GREY, lw=0)
     near.axhline(1.0, color="0.5", lw=0.7, ls=":")
     for name, (label, colour) in SKIES.items():
         if f"density_{name}" in found:
@@ -63,7 +64,8 @@ def arms(found: xr.Dataset) -> Figure:
             )
     near.set(xlabel="Distance to the nearest arm (kpc)", ylabel="Density / exponential disc")
     near.set(xlim=(0, None), ylim=(0, 1.2 * near.get_ylim()[1]))
-    near.legend(ncols=3, columnspacing=1.0, handlelength=1.5)
+    near.text(0.5 * width, 0.03, "on the arm", transform=near.get_xaxis_transform(), ha="center", fontsize=8)
+    near.legend(ncols=2, columnspacing=1.0, handlelength=1.5)
 
     ratio, p_value = float(found.ratio_map), float(found.p_value_map)
     label = f"map: {ratio:.2f}, $p$ = {p_value:.3f}"

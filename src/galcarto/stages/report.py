@@ -139,18 +139,19 @@ CAPTIONS = {
         "Extinction density where the data speak; grey elsewhere. Thin outline: all that was mapped. Dotted circles: "
         "distance from the Sun. Black: ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole "
         "where masers place them and dashed where extrapolated; they mean nothing on a synthetic sky, unless "
-        "tracers.arms asks for its own. Triangles: masers of all latitudes, with the errors of their distances (Reid et "
-        "al. 2019; Xu et al. 2023, ApJ 947, 54); circles: HII regions (Hou & Han 2014, A&A 569, A125).",
+        "tracers.arms asks for its own. Triangles: masers of all latitudes, with the errors of their distances (Reid "
+        "et al. 2019; Xu et al. 2023, ApJ 947, 54); circles: HII regions (Hou & Han 2014, A&A 569, A125).",
     ),
     "arms": Caption(
         "Dust and spiral arms",
         "Density against the distance to the nearest arm, and ratios on the arms and at tracers against nulls.",
-        "Left: density over an exponential disc fitted to the map, near the plane and where the data speak, by distance "
-        "in the plane to the nearest arm's ridge. Right: density on the arms over that between them (line), and the same "
-        "of the map with the arms moved to other radii (grey); p is their share with at least as much. Below, where "
-        "there are any: density at masers (Reid et al. 2019, ApJ 885, 131; Xu et al. 2023, ApJ 947, 54) and HII regions "
-        "(Hou & Han 2014, A&A 569, A125) over that at the same distances in random directions of the map. Errors: "
-        "patches of tiles, or tracers, drawn with replacement. A synthetic sky knows nothing of the Milky Way's arms.",
+        "Left: density over an exponential disc fitted to the map, near the plane and where the data speak, by "
+        "distance in the plane to the nearest arm's ridge. Right: density on the arms over that between them (line), "
+        "and the same of the map with the arms moved to other radii (grey); p is their share with at least as much. "
+        "Below, where there are any: density at masers (Reid et al. 2019, ApJ 885, 131; Xu et al. 2023, ApJ 947, 54) "
+        "and HII regions (Hou & Han 2014, A&A 569, A125) over that at the same distances in random directions of the "
+        "map. Errors: patches of tiles, or tracers, drawn with replacement. A synthetic sky knows nothing of the Milky "
+        "Way's arms.",
     ),
     "artefacts": Caption(
         "What no sky has",
