@@ -274,3 +274,19 @@ def test_the_figure_draws_map_and_truth(measured):
         shown = np.asarray(figure.axes[1].containers[1].lines[0].get_ydata(), float)
         np.testing.assert_allclose(shown, curves.elongation_map)
     assert {text.get_text() for text in figure.axes[5].get_legend().get_texts()} == {"map", "true sky"}
+
+
+@pytest.mark.parametrize("tiles", [2, 0])
+def test_a_map_too_small_to_tell_has_figures_all_the_same(measured, tmp_path, tiles):
+    with xr.open_dataset(measured / "perfect.cube.nc") as cube:
+        small = cube.isel(l=slice(4, 6), b=slice(1, 3)).load()
+    for name in small.data_vars if not tiles else ():
+        if "l" in small[name].dims:
+            small[name] = xr.ones_like(small[name]) if name == "quality" else small[name] * np.nan
+    small.to_netcdf(tmp_path / "cube.nc")
+    out = ["--comparison", str(tmp_path / "a.nc"), "--metrics", str(tmp_path / "a.json")]
+    assert main(["measure_artefacts", "--seed", "1", "--cube", str(tmp_path / "cube.nc"), *out]) == 0
+    found = block(tmp_path / "a.json")
+    assert found["tiles"] == tiles**2
+    assert np.isnan(found["latitude_stripes"]["map"])
+    assert main(["plot_artefacts", "--comparison", str(tmp_path / "a.nc"), "--output", str(tmp_path / "a.png")]) == 0

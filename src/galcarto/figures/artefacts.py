@@ -18,6 +18,15 @@ def _marked(ax: Axes, found: xr.Dataset, x: xr.DataArray, curve: str) -> None:
             ax.errorbar(x, y, error, color=colour, marker=mark, ms=4, lw=1.1, elinewidth=0.7, label=label)
 
 
+def _untold(ax: Axes, values: xr.DataArray) -> bool:
+    """Say so where a map is too small for a number."""
+    untold = not np.isfinite(values).any()
+    if untold:
+        ax.text(0.5, 0.5, "too few tiles to tell", transform=ax.transAxes, ha="center", va="center")
+        ax.set(xticks=[], yticks=[])
+    return untold
+
+
 def _contrasts(ax: Axes, found: xr.Dataset) -> None:
     """Contrast along and across against separation."""
     for name, (label, colour, mark) in SKIES.items():
@@ -36,8 +45,10 @@ def _contrasts(ax: Axes, found: xr.Dataset) -> None:
                     elinewidth=0.7,
                     label=f"{label}, {way}",
                 )
-    highest = max(float(found[name].max()) for name in found if name in ("across_map", "across_truth", "along_map"))
-    ax.set(xlabel="Separation (kpc)", ylabel="Squared contrast of density", xlim=(0, None), ylim=(0, 2 * highest))
+    ax.set(xlabel="Separation (kpc)", ylabel="Squared contrast of density")
+    if not _untold(ax, found.across_map):
+        highest = max(float(found[f"across_{name}"].max()) for name in SKIES if f"across_{name}" in found)
+        ax.set(xlim=(0, None), ylim=(0, 2 * highest))
     ax.set_title("a. Density of two cells", loc="left")
 
 
@@ -47,23 +58,25 @@ def _elongation(ax: Axes, found: xr.Dataset) -> None:
     middle, error = found.elongation_isotropic, found.elongation_isotropic_error
     ax.fill_between(found.separation, middle - error, middle + error, color=GREY, lw=0, label="isotropic skies")
     _marked(ax, found, found.separation, "elongation")
-    ax.set(
-        xlabel="Separation (kpc)", ylabel="Contrast across / along", xlim=(0, None), ylim=(0, 1.3 * ax.get_ylim()[1])
-    )
+    ax.set(xlabel="Separation (kpc)", ylabel="Contrast across / along")
+    if not _untold(ax, found.elongation_map):
+        ax.set(xlim=(0, None), ylim=(0, 1.3 * ax.get_ylim()[1]))
     ax.set_title("b. Fingers of God", loc="left")
 
 
 def _tiling(ax: Axes, found: xr.Dataset) -> None:
     """Differences between tiles."""
     _marked(ax, found, found.tiles_apart, "jump")
-    ax.set(xlabel="Tiles apart", ylabel="Mean squared difference of ln $A_V$", ylim=(0, None), xticks=found.tiles_apart)
+    ax.set(xlabel="Tiles apart", ylabel="Mean squared difference of ln $A_V$")
+    if not _untold(ax, found.jump_map):
+        ax.set(ylim=(0, None), xticks=found.tiles_apart)
     ax.set_title("c. Tiling", loc="left")
 
 
 def _rows(ax: Axes, found: xr.Dataset, axis: str, title: str) -> None:
     """What far tiles of each row of tiles have in common, against rows whose parts were moved at random."""
     error = found[f"{axis}_rows_map_error"]
-    if np.isfinite(error).any():
+    if not _untold(ax, error):
         ax.fill_between(found[axis], -error, error, step="mid", color=GREY, lw=0, label="no stripes, 68 %")
         ax.axhline(0.0, color="0.5", lw=0.7, ls=":")
         for name, (label, colour, mark) in {**SKIES, "residual": ("map less true sky", ORANGE, "D")}.items():
@@ -72,9 +85,6 @@ def _rows(ax: Axes, found: xr.Dataset, axis: str, title: str) -> None:
                 ax.plot(found[axis], row, color=colour, marker=mark, ms=3.5, lw=0.9, label=label)
         low, high = ax.get_ylim()
         ax.set(ylim=(low, high + 0.5 * (high - low)))
-    else:
-        ax.text(0.5, 0.5, "too few tiles to tell", transform=ax.transAxes, ha="center", va="center")
-        ax.set(xticks=[], yticks=[])
     ax.set(xlabel=f"Galactic {'latitude' if axis == 'b' else 'longitude'} ${axis}$ (deg)", ylabel="Shared variance")
     ax.set_title(title, loc="left")
 
