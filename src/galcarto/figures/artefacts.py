@@ -67,7 +67,7 @@ def _elongation(ax: Axes, found: xr.Dataset) -> None:
 def _tiling(ax: Axes, found: xr.Dataset) -> None:
     """Differences between tiles."""
     _marked(ax, found, found.tiles_apart, "jump")
-    ax.set(xlabel="Tiles apart", ylabel="Mean squared difference of ln $A_V$")
+    ax.set(xlabel="Tiles apart", ylabel="Mean (difference of ln $A_V$)²")
     if not _untold(ax, found.jump_map):
         ax.set(ylim=(0, None), xticks=found.tiles_apart)
     ax.set_title("c. Tiling", loc="left")

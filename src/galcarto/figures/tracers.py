@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
@@ -16,15 +15,11 @@ def _null(ax: Axes, moved: xr.DataArray, found: float, label: str, colour: str, 
     """A distribution of what is elsewhere, and what was found."""
     known = moved.values[np.isfinite(moved.values)]
     if len(known):
-        bins = np.geomspace(known.min() / 1.001, known.max() * 1.001, 30).tolist()
-        ax.hist(known, bins=bins, color=GREY, ec="0.6", lw=0.5, label=what)
+        ax.hist(known, bins=30, color=GREY, ec="0.6", lw=0.5, label=what)
     if np.isfinite(found):
         ax.axvline(found, color=colour, label=label)
     ax.axvline(1.0, color="0.5", lw=0.7, ls=":")
-    ax.set(ylabel="Number", xscale="log", ylim=(0, 1.5 * ax.get_ylim()[1]))
-    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(ylabel="Number", ylim=(0, 1.5 * ax.get_ylim()[1]))
 
 
 @STYLE
