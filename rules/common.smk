@@ -1,5 +1,7 @@
 # Settings, names and input functions. No rule.
 
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
@@ -26,10 +28,15 @@ MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
 EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
+TRACERS = f"{RESULTS}/tracers.nc" if SETTINGS.tracers.masers or SETTINGS.tracers.hii else []
+# of what the tracers come from, the files that are there
+TRACER_FILES = [path for path in (*SETTINGS.tracers.masers, SETTINGS.tracers.hii) if path and Path(path).is_file()]
 COMPARISONS = [
     "heldout",
     *LIMIT,
     "prior",
+    "artefacts",
+    "arms",
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
     *(["excess"] if EXCESS else []),
@@ -50,6 +57,8 @@ FIGURES = [
         "errors",
         *LIMIT,
         "faceon",
+        "arms",
+        "artefacts",
         *(f"planck_{name}" for name in MAPS),
         *(["structure"] if STRUCTURE else []),
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
@@ -104,6 +113,11 @@ def map_file(name):
 def control_option(wildcards, input):
     """The option of a stage that uses what the control field says."""
     return f"--control {input.control}" if input.control else ""
+
+
+def tracers_option(wildcards, input):
+    """The option of a stage that uses masers and HII regions, where there are any."""
+    return f"--tracers {input.tracers}" if input.tracers else ""
 
 
 def per_sightline(split):

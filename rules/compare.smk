@@ -27,6 +27,86 @@ rule compare_truth:
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+rule measure_artefacts:
+    """Measure what the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+        metrics=f"{RESULTS}/comparisons/artefacts.json",
+    log:
+        f"{RESULTS}/logs/measure_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        code=code_digest("measure_artefacts"),
+        seed=SEED,
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto measure_artefacts --seed {params.seed} --cube {input.cube:q} {params.truth} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+if TRACERS:
+
+    rule collect_tracers:
+        """Collect masers and HII regions; what is not found or cannot be fetched is left out."""
+        input:
+            TRACER_FILES,
+        output:
+            f"{RESULTS}/tracers.nc",
+        log:
+            f"{RESULTS}/logs/collect_tracers.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=30,
+        params:
+            code=code_digest("collect_tracers"),
+            settings=SETTINGS.section_json("tracers"),
+            folder=f"{RESULTS}/tracers",
+            offline="--offline" if SETTINGS.sky.offline else "",
+        shell:
+            "python -m galcarto collect_tracers --settings {params.settings:q} --folder {params.folder:q} "
+            "{params.offline} --output {output:q} > {log:q} 2>&1"
+
+
+rule compare_arms:
+    """Compare the dust on spiral arms, and at tracers of them, with the dust elsewhere."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+        tracers=TRACERS,
+    output:
+        comparison=f"{RESULTS}/comparisons/arms.nc",
+        metrics=f"{RESULTS}/comparisons/arms.json",
+    log:
+        f"{RESULTS}/logs/compare_arms.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        code=code_digest("compare_arms"),
+        settings=SETTINGS.section_json("tracers"),
+        seed=SEED,
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        tracers=tracers_option,
+    shell:
+        "python -m galcarto compare_arms --settings {params.settings:q} --seed {params.seed} --cube {input.cube:q} "
+        "{params.truth} {params.tracers} --comparison {output.comparison:q} --metrics {output.metrics:q} "
+        "> {log:q} 2>&1"
+
+
 rule fetch_planck:
     """Fetch a HEALPix map of dust from an archive, once."""
     output:

@@ -157,6 +157,7 @@ rule plot_faceon:
     """Draw the face-on view with the Sun, rings and arms."""
     input:
         faceon=f"{RESULTS}/faceon.nc",
+        tracers=TRACERS,
     output:
         f"{RESULTS}/figures/faceon.png",
     log:
@@ -169,8 +170,11 @@ rule plot_faceon:
         runtime=15,
     params:
         code=code_digest("plot_faceon"),
+        arms=SETTINGS.tracers.arms,
+        tracers=tracers_option,
     shell:
-        "python -m galcarto plot_faceon --faceon {input.faceon:q} " "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto plot_faceon --faceon {input.faceon:q} --arms {params.arms} {params.tracers} "
+        "--output {output:q} > {log:q} 2>&1"
 
 
 rule plot_control:
@@ -254,6 +258,46 @@ rule plot_trust:
         code=code_digest("plot_trust"),
     shell:
         "python -m galcarto plot_trust --cube {input.cube:q} " "--output {output:q} > {log:q} 2>&1"
+
+
+rule plot_arms:
+    """Draw the dust on spiral arms and at their tracers against the dust elsewhere."""
+    input:
+        comparison=f"{RESULTS}/comparisons/arms.nc",
+    output:
+        f"{RESULTS}/figures/arms.png",
+    log:
+        f"{RESULTS}/logs/plot_arms.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_arms"),
+    shell:
+        "python -m galcarto plot_arms --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_artefacts:
+    """Draw fingers of God, tiling, stripes and steps at the grid's ends."""
+    input:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+    output:
+        f"{RESULTS}/figures/artefacts.png",
+    log:
+        f"{RESULTS}/logs/plot_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_artefacts"),
+    shell:
+        "python -m galcarto plot_artefacts --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_structure:

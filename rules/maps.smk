@@ -90,6 +90,7 @@ rule assemble_cube:
                     "compare",
                     "faceon",
                     "publish",
+                    "tracers",
                     "ablation",
                     "validation",
                 )

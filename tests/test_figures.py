@@ -16,7 +16,8 @@ from PIL import Image
 
 from galcarto.__main__ import main
 from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, style, training
-from galcarto.figures.arms import ARMS, SUN_RADIUS, trace
+from galcarto.galaxy.arms import REID2019, trace
+from galcarto.sky import SUN_RADIUS
 
 EDGES = np.linspace(0.0, 5.0, 11)
 CENTRES = 0.5 * (EDGES[1:] + EDGES[:-1])
@@ -401,17 +402,17 @@ def test_faceon_without_data_says_what_to_look_at(view):
 
 def test_arms_meet_at_their_kinks_and_lie_around_the_sun():
     azimuth = np.array([0.0])
-    crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in ARMS}
+    crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in REID2019.arms}
     # Reid et al. 2019: the Sun is inside the Perseus and Local arms, outside Sagittarius-Carina and Scutum-Centaurus
     assert crossing["Sct–Cen"] < crossing["Sgr–Car"] < SUN_RADIUS < crossing["Local"]
     assert crossing["Perseus"] == pytest.approx(10.07, abs=0.01)
     assert crossing["Sgr–Car"] == pytest.approx(6.87, abs=0.01)
-    for arm in ARMS:
+    for arm in REID2019.arms:
         before, after = np.transpose(trace(arm, arm.kink_azimuth + np.array([-1e-6, 1e-6])))
         np.testing.assert_allclose(before, after, atol=1e-5)
         assert np.hypot(before[0] - SUN_RADIUS, before[1]) == pytest.approx(arm.kink_radius, abs=1e-5)
     # positive azimuth is towards l = 90
-    assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in ARMS)
+    assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in REID2019.arms)
 
 
 class Page(HTMLParser):

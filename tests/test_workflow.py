@@ -94,6 +94,8 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
     assert jobs["infer_sightlines"] == jobs["render_references"] == 2
     assert jobs["compare_truth"] == jobs["compare_planck"] == 1
+    assert jobs["measure_artefacts"] == jobs["plot_artefacts"] == jobs["compare_arms"] == jobs["plot_arms"] == 1
+    assert "collect_tracers" not in jobs  # nothing is fetched
     assert {name for name in jobs if name.startswith("publish_")} == {
         f"publish_{form}" for form in ("zarr", "healpix", "cartesian", "footprint")
     }
@@ -148,6 +150,25 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
         own = [line for line in commands if f" {stage} " in line]
         assert own
         assert all("--control results/tiny/control.json" in line for line in own), stage
+
+
+def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "masers.txt").write_text("ra dec plx e_plx\n")
+    config["sky"]["offline"] = True
+    config["tracers"] = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds")
+    assert ran.returncode == 0, ran.stdout
+    assert planned(ran.stdout)["collect_tracers"] == 1
+    commands = {
+        line.split("galcarto ")[1].split()[0]: line for line in ran.stdout.splitlines() if " -m galcarto " in line
+    }
+    assert "--offline" in commands["collect_tracers"]
+    for stage in ("compare_arms", "plot_faceon"):
+        assert "--tracers results/tiny/tracers.nc" in commands[stage]
+    assert "--arms synthetic" in commands["plot_faceon"]
 
 
 def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tmp_path: Path) -> None:

@@ -624,6 +624,18 @@ class Publish(Section):
         return value
 
 
+class Tracers(Section):
+    """Spiral arms and young objects in them, to compare the dust with."""
+
+    arms: Literal["reid2019", "synthetic"] = Field("reid2019", description="model of the arms")
+    masers: list[str] = Field([], description="tables of masers with parallaxes; those not found are left out")
+    hii: str | None = Field(None, description="VOTable of HII regions: a path, or an address to fetch it from")
+    arm_width: Kiloparsec = Field("0.35 kpc", gt=0, validate_default=True, description="half the width of an arm")
+    height: Kiloparsec = Field(
+        "0.2 kpc", gt=0, validate_default=True, description="dust farther off the plane is left out"
+    )
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -652,6 +664,7 @@ class Settings(Section):
     credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
     publish: Publish = Publish()
+    tracers: Tracers = Tracers()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()

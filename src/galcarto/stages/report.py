@@ -136,9 +136,33 @@ CAPTIONS = {
     "faceon": Caption(
         "The face-on view",
         "Map of extinction density around the Sun seen from the north Galactic pole.",
-        "Extinction density where the data speak; grey elsewhere. Dotted circles: distance from the Sun. Black: "
-        "ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole where masers place them and "
-        "dashed where extrapolated; they are drawn for orientation and mean nothing on a synthetic sky.",
+        "Extinction density where the data speak; grey elsewhere. Thin outline: all that was mapped. Dotted circles: "
+        "distance from the Sun. Black: ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole "
+        "where masers place them and dashed where extrapolated; they mean nothing on a synthetic sky, unless "
+        "tracers.arms asks for its own. Triangles: masers of all latitudes, with the errors of their distances (Reid "
+        "et al. 2019; Xu et al. 2023, ApJ 947, 54); circles: HII regions (Hou & Han 2014, A&A 569, A125).",
+    ),
+    "arms": Caption(
+        "Dust and spiral arms",
+        "Density against the distance to the nearest arm, and ratios on the arms and at tracers against nulls.",
+        "Left: density over an exponential disc fitted to the map, near the plane and where the data speak, by "
+        "distance in the plane to the nearest arm's ridge. Right: density on the arms over that between them (line), "
+        "and the same of the map with the arms moved to other radii (grey); p is their share with at least as much. "
+        "Below, where there are any: density at masers (Reid et al. 2019, ApJ 885, 131; Xu et al. 2023, ApJ 947, 54) "
+        "and HII regions (Hou & Han 2014, A&A 569, A125) over that at the same distances in random directions of the "
+        "map. Errors: patches of tiles, or tracers, drawn with replacement. A synthetic sky knows nothing of the Milky "
+        "Way's arms.",
+    ),
+    "artefacts": Caption(
+        "What no sky has",
+        "Contrasts of density along and across the line of sight, differences between tiles, stripes, largest steps.",
+        "Nothing is smoothed. a: mean squared contrast ((p - q) / (p + q))^2 of the densities of two cells, along the "
+        "line of sight and across it at one latitude, at the same separations and distances. b: across over along; "
+        "above the truth, or above isotropic skies in the same cells (grey), the map is elongated along the line of "
+        "sight. c: differences of ln A(V) between tiles. d, e: correlation of tiles of one latitude or longitude that "
+        "are far apart, of what sets them off from the next rows, against maps whose parts were moved at random. f: "
+        "distance of each sightline's largest step (orange: the grid's first and last bin). Errors: jackknife over "
+        "patches of tiles. What a perfect map has: docs/artefacts.md.",
     ),
 }
 
