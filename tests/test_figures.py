@@ -127,7 +127,12 @@ def maps():
     ours[5, 3] = np.nan
     used = np.isfinite(ours) & (planck < 100)
     return xr.Dataset(
-        {"extinction": (("l", "b"), ours), "planck": (("l", "b"), planck), "used": (("l", "b"), used)},
+        {
+            "extinction": (("l", "b"), ours),
+            "planck": (("l", "b"), planck),
+            "difference": (("l", "b"), ours - planck),
+            "used": (("l", "b"), used),
+        },
         coords={"l": 281.25 + 0.5 * np.arange(6), "b": -0.75 + 0.5 * np.arange(4)},
         attrs={
             "name": "odd_$name$",
@@ -135,6 +140,9 @@ def maps():
             "slope": 0.8,
             "offset_mag": 0.5,
             "scatter_mag": 0.21,
+            "bias_mag": -0.31,
+            "difference_scatter_mag": 0.47,
+            "chi2": 1.75,
             "n": int(used.sum()),
         },
     )
@@ -358,8 +366,18 @@ def test_the_plane_states_the_fit_it_draws(maps):
     np.testing.assert_allclose(same[:, 0], same[:, 1])
     assert len(line(scatter, "tile").get_xdata()) == int(maps.used.sum())
     text = scatter.get_legend().get_title().get_text()
-    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", str(maps.attrs["n"])):
+    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", "-0.31 mag", "0.47 mag", "1.75", str(maps.attrs["n"])):
         assert number in text
+
+
+def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
+    (below,) = (ax for ax in plane.comparison(maps).axes if ax.get_title() == "Difference\n")
+    shown = below.collections[0].get_array().T
+    used = maps.used.values
+    np.testing.assert_allclose(np.asarray(shown)[used], maps.difference.values[used])
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[~used].all()
+    low, high = below.collections[0].get_clim()
+    assert -low == high == np.abs(maps.difference.values[used]).max()
 
 
 def test_faceon_shows_only_what_the_data_reach(view):

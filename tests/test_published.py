@@ -1,11 +1,5 @@
 """Published maps in three dimensions, in the formats that they come in, against a cube whose answer is known."""
 
-import ast
-import hashlib
-import http.server
-import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -13,20 +7,11 @@ import healpy as hp
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
 
-from galcarto.__main__ import main
 from galcarto.compare import published
-from galcarto.compare.differences import differences
-from galcarto.compare.planck import MapError
 from galcarto.dust.law import coefficients
-from galcarto.files import Output
-from galcarto.maps.cube import POOR_FIT, UNLIKE_TRAINING
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.settings import SettingsError, read_settings
 from galcarto.sky import Tiles, cartesian
 
 ROOT = Path(__file__).parents[1]

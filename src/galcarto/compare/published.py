@@ -455,7 +455,9 @@ def _scored(
     for kind, (unit, a, c, a_sd, c_sd, at) in kinds.items():
         known = np.isfinite(c_sd[at]).all() and at.any()
         variance = a_sd**2 + (c_sd**2 if known else 0.0)
-        scores = [differences(a[..., k][m], c[..., k][m], variance[..., k][m]) for k, m in enumerate(np.moveaxis(at, -1, 0))]
+        scores = [
+            differences(a[..., k][m], c[..., k][m], variance[..., k][m]) for k, m in enumerate(np.moveaxis(at, -1, 0))
+        ]
         for score in scores[0]:
             attributes = {"units": unit if score in ("bias", "scatter") else "1"}
             dataset[f"{kind}_{score}"] = "distance", [one[score] for one in scores], attributes

@@ -50,7 +50,7 @@ def differences(comparison: xr.Dataset) -> Figure:
     axes[0].set_ylabel("Latitude $b$ (deg)")
     axes[0].invert_xaxis()
     label = r"$\Delta A_V$ (mag)"
-    above.colorbar(image, ax=axes, label=label, extend="both", location="right", shrink=0.9)
+    above.colorbar(image, ax=axes, label=label, extend="both", location="right")
     above.suptitle(f"This work less {title}", parse_math=False, fontsize=9)
 
     panels = below.subplots(2, 3, sharex=True)
@@ -67,11 +67,12 @@ def differences(comparison: xr.Dataset) -> Figure:
             ax.plot(outer, comparison[f"{kind}_{score}"], color=colour, ls=line, label=name)
         if score in ("ratio", "chi2"):
             ax.axhline(1, color="black", ls=":", lw=1)
-    panels[0, 2].set_ylabel("Ratio of means (dimensionless)")
+    panels[0, 2].set_ylabel("Ratio (dimensionless)")
     panels[0, 2].legend()
-    panels[1, 0].set(ylabel="Rank correlation (dimensionless)", ylim=(min(0, panels[1, 0].get_ylim()[0]), 1.03))
+    panels[1, 0].set(ylabel="Spearman (dimensionless)", ylim=(min(0, panels[1, 0].get_ylim()[0]), 1.03))
     panels[1, 1].set(ylabel=r"$\chi^2$ per tile (dimensionless)", yscale="log")
     panels[1, 2].set(ylabel="Tiles (number)", ylim=(0, None))
     for ax in panels[1]:
         ax.set(xlabel="Distance (kpc)", xlim=(0, outer[-1]))
+    below.align_ylabels()
     return figure
