@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.text import Text
 from PIL import Image
 
 from galcarto.__main__ import main
-from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, style, training
+from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, published, style, training
 from galcarto.figures.arms import ARMS, SUN_RADIUS, trace
 
 EDGES = np.linspace(0.0, 5.0, 11)
@@ -149,6 +150,28 @@ def maps():
 
 
 @pytest.fixture
+def agreement():
+    rng = np.random.default_rng(4)
+    used = np.ones((6, 4, 10), bool)
+    used[0, 0], used[:, :, :2] = False, False
+    scores = {
+        f"{kind}_{score}": ("distance", np.where(np.arange(10) < 2, np.nan, rng.uniform(0.1, 1, 10)))
+        for kind in ("extinction", "density")
+        for score in ("bias", "scatter", "ratio", "spearman", "chi2", "n")
+    }
+    dims = ("l", "b", "distance")
+    return xr.Dataset(
+        {"difference": (dims, rng.normal(0, 0.3, used.shape)), "used": (dims, used), **scores},
+        coords={
+            "l": 281.25 + 0.5 * np.arange(6),
+            "b": -0.75 + 0.5 * np.arange(4),
+            **bounded("distance", EDGES),
+        },
+        attrs={"title": "A map_$of$ ours", "status": "compared", "shown": [4, 6, 9]},
+    )
+
+
+@pytest.fixture
 def view():
     x, y = np.arange(-0.95, 4, 0.1), np.arange(-3.95, 0.5, 0.1)
     distance = np.hypot(x, y[:, None])
@@ -163,7 +186,7 @@ def view():
 
 
 @pytest.fixture
-def figures(examples, sky, history, cube, heldout, maps, view):
+def figures(examples, sky, history, cube, heldout, maps, agreement, view):
     return {
         "cmds": cmds.gallery(examples, sky),
         "training": training.history(history),
@@ -171,6 +194,7 @@ def figures(examples, sky, history, cube, heldout, maps, view):
         "calibration": calibration.coverage(heldout),
         "errors": errors.against_distance(heldout, heldout),
         "planck": plane.comparison(maps),
+        "map": published.differences(agreement),
         "faceon": faceon.faceon(view),
     }
 
@@ -380,6 +404,32 @@ def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
     assert -low == high == np.abs(maps.difference.values[used]).max()
 
 
+def test_a_published_map_s_differences_are_shown_where_both_maps_hold(agreement):
+    figure = published.differences(agreement)
+    panels = [ax for ax in figure.findobj(Axes) if ax.get_title().startswith("to ")]
+    assert [ax.get_title() for ax in panels] == ["to 2.50 kpc", "to 3.50 kpc", "to 5.00 kpc"]
+    assert len({ax.collections[0].get_clim() for ax in panels}) == 1
+    low, high = panels[0].collections[0].get_clim()
+    assert -low == high
+    for ax, k in zip(panels, (4, 6, 9), strict=True):
+        shown = np.ma.filled(ax.collections[0].get_array().T.astype(float), np.nan)
+        np.testing.assert_allclose(shown, agreement.difference.where(agreement.used)[..., k])
+        assert ax.xaxis_inverted()
+
+
+def test_scores_of_a_published_map_are_drawn_at_the_bins_outer_edges(agreement):
+    axes = {ax.get_ylabel(): ax for ax in published.differences(agreement).findobj(Axes) if ax.get_ylabel()}
+    for label, score in (("Ratio (dimensionless)", "ratio"), ("Tiles (number)", "n")):
+        np.testing.assert_allclose(line(axes[label], "$A_V$").get_ydata(), agreement[f"extinction_{score}"])
+        np.testing.assert_allclose(line(axes[label], "density").get_ydata(), agreement[f"density_{score}"])
+        np.testing.assert_allclose(line(axes[label], "density").get_xdata(), EDGES[1:])
+
+
+def test_a_comparison_that_could_not_be_made_says_why():
+    figure = published.differences(xr.Dataset(attrs={"title": "Bayestar19", "status": "not available: no $server$"}))
+    assert "Bayestar19: not available: no $server$" in [text.get_text() for text in figure.findobj(Text)]
+
+
 def test_faceon_shows_only_what_the_data_reach(view):
     figure = faceon.faceon(view)
     ax = figure.axes[0]
@@ -465,7 +515,7 @@ METRICS = {
 
 
 @pytest.fixture
-def region(tmp_path, examples, sky, history, cube, heldout, maps, view):
+def region(tmp_path, examples, sky, history, cube, heldout, maps, agreement, view):
     cube.attrs = {
         "title": "Interstellar extinction: <script>alert(1)</script>",
         "band": "V",
@@ -477,6 +527,7 @@ def region(tmp_path, examples, sky, history, cube, heldout, maps, view):
         "galcarto_inputs_sha256": '{"0000.nc": "f00d"}',
     }
     files = {"examples": examples, "sky": sky, "cube": cube, "heldout": heldout, "planck": maps, "faceon": view}
+    files["map"] = agreement
     for name, dataset in files.items():
         dataset.to_netcdf(tmp_path / f"{name}.nc")
     history.to_csv(tmp_path / "history.csv", index=False)
@@ -491,6 +542,7 @@ STAGES = {
     "calibration": ["plot_calibration", "--heldout", "heldout.nc"],
     "errors": ["plot_errors", "--heldout", "heldout.nc", "--truth", "heldout.nc"],
     "planck_odd": ["plot_plane", "--comparison", "planck.nc"],
+    "map_odd": ["plot_map", "--comparison", "map.nc"],
     "faceon": ["plot_faceon", "--faceon", "faceon.nc"],
 }
 

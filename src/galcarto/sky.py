@@ -73,8 +73,9 @@ class Tiles:
         offset = (np.arange(number) + 0.5) / number
         l, b = (edges[:-1, None] + np.diff(edges)[:, None] * offset for edges in (self.l_edges, self.b_edges))
         shape = (*self.shape, number, number)
-        return tuple(
-            np.broadcast_to(axis, shape).reshape(*self.shape, -1) for axis in (l[:, None, :, None], b[None, :, None, :])
+        return (
+            np.broadcast_to(l[:, None, :, None], shape).reshape(*self.shape, -1),
+            np.broadcast_to(b[None, :, None, :], shape).reshape(*self.shape, -1),
         )
 
     def columns(self, start: int, stop: int) -> "Tiles":

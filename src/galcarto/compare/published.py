@@ -1,6 +1,6 @@
-"""Published maps of dust in three dimensions, as A_V along our sightlines, and the cube's differences from them.
+"""Published maps of dust in three dimensions, as A_V along any sightlines.
 
-Maps are read by the classes of the package dustmaps, but Lallement et al. 2022, of which dustmaps 1.0.14 has none.
+They are read by the classes of the package dustmaps, but for Lallement et al. 2022, of which dustmaps 1.0.14 has none.
 """
 
 import warnings
@@ -11,19 +11,14 @@ from typing import Any, NamedTuple, Protocol
 
 import astropy.units as u
 import numpy as np
-import xarray as xr
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from scipy.ndimage import map_coordinates
-from tqdm import tqdm
 
-from galcarto.compare.differences import FEWEST, differences
-from galcarto.compare.planck import POINTS, MapError
+from galcarto.compare.planck import MapError
 from galcarto.dust.law import coefficients
-from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, UNLIKE_TRAINING
-from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.provenance import file_sha256
-from galcarto.sky import Tiles, cartesian
+from galcarto.sky import cartesian
 from galcarto.surveys import TWOMASS
 
 with warnings.catch_warnings():  # dustmaps asks for a configuration file, and its docstrings hold stray backslashes
@@ -32,9 +27,6 @@ with warnings.catch_warnings():  # dustmaps asks for a configuration file, and i
     from dustmaps.config import config
 
 TINY = 1e-6  # kpc
-AT_ONCE = 20  # tiles that another map is asked for together
-COVERED = 0.9  # share of a tile's points in which another map must be reliable
-UNTRUSTED = NOT_OBSERVED | PARTLY_OBSERVED | POOR_FIT | UNLIKE_TRAINING
 # Bayestar19's unit: E(B-V) = 0.884 of it, from its E(g-r) by the law of Fitzpatrick 1999 at R_V = 3.1 (the authors'
 # page http://argonaut.skymaps.info/usage, eq. 1; their eq. 2, from E(r-z), gives other values by some per cent)
 BAYESTAR_A_V = 3.1 * 0.884
@@ -311,187 +303,3 @@ def read(name: str, path: str | Path, law: str, r_v: float) -> Published:
             f"{path}: cannot be read as {source.title} ({type(error).__name__}: {error}); expected the file that "
             f"dustmaps fetches to {source.file}"
         ) from None
-
-
-def common_edges(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Edges of bins that each hold an edge of either map at least: those of the coarser map, wherever that is.
-
-    Parameters
-    ----------
-    ours, theirs : ndarray, shape (edge,), kpc
-        From 0 on.
-
-    Returns
-    -------
-    ndarray, shape (bin + 1,), kpc
-    """
-    edges = [0.0]
-    while True:
-        following = [grid[grid > edges[-1] + TINY] for grid in (ours, theirs)]
-        if not all(map(len, following)):
-            break
-        edges.append(max(float(grid[0]) for grid in following))
-    if len(edges) > 1 and edges[-1] > min(ours[-1], theirs[-1]) + TINY:
-        edges.pop()
-    return np.array(edges)
-
-
-def _weights(edges: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """The matrix by which profiles at the outer edges of bins give those at other distances, linear in between."""
-    return np.array([np.interp(distance, edges, unit) for unit in np.eye(len(edges))[1:]])
-
-
-def _moments(samples: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations of cumulative extinction and of density over samples (first axis; distance last)."""
-    density = np.diff(samples, axis=-1, prepend=0.0) / width
-    return samples.std(axis=0), density.std(axis=0)
-
-
-def unavailable(name: str, reason: str) -> xr.Dataset:
-    """What a comparison that cannot be made leaves: why."""
-    return xr.Dataset(attrs={"title": SOURCES[name].title, "status": f"not available: {reason}"})
-
-
-def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
-    """Both maps on the cube's tiles and common distances, and the scores of their difference by distance.
-
-    A tile's value in the other map is the mean over points spread over it. A tile counts at a distance where the cube
-    holds it for trustworthy (within ``distance_min`` and ``distance_max``, observed in full, well fitted, not unlike
-    the training set) and the other map is reliable in nine tenths of it; in a bin, where it does so at both ends.
-
-    Parameters
-    ----------
-    cube : Dataset
-        From `open_cube`; read column by column.
-    name : str
-        One of `SOURCES`.
-    published : Published
-
-    Returns
-    -------
-    Dataset
-        ``extinction``, ``published`` and their ``difference``, cumulative A_V at the outer edges of the common bins, and
-        ``extinction_sd``, ``published_sd`` (l, b, distance), mag; ``used`` there. ``extinction_SCORE`` and
-        ``density_SCORE`` (distance) with the scores of `differences`, of A_V in mag and of A_V per kpc in the bin; in
-        chi2 both errors count where the other map's is known, else ours alone: attributes ``extinction_errors`` and
-        ``density_errors`` say so. Attributes ``status``, ``tiles``, ``conversion``, ``reference``; ``shown``, three bins
-        with many tiles. With fewer than three tiles in common everywhere, only ``status``.
-    """
-    tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
-    ours = edges_of(cube, "distance")
-    centres = [axis.ravel() for axis in np.meshgrid(tiles.l % 360.0, tiles.b, indexing="ij")]
-    edges = common_edges(ours, published.edges(*centres))
-    outer, width = edges[1:], np.diff(edges)
-    shape = (*tiles.shape, len(outer))
-    mean, sd, density_sd, their_mean, their_sd, their_density_sd = np.full((6, *shape), np.nan)
-    reliable = np.zeros(shape, bool)
-    weights = _weights(ours, outer)
-    l, b = tiles.points(POINTS)
-    for i in tqdm(range(tiles.shape[0] if len(outer) else 0), desc=name, mininterval=5):
-        column = cube[["extinction", "extinction_samples"]].isel(l=i).transpose("sample", "b", "distance")
-        mean[i] = column["extinction"].to_numpy() @ weights
-        sd[i], density_sd[i] = _moments(column["extinction_samples"].to_numpy() @ weights, width)
-        for start in range(0, tiles.shape[1], AT_ONCE):
-            part = i, slice(start, start + AT_ONCE)
-            found = published.query(l[part].ravel() % 360.0, b[part].ravel(), outer)
-            known = found.extinction.reshape(len(found.extinction), *l[part].shape, len(outer))
-            samples = known.mean(axis=2)
-            their_mean[part] = samples.mean(axis=0)
-            if len(samples) > 1:
-                their_sd[part], their_density_sd[part] = _moments(samples, width)
-            elif found.sd is not None:
-                # one star count serves a whole tile: its errors are taken as the same error
-                their_sd[part] = found.sd.reshape(known.shape[1:]).mean(axis=1)
-            reliable[part] = found.reliable.reshape(known.shape[1:]).mean(axis=1) >= COVERED
-    return _scored(cube, name, edges, (mean, sd, density_sd), (their_mean, their_sd, their_density_sd), reliable)
-
-
-def _scored(
-    cube: xr.Dataset,
-    name: str,
-    edges: np.ndarray,
-    ours: tuple[np.ndarray, np.ndarray, np.ndarray],
-    theirs: tuple[np.ndarray, np.ndarray, np.ndarray],
-    reliable: np.ndarray,
-) -> xr.Dataset:
-    outer, width = edges[1:], np.diff(edges)
-    near, far = (cube[f"distance_{end}"].to_numpy()[..., None] for end in ("min", "max"))
-    good = (cube["quality"].to_numpy() & UNTRUSTED) == 0
-    used = reliable & good[..., None] & (outer >= near - TINY) & (outer <= far + TINY) & np.isfinite(theirs[0])
-    number = used.sum(axis=(0, 1))
-    if not (number >= FEWEST).any():
-        most = number.max(initial=0)
-        return unavailable(
-            name, f"at no distance do both maps hold {FEWEST} tiles for trustworthy (at most {most} of {good.size})"
-        )
-    # a bin counts where both of its ends do; nobody doubts that there is no dust before the Sun
-    both_ends = used & np.concatenate([np.ones_like(used[..., :1]), used[..., :-1]], axis=-1)
-    kinds = {
-        "extinction": ("mag", ours[0], theirs[0], ours[1], theirs[1], used),
-        "density": (
-            "mag kpc-1",
-            *(np.diff(values, axis=-1, prepend=0.0) / width for values in (ours[0], theirs[0])),
-            ours[2],
-            theirs[2],
-            both_ends,
-        ),
-    }
-    dims = ("l", "b", "distance")
-    cumulative = {"units": "mag", "long_name": "A_V from the Sun to the outer edge of each bin"}
-    dataset = xr.Dataset(
-        {
-            "extinction": (dims, ours[0], cumulative),
-            "extinction_sd": (dims, ours[1], {"units": "mag"}),
-            "published": (dims, theirs[0], cumulative),
-            "published_sd": (dims, theirs[1], {"units": "mag"}),
-            "difference": (dims, ours[0] - theirs[0], {"units": "mag", "long_name": "extinction - published"}),
-            "used": (dims, used),
-        },
-        coords={"l": cube["l"].load(), "b": cube["b"].load(), **distance_coordinate(edges)},
-    )
-    source = SOURCES[name]
-    dataset.attrs = {"title": source.title, "status": "compared", "tiles": int(used.any(axis=-1).sum())}
-    dataset.attrs |= {"reference": source.reference, "conversion": source.conversion}
-    for kind, (unit, a, c, a_sd, c_sd, at) in kinds.items():
-        known = np.isfinite(c_sd[at]).all() and at.any()
-        variance = a_sd**2 + (c_sd**2 if known else 0.0)
-        scores = [
-            differences(a[..., k][m], c[..., k][m], variance[..., k][m]) for k, m in enumerate(np.moveaxis(at, -1, 0))
-        ]
-        for score in scores[0]:
-            attributes = {"units": unit if score in ("bias", "scatter") else "1"}
-            dataset[f"{kind}_{score}"] = "distance", [one[score] for one in scores], attributes
-        dataset.attrs[f"{kind}_errors"] = "of both maps" if known else "of this work alone"
-    many = np.flatnonzero(number >= max(FEWEST, 0.5 * number.max()))
-    dataset.attrs["shown"] = [int(many[round(third * (len(many) - 1) / 3)]) for third in (1, 2, 3)]
-    return dataset
-
-
-def metrics(comparison: xr.Dataset) -> dict[str, Any]:
-    """The numbers of a comparison for metrics.json: its status and, if it was made, every score by distance.
-
-    ``farthest`` repeats the scores of A_V at the farthest distance at which half of the tiles count.
-    """
-    found: dict[str, Any] = {"status": comparison.attrs["status"]}
-    if "distance" not in comparison.coords:
-        return found
-
-    def plain(value: float) -> float | None:
-        return round(value, 4) if np.isfinite(value) else None
-
-    outer = edges_of(comparison, "distance")[1:]
-    found |= {"tiles": comparison.attrs["tiles"], "distance_kpc": [plain(d) for d in outer.tolist()]}
-    scores = {
-        kind: {
-            str(name).removeprefix(f"{kind}_"): [plain(value) for value in comparison[name].to_numpy().tolist()]
-            for name in comparison.data_vars
-            if comparison[name].dims == ("distance",) and str(name).startswith(f"{kind}_")
-        }
-        for kind in ("extinction", "density")
-    }
-    last = comparison.attrs["shown"][-1]
-    found["farthest"] = {"distance_kpc": found["distance_kpc"][last]}
-    found["farthest"] |= {name: values[last] for name, values in scores["extinction"].items()}
-    for kind, values in scores.items():
-        found[kind] = {"errors": comparison.attrs[f"{kind}_errors"], **values}
-    return found

@@ -38,7 +38,7 @@ def differences(comparison: xr.Dataset) -> Figure:
     shape = maps.sizes["b"] / maps.sizes["l"]  # tiles are as wide as they are high
     height = min(PAGE / 3 * shape, 3.5) + 0.9  # inches
     figure = Figure(figsize=(PAGE, height + 4.2), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(height, 4.2))
+    above, below = figure.subfigures(2, 1, height_ratios=(height, 4.2), squeeze=False)[:, 0]
 
     spread = float(np.nanpercentile(np.abs(maps.isel(distance=shown)), 98)) or 1.0
     axes = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from galcarto import provenance
-from galcarto.compare import published
+from galcarto.compare import agreement, published
 from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
@@ -34,14 +34,14 @@ def run(args: argparse.Namespace) -> None:
         if file and not Path(file).is_file():
             reason = f"{file} was fetched and is there no more; run again with --forcerun fetch_map"
     if reason:
-        comparison = published.unavailable(args.name, reason)
+        comparison = agreement.unavailable(args.name, reason)
     else:
         with open_cube(args.cube) as cube:
             source = published.read(args.name, file, cube.attrs["extinction_law"], float(cube.attrs["r_v"]))
-            comparison = published.compare(cube, args.name, source)
+            comparison = agreement.compare(cube, args.name, source)
     if comparison.attrs["status"] != "compared":
         logging.warning("%s: %s", args.name, comparison.attrs["status"])
     comparison.attrs |= provenance.attributes("compare_maps", {}, None, [args.cube, args.map])
     comparison.to_netcdf(args.comparison)
     with open(args.metrics, "w") as handle:
-        json.dump({"maps": {args.name: published.metrics(comparison)}}, handle, indent=2)
+        json.dump({"maps": {args.name: agreement.metrics(comparison)}}, handle, indent=2)

@@ -127,21 +127,21 @@ CAPTIONS = {
     ),
     "planck": Caption(
         "The plane of the sky",
-        "Two maps of extinction side by side, the map of their difference, and a scatter plot of one against the other.",
+        "Two maps of extinction side by side, a map of their difference, and a scatter plot of one against the other.",
         "Extinction as far as stars reach, or to the distance named, beside that of the whole sightline from dust "
-        "emission, on one colour scale, and ours less theirs. Crossed tiles are left out of the numbers; the chi2 of the "
-        "difference counts our errors alone, as the other map's are not known. Emission also sees the dust behind "
-        "the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the "
-        "plain mean colour excess of the same stars, which needs no model of them.",
+        "emission, on one colour scale, and ours less theirs. Crossed tiles are left out of the numbers; chi2 is the "
+        "mean squared difference over our variance, as the other map's error is not known. Emission also sees the dust "
+        "behind the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) "
+        "of the plain mean colour excess of the same stars, which needs no model of them.",
     ),
     "map": Caption(
         "A published map in three dimensions",
         "Maps of the difference of two maps of extinction at three distances, and six panels of scores by distance.",
-        "Both maps on the tiles and common distances, where both are trustworthy: the difference of A(V) to three "
-        "distances, and by distance the median difference (bias) and 1.4826 times the median absolute deviation from it "
-        "(scatter) of A(V) and of its density in each bin, the ratio of the means, the rank correlation, the mean "
-        "squared difference over the squared errors (chi2), and the number of tiles. metrics.json says whose errors "
-        "count; docs/comparing.md how the other map's quantity became A(V).",
+        "Both maps on the tiles and on common distances, where both can be trusted: above, A(V) of this work less that "
+        "of the other map, to three distances. Below, by distance: the median difference (bias) and 1.4826 times the "
+        "median absolute deviation from it (scatter) of A(V) and of its density in each bin, the ratio of the means, "
+        "the rank correlation, the mean squared difference over its variance (chi2), and the number of tiles. "
+        "metrics.json says whose errors count; docs/comparing.md how the other map's quantity became A(V).",
     ),
     "faceon": Caption(
         "The face-on view",
