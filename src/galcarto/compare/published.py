@@ -27,8 +27,8 @@ with warnings.catch_warnings():  # dustmaps asks for a configuration file, and i
     from dustmaps.config import config
 
 TINY = 1e-6  # kpc
-# Bayestar19's unit: E(B-V) = 0.884 of it, from its E(g-r) by the law of Fitzpatrick 1999 at R_V = 3.1 (the authors'
-# page http://argonaut.skymaps.info/usage, eq. 1; their eq. 2, from E(r-z), gives other values by some per cent)
+# E(B-V) = 0.884 of Bayestar19's unit: from its E(g-r), Green et al. 2019, table 1, by the law of Fitzpatrick 1999 at
+# R_V = 3.1 (http://argonaut.skymaps.info/usage, eq. 1; eq. 2, from E(r-z), would give 0.996)
 BAYESTAR_A_V = 3.1 * 0.884
 # Edenhofer et al. 2024, section 3: the extinction of Zhang, Green & Rix 2023 times this is A_V (at 540 nm)
 EDENHOFER_A_V = 2.8
