@@ -305,6 +305,28 @@ def test_a_tile_that_the_other_map_covers_in_part_is_left_out(cube, tmp_path):
     assert not used[:2].any()
 
 
+class Holed:
+    """A map that lacks, or does not trust, one point in ten of the window's last tiles."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def edges(self, l, b):
+        return EDGES
+
+    def query(self, l, b, distance):
+        hole = (l > 32.96)[:, None] & np.ones(len(distance), bool)
+        extinction = np.where(hole, self.value, truth(l[:, None], b[:, None], distance))
+        return published.Profiles(extinction[None], None, ~hole)
+
+
+def test_a_tile_may_hold_a_tenth_of_distrust_but_no_hole(cube):
+    assert agreement.compare(cube, "lallement22", Holed(1.0))["used"][5].any()
+    found = agreement.compare(cube, "lallement22", Holed(np.nan))
+    assert not found["used"][5].any()
+    assert np.isfinite(found["extinction_bias"][found["extinction_n"] > 0]).all()
+
+
 def test_a_map_elsewhere_has_nothing_in_common(cube, tmp_path):
     found = compared(cube, "bayestar19", write_bayestar(tmp_path / "b.h5", centre=(100.0, 2.0)))
     assert found.attrs["status"].startswith("not available: at no distance are 3 tiles trustworthy in both maps")
@@ -446,7 +468,8 @@ def run_fetch(folder, name, *more):
 
 def test_a_map_is_fetched_by_dustmaps_once_and_compared(cube, server, tmp_path, monkeypatch):
     address, handler = server
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    theirs = tmp_path / "home/dustmapsrc"
+    monkeypatch.setattr(published.config, "fname", str(theirs))
     monkeypatch.setattr(published.fetch_utils, "dataverse", address)
     dataverse(handler, write_bayestar(tmp_path / "b.h5").read_bytes())
     first = run_fetch(tmp_path / "maps", "bayestar19")
@@ -459,7 +482,7 @@ def test_a_map_is_fetched_by_dustmaps_once_and_compared(cube, server, tmp_path, 
     # what was cut is fetched again
     Path(first["file"]).write_bytes(b"half a map")
     assert run_fetch(tmp_path / "maps", "bayestar19") == first
-    assert not list(tmp_path.rglob(".dustmapsrc"))  # dustmaps' own settings are left alone
+    assert not theirs.exists()  # dustmaps' settings in the user's home are left alone
     found = run_compare(cube, tmp_path, "bayestar19", tmp_path / "maps/bayestar19.json")
     assert found["status"] == "compared"
 

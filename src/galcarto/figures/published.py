@@ -49,8 +49,8 @@ def differences(comparison: xr.Dataset) -> Figure:
         ax.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)", title=f"to {outer[k]:.2f} kpc")
     axes[0].set_ylabel("Latitude $b$ (deg)")
     axes[0].invert_xaxis()
-    label = r"$\Delta A_V$ (mag)"
-    above.colorbar(image, ax=axes, label=label, extend="both", location="right")
+    scale = axes[-1].inset_axes((1.06, 0, 0.06, 1))
+    figure.colorbar(image, cax=scale, label=r"$\Delta A_V$ (mag)", extend="both")
     above.suptitle(f"This work less {title}", parse_math=False, fontsize=9)
 
     panels = below.subplots(2, 3, sharex=True)
@@ -73,6 +73,6 @@ def differences(comparison: xr.Dataset) -> Figure:
     panels[1, 1].set(ylabel=r"$\chi^2$ per tile (dimensionless)", yscale="log")
     panels[1, 2].set(ylabel="Tiles (number)", ylim=(0, None))
     for ax in panels[1]:
-        ax.set(xlabel="Distance (kpc)", xlim=(0, outer[-1]))
+        ax.set(xlabel="Distance (kpc)", xlim=(0, outer[comparison["extinction_n"] > 0].max()))
     below.align_ylabels()
     return figure

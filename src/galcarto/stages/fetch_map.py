@@ -7,6 +7,7 @@ Example:
 import argparse
 import json
 import logging
+import textwrap
 
 from galcarto.compare import published
 from galcarto.files import Output
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
         path, sha256 = published.fetch(args.name, args.folder, args.offline)
         note = {"file": str(path), "sha256": sha256}
     except Exception as error:  # dustmaps' own code, and what it calls, may end in anything
-        note = {"reason": f"fetching it ended in {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        note = {"reason": f"fetching it ended in {type(error).__name__}: {textwrap.shorten(str(error), 300)}"}
         logging.warning("%s: %s; the rest goes on; to try again: --forcerun fetch_map", args.name, note["reason"])
     with open(args.output, "w") as handle:
         json.dump(note, handle, indent=2)
