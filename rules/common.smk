@@ -36,7 +36,7 @@ COMPARISONS = [
     *(f"map_{name}" for name in PUBLISHED),
     *(["excess"] if EXCESS else []),
     *(["structure"] if STRUCTURE else []),
-    *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
+    *(["surveys", "information"] if len(SETTINGS.surveys) > 1 else []),
 ]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"
