@@ -344,10 +344,14 @@ def test_marshall_ends_at_ten_degrees_of_latitude(cube, tmp_path):
     assert found.attrs["tiles"] == 24
 
 
-def test_marshall_is_reliable_as_far_as_its_own_bins_reach(cube, tmp_path):
-    found = compared(cube, "marshall06", write_marshall(tmp_path / "marshall.h5", first=0.25, bins=5))
+def test_marshall_is_reliable_from_a_sightline_s_first_bin_to_its_last(cube, tmp_path):
+    path = write_marshall(tmp_path / "marshall.h5", first=0.25, bins=5)
+    found = compared(cube, "marshall06", path)
     used = found["used"].any(("l", "b")).to_numpy()
     np.testing.assert_allclose(outer(found)[used], [0.5, 0.75, 1.0, 1.25], atol=0.06)
+    source = published.read("marshall06", path, "G23", 3.1)
+    reliable = source.query(np.array([31.0, 200.0]), np.array([2.0, 2.0]), np.array([0.1, 0.25, 1.25, 1.5])).reliable
+    np.testing.assert_array_equal(reliable, [[0, 1, 1, 0], [0, 0, 0, 0]])
 
 
 def test_lallement_ends_at_its_cube(tmp_path):
