@@ -135,11 +135,9 @@ rule fetch_map:
         runtime=720,
     params:
         code=code_digest("fetch_map"),
-        folder=f"{RESULTS}/maps",
         offline="--offline" if SETTINGS.sky.offline else "",
     shell:
-        "python -m galcarto fetch_map --name {wildcards.name} --folder {params.folder:q} {params.offline} "
-        "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto fetch_map --name {wildcards.name} {params.offline} --output {output:q} " "> {log:q} 2>&1"
 
 
 rule compare_maps:

@@ -466,7 +466,7 @@ def dataverse(handler, content):
 def run_fetch(folder, name, *more):
     folder.mkdir(exist_ok=True)  # as the workflow does
     note = folder / f"{name}.json"
-    assert main(["fetch_map", "--name", name, "--folder", str(folder), "--output", str(note), *more]) == 0
+    assert main(["fetch_map", "--name", name, "--output", str(note), *more]) == 0
     return json.loads(note.read_text())
 
 
