@@ -25,6 +25,7 @@ STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
+PUBLISHED = {entry.name: entry.path for entry in SETTINGS.compare.maps}
 EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
@@ -39,6 +40,7 @@ COMPARISONS = [
     "arms",
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
+    *(f"map_{name}" for name in PUBLISHED),
     *(["excess"] if EXCESS else []),
     *(["structure"] if STRUCTURE else []),
     *(["surveys", "information"] if len(SETTINGS.surveys) > 1 else []),
@@ -60,6 +62,7 @@ FIGURES = [
         "arms",
         "artefacts",
         *(f"planck_{name}" for name in MAPS),
+        *(f"map_{name}" for name in PUBLISHED),
         *(["structure"] if STRUCTURE else []),
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
     )
@@ -108,6 +111,11 @@ def part(wildcards):
 def map_file(name):
     """File of a reference map: the user's, or the one that is fetched."""
     return MAPS[name].path or f"{RESULTS}/planck/{name}.fits"
+
+
+def map_memory(wildcards, attempt):
+    """Memory in MB for a published map, which its class reads whole: estimated from the arrays' sizes."""
+    return attempt * {"bayestar19": 16000, "edenhofer24": 8000}.get(wildcards.name, 4000)
 
 
 def control_option(wildcards, input):

@@ -1,6 +1,6 @@
 # The cube against the truth and other maps -> metrics.
-# in:  cube.nc, sky/truth.nc, HEALPix maps, on disk or from an archive
-# out: planck/*.fits, comparisons/*.nc, comparisons/*.json, metrics.json
+# in:  cube.nc, sky/truth.nc, HEALPix maps and published maps in three dimensions, on disk or from an archive
+# out: planck/*.fits, maps/, comparisons/*.nc, comparisons/*.json, metrics.json
 
 
 rule compare_truth:
@@ -199,6 +199,48 @@ rule compare_planck:
         "python -m galcarto compare_planck --settings {params.settings:q} --seed {params.seed} "
         "--name {wildcards.name:q} --cube {input.cube:q} --map {input.map:q} --comparison {output.comparison:q} "
         "--metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+rule fetch_map:
+    """Fetch a published map in three dimensions; a failure is written down, and the rest goes on."""
+    output:
+        f"{RESULTS}/maps/{{name}}.json",
+    log:
+        f"{RESULTS}/logs/fetch_map/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=720,
+    params:
+        code=code_digest("fetch_map"),
+        offline="--offline" if SETTINGS.sky.offline else "",
+    shell:
+        "python -m galcarto fetch_map --name {wildcards.name} {params.offline} --output {output:q} " "> {log:q} 2>&1"
+
+
+rule compare_maps:
+    """Compare the cube with a published map in three dimensions, bin by bin of distance."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        map=lambda wildcards: PUBLISHED[wildcards.name] or f"{RESULTS}/maps/{wildcards.name}.json",
+    output:
+        comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
+        metrics=f"{RESULTS}/comparisons/map_{{name}}.json",
+    log:
+        f"{RESULTS}/logs/compare_maps/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=map_memory,
+        runtime=120,
+    params:
+        code=code_digest("compare_maps"),
+    shell:
+        "python -m galcarto compare_maps --name {wildcards.name} --cube {input.cube:q} --map {input.map:q} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 if EXCESS:

@@ -153,6 +153,26 @@ rule plot_plane:
         "--output {output:q} > {log:q} 2>&1"
 
 
+rule plot_map:
+    """Draw the differences from a published map in three dimensions."""
+    input:
+        comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
+    output:
+        f"{RESULTS}/figures/map_{{name}}.png",
+    log:
+        f"{RESULTS}/logs/plot_map/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_map"),
+    shell:
+        "python -m galcarto plot_map --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule plot_faceon:
     """Draw the face-on view with the Sun, rings and arms."""
     input:

@@ -171,6 +171,28 @@ def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Pat
     assert "--arms synthetic" in commands["plot_faceon"]
 
 
+def test_published_maps_are_fetched_unless_they_are_on_disk(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "marshall.h5").write_text("")
+    config["compare"]["maps"] = [{"name": "bayestar19"}, {"name": "marshall06", "path": "marshall.h5"}]
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds")
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
+    assert jobs["fetch_map"] == 1
+    assert jobs["compare_maps"] == jobs["plot_map"] == 2
+    commands = ran.stdout.splitlines()
+    (one,) = (line for line in commands if "galcarto compare_maps --name bayestar19" in line)
+    assert "--map results/tiny/maps/bayestar19.json" in one
+    (other,) = (line for line in commands if "galcarto compare_maps --name marshall06" in line)
+    assert "--map marshall.h5" in other
+    (collect,) = (line for line in commands if "galcarto collect_metrics" in line)
+    assert "comparisons/map_bayestar19.json" in collect
+    (report,) = (line for line in commands if "galcarto report" in line)
+    assert "figures/map_marshall06.png" in report
+
+
 def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())

@@ -503,6 +503,13 @@ class PlanckMap(Section):
         return self
 
 
+class PublishedMap(Section):
+    """A published map of dust in three dimensions to compare with."""
+
+    name: Literal["marshall06", "bayestar19", "edenhofer24", "lallement22"]
+    path: str | None = Field(None, description="file of the map; none to fetch it as the package dustmaps does")
+
+
 class KnownDistance(Section):
     """A distance of the cloud from elsewhere, to draw beside ours."""
 
@@ -541,6 +548,7 @@ class Compare(Section):
     """Reference maps, and other solutions of the same diagrams."""
 
     planck: list[PlanckMap] = []
+    maps: list[PublishedMap] = []
     distance: Kiloparsec | None = Field(
         None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
     )
@@ -549,9 +557,10 @@ class Compare(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":
-        names = [entry.name for entry in self.planck]
-        if len(set(names)) < len(names):
-            raise ValueError(f"planck: found the names {', '.join(names)}; expected each once")
+        for key, entries in (("maps", self.maps), ("planck", self.planck)):
+            names = [entry.name for entry in entries]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: found the names {', '.join(names)}; expected each once")
         if self.structure is not None and self.structure.map not in names:
             raise ValueError(
                 f"structure.map: found {self.structure.map!r}; expected one of compare.planck: {', '.join(names)}"

@@ -127,11 +127,21 @@ CAPTIONS = {
     ),
     "planck": Caption(
         "The plane of the sky",
-        "Two maps of extinction side by side and a scatter plot of one against the other.",
+        "Two maps of extinction side by side, a map of their difference, and a scatter plot of one against the other.",
         "Extinction as far as stars reach, or to the distance named, beside that of the whole sightline from dust "
-        "emission, on one colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind "
-        "the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the "
-        "plain mean colour excess of the same stars, which needs no model of them.",
+        "emission, on one colour scale, and ours less theirs. Crossed tiles are left out of the numbers; chi2 is the "
+        "mean squared difference over our variance, as the other map's error is not known. Emission also sees the dust "
+        "behind the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) "
+        "of the plain mean colour excess of the same stars, which needs no model of them.",
+    ),
+    "map": Caption(
+        "A published map in three dimensions",
+        "Maps of the difference of two maps of extinction at three distances, and six panels of scores by distance.",
+        "Both maps on the tiles and on common distances, where both can be trusted: above, A(V) of this work less that "
+        "of the other map, to three distances. Below, by distance: the median difference (bias) and 1.4826 times the "
+        "median absolute deviation from it (scatter) of A(V) and of its density in each bin, the ratio of the means, "
+        "the rank correlation, the mean squared difference over its variance (chi2), and the number of tiles. "
+        "metrics.json says whose errors count; docs/comparing.md how the other map's quantity became A(V).",
     ),
     "faceon": Caption(
         "The face-on view",
@@ -176,8 +186,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON with dotted names."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    """Leaves of nested JSON with dotted names; a list of plain values, such as one for each distance, is a leaf."""
+    nested = isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if nested else None
     if items is None:
         yield name, value
         return
@@ -187,6 +198,8 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _rounded(value: Any) -> str:
     """A metric as text: four significant digits, whole numbers in full."""
+    if isinstance(value, list):
+        return ", ".join(map(_rounded, value))
     if value is None or value != value:
         return "not defined"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
