@@ -5,6 +5,7 @@ from pathlib import Path
 import xarray as xr
 
 from galcarto.errors import UserError
+from galcarto.maps import query as query  # registers cube.dust
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
