@@ -263,6 +263,42 @@ class DustAccessor:
 
         return self._weighed(points, known, answer, value) * u.mag
 
+    def profile(
+        self,
+        coords: Coordinates,
+        mode: str = "mean",
+        band: str | u.Quantity = "V",
+        *,
+        interpolation: str = "nearest",
+        pct: Any = None,
+        colour: Any = COLOUR,
+        rng: np.random.Generator | int = 0,
+    ) -> u.Quantity:
+        """Extinction from the Sun to the outer edge of every bin, which are the second of ``cube.distance_bounds``.
+
+        Parameters
+        ----------
+        coords : SkyCoord
+            Its distances, if any, do not matter.
+        mode, band, interpolation, pct, colour, rng
+            As for `query`. A random sample is the same one all along the sightline.
+
+        Returns
+        -------
+        Quantity, mag
+            Shape (coordinates, distance), and what the mode adds as a last axis.
+        """
+        points, _ = self._locate(coords, interpolation)
+        convert, wide = self._conversion(band, colour)
+        answer = self._answer("extinction", mode, pct, rng, points, wide)
+
+        def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
+            sample = answer.of(part)
+            found = profiles[:, rows] if sample is None else profiles[sample[:, None], rows][None]
+            return convert(found[..., 1:-1])
+
+        return self._weighed(points, points.known, answer, value, (len(self._edges) - 1,)) * u.mag
+
     def density(
         self,
         coords: Coordinates,
@@ -433,6 +469,21 @@ class DustAccessor:
                 found |= np.where(where, int(flag), 0)
         return found.reshape(points.shape)[()]
 
+    def reach(self, coords: Coordinates) -> tuple[u.Quantity, u.Quantity]:
+        """Distances between which stars, not the prior, speak: ``distance_min`` and ``distance_max`` of the sightlines.
+
+        Returns
+        -------
+        near, far : Quantity, kpc
+            Of the coordinates' shape. NaN where nothing is known; where the prior alone speaks NaN and 0.
+        """
+        points, _ = self._locate(coords, "nearest")
+        near, far = (
+            np.where(points.known, self._flat(name)[points.rows[:, 0]], np.nan).reshape(points.shape) * u.kpc
+            for name in ("distance_min", "distance_max")
+        )
+        return near, far
+
     # --- how they are answered
 
     def _locate(
@@ -560,9 +611,11 @@ class DustAccessor:
         return low + share[:, None] * (_taken(profiles, rows, edge + 1, sample) - low)
 
     def _gathered(
-        self, points: _Points, known: np.ndarray, name: str
+        self, points: _Points, known: np.ndarray, name: str, depth: int = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
         """The known points in parts, with the sightlines that they need: what is in memory at once is bounded.
+
+        `depth` is how many values of each sample a point takes.
 
         Yields
         ------
@@ -585,8 +638,9 @@ class DustAccessor:
             profiles = np.empty((samples, found.shape[-2], edges + 1), found.dtype)
             profiles[..., 0], profiles[..., 1:-1], profiles[..., -1] = 0.0, found, found[..., -1]
             rows = (np.cumsum(needed) - 1)[asked]
-            for at in range(0, len(group), max(1, POINTS // samples)):
-                part = slice(at, at + max(1, POINTS // samples))
+            step = max(1, POINTS // (samples * depth))
+            for at in range(0, len(group), step):
+                part = slice(at, at + step)
                 weights = points.weights[group[part]] if len(points.weights) > 1 else points.weights
                 yield group[part], profiles, rows[part], weights
 
@@ -596,13 +650,15 @@ class DustAccessor:
         known: np.ndarray,
         answer: _Answer,
         value: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+        depth: tuple[int, ...] = (),
     ) -> np.ndarray:
         """Answers of the sightlines around each point, weighed; NaN where nothing is known."""
-        out = np.full((len(known), *answer.tail), np.nan)
-        for part, profiles, rows, weights in self._gathered(points, known, answer.variable):
+        tail = depth + answer.tail
+        out = np.full((len(known), *tail), np.nan)
+        for part, profiles, rows, weights in self._gathered(points, known, answer.variable, *depth):
             found = answer.reduce(value(profiles, rows, part))  # (part, corner, ...)
-            out[part] = (weights.reshape(weights.shape + (1,) * len(answer.tail)) * found).sum(axis=1)
-        return out.reshape(points.shape + answer.tail)
+            out[part] = (weights.reshape(weights.shape + (1,) * len(tail)) * found).sum(axis=1)
+        return out.reshape(points.shape + tail)
 
     def _first(
         self,
@@ -623,13 +679,10 @@ class DustAccessor:
             share = _percentiles(50.0 if mode == "median" else pct)
             reduce = partial(_percentile, share=share, method="inverted_cdf")
         out = np.full((len(goal), *answer.tail), np.nan)
-        for part, profiles, rows, weights in self._gathered(points, points.known & np.isfinite(goal), answer.variable):
-            step = max(1, POINTS // (len(profiles) * len(self._edges)))
-            for at in range(0, len(part), step):
-                some = slice(at, at + step)
-                weight = weights[some] if len(weights) > 1 else weights
-                nodes = (weight[..., None] * profiles[:, rows[some], :-1]).sum(axis=2)
-                out[part[some]] = reduce(self._crossing(nodes, level, goal[part[some]]))
+        known = points.known & np.isfinite(goal)
+        for part, profiles, rows, weights in self._gathered(points, known, answer.variable, len(self._edges)):
+            nodes = (weights[..., None] * profiles[:, rows, :-1]).sum(axis=2)
+            out[part] = reduce(self._crossing(nodes, level, goal[part]))
         return out.reshape(points.shape + answer.tail) * u.kpc
 
     def _crossing(
@@ -651,23 +704,33 @@ class DustAccessor:
 
 def _galactic(coords: Coordinates) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Galactic longitude and latitude, deg, and distance, kpc, if there is one."""
+    points = has_distance(coords)
+    sphere = coords.transform_to(Galactic()).spherical
+    angles = sphere.lon.to_value(u.deg), sphere.lat.to_value(u.deg)
+    return *angles, sphere.distance.to_value(u.kpc) if points else None
+
+
+def has_distance(coords: Coordinates) -> bool:
+    """Whether coordinates are points, not directions.
+
+    Raises
+    ------
+    TypeError
+        If they are no SkyCoord.
+    """
     if not isinstance(coords, Coordinates):
         raise TypeError(
             f"found {type(coords).__name__}; expected a SkyCoord: SkyCoord(l=285 * u.deg, b=0.5 * u.deg, "
             "distance=2 * u.kpc, frame='galactic')"
         )
-    sphere = coords.transform_to(Galactic()).spherical
-    angles = sphere.lon.to_value(u.deg), sphere.lat.to_value(u.deg)
-    if not sphere.distance.unit.is_equivalent(u.kpc):
-        return *angles, None
-    return *angles, sphere.distance.to_value(u.kpc)
+    return coords.spherical.distance.unit.is_equivalent(u.kpc)
 
 
 def _with_distance(coords: Coordinates) -> Coordinates:
-    if isinstance(coords, Coordinates) and not coords.spherical.distance.unit.is_equivalent(u.kpc):
+    if not has_distance(coords):
         raise UserError(
             "found coordinates without distances; expected SkyCoord(..., distance=2 * u.kpc): "
-            "'integrated' gives the extinction of whole sightlines"
+            "'integrated' gives the extinction of whole sightlines, 'profile' their run"
         )
     return coords
 
