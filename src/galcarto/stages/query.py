@@ -16,7 +16,7 @@ from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import Distance, SkyCoord
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from galcarto.errors import UserError
@@ -108,8 +108,8 @@ def _coordinates(table: QTable) -> SkyCoord:
     for frame, names in (("galactic", ("l", "b")), ("icrs", ("ra", "dec"))):
         if {*names, "distance"} <= set(table.colnames):
             lon, lat = (_column(table, name, u.deg) for name in names)
-            # a negative distance is answered with a reason, as an empty one is
-            distance = Distance(_column(table, "distance", u.kpc), allow_negative=True)
+            distance = _column(table, "distance", u.kpc)
+            distance[distance < 0.0] = np.nan  # answered with the same reason; a SkyCoord refuses them
             try:
                 return SkyCoord(lon, lat, distance=distance, frame=frame)
             except ValueError as error:
