@@ -458,13 +458,14 @@ class DustAccessor:
         row = np.maximum(held, 0)
         found = np.where(held < 0, int(Reason.OUTSIDE), self._flat("quality")[row].astype(int))
         if points.distance is not None:
-            with np.errstate(invalid="ignore"):
-                flags = (
-                    (Reason.NO_DISTANCE, ~(points.distance >= 0.0)),
-                    (Reason.BEYOND_GRID, points.distance > self._edges[-1]),
-                    (Reason.BEFORE_DATA, points.known & ~(points.distance >= self._flat("distance_min")[row])),
-                    (Reason.BEYOND_DATA, points.known & ~(points.distance <= self._flat("distance_max")[row])),
-                )
+            real = points.distance >= 0.0
+            seen = points.known & real
+            flags = (
+                (Reason.NO_DISTANCE, ~real),
+                (Reason.BEYOND_GRID, points.distance > self._edges[-1]),
+                (Reason.BEFORE_DATA, seen & ~(points.distance >= self._flat("distance_min")[row])),
+                (Reason.BEYOND_DATA, seen & ~(points.distance <= self._flat("distance_max")[row])),
+            )
             for flag, where in flags:
                 found |= np.where(where, int(flag), 0)
         return found.reshape(points.shape)[()]
