@@ -707,8 +707,9 @@ def _galactic(coords: Coordinates) -> tuple[np.ndarray, np.ndarray, np.ndarray |
     """Galactic longitude and latitude, deg, and distance, kpc, if there is one."""
     points = has_distance(coords)
     sphere = coords.transform_to(Galactic()).spherical
-    angles = sphere.lon.to_value(u.deg), sphere.lat.to_value(u.deg)
-    return *angles, sphere.distance.to_value(u.kpc) if points else None
+    # what is masked is not a number
+    l, b = (np.ma.filled(angle.to_value(u.deg), np.nan) for angle in (sphere.lon, sphere.lat))
+    return l, b, np.ma.filled(sphere.distance.to_value(u.kpc), np.nan) if points else None
 
 
 def has_distance(coords: Coordinates) -> bool:
