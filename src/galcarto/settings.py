@@ -589,6 +589,22 @@ class FaceOn(Section):
     pixel: Kiloparsec = Field("0.05 kpc", gt=0, validate_default=True)
 
 
+class Credits(Section):
+    """Who made the map and on which terms: global attributes of its files, by their names in ACDD-1.3."""
+
+    license: str = Field("None", description="terms of use of the map; None where none are granted")
+    creator_name: str | None = None
+    creator_email: str | None = None
+    creator_url: str | None = None
+    institution: str | None = None
+    project: str | None = None
+    publisher_name: str | None = None
+    publisher_email: str | None = None
+    publisher_url: str | None = None
+    naming_authority: str | None = Field(None, description="whose names the id belongs to, such as org.example")
+    acknowledgement: str | None = None
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -614,6 +630,7 @@ class Settings(Section):
     inference_job: InferenceJob = InferenceJob()
     inference: Inference = Inference()
     compare: Compare = Compare()
+    credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()

@@ -98,6 +98,12 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
     return galactic.l.deg, galactic.b.deg
 
 
+def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Galactic coordinates in degrees as right ascension and declination (ICRS) in degrees."""
+    icrs = SkyCoord(l * u.deg, b * u.deg, frame="galactic").icrs
+    return icrs.ra.deg, icrs.dec.deg
+
+
 def cartesian(
     l: np.ndarray | float, b: np.ndarray | float, distance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
