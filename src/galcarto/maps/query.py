@@ -24,7 +24,7 @@ import xarray as xr
 from astropy.coordinates import BaseCoordinateFrame, Galactic, SkyCoord
 
 from galcarto.errors import UserError
-from galcarto.maps import cube as published
+from galcarto.maps import quality
 from galcarto.maps.sightlines import Sightlines, sightlines, touching_edges
 
 Coordinates: TypeAlias = SkyCoord | BaseCoordinateFrame
@@ -42,11 +42,11 @@ HALVINGS = 53  # of a bin: as many as a double has bits
 class Reason(enum.IntFlag):
     """Why there is no answer, or how far to trust it: the cube's flags of `quality`, and those of the question."""
 
-    NOT_OBSERVED = published.NOT_OBSERVED
-    PARTLY_OBSERVED = published.PARTLY_OBSERVED
-    STARS_RUN_OUT = published.STARS_RUN_OUT
-    POOR_FIT = published.POOR_FIT
-    UNLIKE_TRAINING = published.UNLIKE_TRAINING
+    NOT_OBSERVED = quality.NOT_OBSERVED
+    PARTLY_OBSERVED = quality.PARTLY_OBSERVED
+    STARS_RUN_OUT = quality.STARS_RUN_OUT
+    POOR_FIT = quality.POOR_FIT
+    UNLIKE_TRAINING = quality.UNLIKE_TRAINING
     OUTSIDE = 1 << 8  # no tile holds the point
     BEYOND_GRID = 1 << 9  # farther than the last bin
     NO_DISTANCE = 1 << 10  # not a number, or negative
@@ -499,7 +499,7 @@ class DustAccessor:
         )
         assert l is not None
         assert b is not None
-        observed = (self._flat("quality") & published.NOT_OBSERVED) == 0
+        observed = (self._flat("quality") & quality.NOT_OBSERVED) == 0
         nearest = interpolation == "nearest"
         rows = np.empty((len(l), 1 if nearest else 5), np.int32)
         weights = np.ones((1, 1)) if nearest else np.empty(rows.shape)
