@@ -29,7 +29,7 @@ class GalcartoMWDust(DustMap3D):
     filter : str or Quantity, optional
         What to return the extinction in: one of mwdust's names of 2MASS filters, or a band of `DustAccessor.query`, by
         the law and the R_V of the cube. By default E(B-V), which is A_V / R_V here: mwdust's own maps give it on the
-        scale of Schlegel et al. 1998, which is 14 % larger (Schlafly & Finkbeiner 2011, ApJ 737, 103).
+        scale of Schlegel et al. 1998, of which the true one is 0.86 (Schlafly & Finkbeiner 2011, ApJ 737, 103).
     mode : str
         ``mean``, ``median`` or ``sd``.
     colour : float or Quantity, mag
