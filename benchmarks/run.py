@@ -441,8 +441,7 @@ def bench_cube(results: measure.Results, sizes: Sizes) -> None:
 def bench_query(results: measure.Results, sizes: Sizes) -> None:
     """Extinction at points of the whole sky, against dustmaps' lookup of Bayestar-type maps in as many sightlines."""
     tiles = Tiles.cover((0.0, 360.0), (-60.0, 60.0), 0.9375)  # 49 152, as pixels of nside 64
-    moduli = np.linspace(4.0, 18.875, 120)  # mag: Bayestar's distances
-    edges = np.append(0.0, 10.0 ** (0.2 * moduli - 2.0))
+    moduli, edges = np.linspace(4.0, 18.875, 120), np.linspace(0.0, 12.0, 121)  # mag: Bayestar's; kpc: even bins
     rng = np.random.default_rng(9)
     # five samples, as Bayestar2019 has
     samples = rng.exponential(0.02, (5, *tiles.shape, len(moduli))).astype("f4").cumsum(axis=-1)
@@ -466,8 +465,8 @@ def bench_query(results: measure.Results, sizes: Sizes) -> None:
         theirs = peers.bayestar(Path(folder) / "map.h5", samples.reshape(5, -1, len(moduli)).transpose(1, 0, 2), moduli)
     calls = {
         "mean": lambda: ask(points),
-        "linear": lambda: ask(points, interpolation="linear"),
-        "best": lambda: theirs(few, mode="best"),
+        "linear": lambda: ask(few, interpolation="linear"),
+        "best": lambda: theirs(points, mode="best"),
         "median": lambda: ask(few, "median"),
         "their median": lambda: theirs(few, mode="median"),
     }
@@ -480,8 +479,8 @@ def bench_query(results: measure.Results, sizes: Sizes) -> None:
         ("linear", "the same, linear across the sky", None),
         ("median", "median of 5 samples at points", "their median"),
     ):
-        number = len(few) if call == "median" else len(points)
-        rival = (f"{name} {peer.split()[-1]}", len(few), cpu[peer]) if peer else None
+        number = len(points) if call == "mean" else len(few)
+        rival = (f"{name} {peer.split()[-1]}", number, cpu[peer]) if peer else None
         bound = limit if call == "mean" else None
         results.add("query", title, number, "points", cpu[call], wall[call], rival, bound)
     parts = {

@@ -340,7 +340,7 @@ def test_the_page_runs_from_its_first_block_to_its_last(packages, tmp_path, monk
     for block in re.findall(r"```python\n(.*?)```", text, flags=re.S):
         exec(compile(block, "docs/asking.md", "exec"), names)
     shown = capsys.readouterr().out
-    assert "['', 'outside', 'beyond grid, beyond data']" in shown
+    assert "['before data', 'outside', 'beyond grid, beyond data']" in shown
     assert names["unanswered"].tolist() == [False, True, True]
     assert np.isfinite(names["mean"]).all()
     assert (names["low"] < names["high"]).all()

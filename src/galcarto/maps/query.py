@@ -25,7 +25,7 @@ from astropy.coordinates import BaseCoordinateFrame, Galactic, SkyCoord
 
 from galcarto.errors import UserError
 from galcarto.maps import quality
-from galcarto.maps.sightlines import Sightlines, sightlines, touching_edges
+from galcarto.maps.sightlines import Bins, Sightlines, sightlines, touching_edges
 
 Coordinates: TypeAlias = SkyCoord | BaseCoordinateFrame
 SUMMARIES = ("mean", "best", "median", "percentile", "samples")
@@ -34,7 +34,7 @@ MODES = (*SUMMARIES, "sd", *RANDOM)
 INTERPOLATIONS = ("nearest", "linear")
 COLOUR = 1.0  # mag, (BP-RP)_0 of a K dwarf: the star that Gaia's wide bands are converted for unless one is named
 WIDE_GRID = np.append(np.linspace(0.0, 20.0, 401), 1000.0)  # A_V, mag: the relation is straight beyond 20
-MEMORY = 1 << 25  # bytes of sightlines that are read at once
+MEMORY = 1 << 26  # bytes of sightlines that are read at once
 POINTS = 1 << 18  # values that are worked on at once: a few arrays of them fit the caches
 HALVINGS = 53  # of a bin: as many as a double has bits
 
@@ -146,6 +146,7 @@ class DustAccessor:
             raise UserError(
                 f"distance: found bins from {self._edges[0]:g} kpc on; expected them from the Sun on: ask an uncut cube"
             )
+        self._bins = Bins(self._edges)
         self._sightlines: Sightlines = sightlines(cube)
 
     # --- questions
@@ -599,7 +600,7 @@ class DustAccessor:
     def _position(self, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edge before each distance, the last one at and beyond the end, and the share of the bin behind it."""
         distance = np.minimum(distance, self._edges[-1])
-        edge = np.searchsorted(self._edges, distance, side="right") - 1
+        edge = self._bins(distance)
         widths = np.append(np.diff(self._edges), 1.0)
         return edge, (distance - self._edges[edge]) / widths[edge]
 
@@ -630,20 +631,16 @@ class DustAccessor:
         """
         variable = self._variable(name)
         samples, edges = variable.sizes.get("sample", 1), len(self._edges)
-        chosen = np.flatnonzero(known)
-        for group in _groups(chosen, points.rows[chosen, 0], MEMORY // (8 * samples * edges)):
-            asked = points.rows[group]
-            needed = np.zeros(self._sightlines.number, bool)
-            needed[asked] = True
+        step = max(1, POINTS // (samples * depth))
+        most = MEMORY // (8 * samples * edges)
+        for needed, parts in _groups(points.rows, known, self._sightlines.number, most, step):
             found = self._sightlines.read(variable, np.flatnonzero(needed))
             profiles = np.empty((samples, found.shape[-2], edges + 1), found.dtype)
             profiles[..., 0], profiles[..., 1:-1], profiles[..., -1] = 0.0, found, found[..., -1]
-            rows = (np.cumsum(needed) - 1)[asked]
-            step = max(1, POINTS // (samples * depth))
-            for at in range(0, len(group), step):
-                part = slice(at, at + step)
-                weights = points.weights[group[part]] if len(points.weights) > 1 else points.weights
-                yield group[part], profiles, rows[part], weights
+            place = np.cumsum(needed) - 1
+            for part in parts:
+                weights = points.weights[part] if len(points.weights) > 1 else points.weights
+                yield part, profiles, place[points.rows[part]], weights
 
     def _weighed(
         self,
@@ -782,15 +779,42 @@ def _taken(profiles: np.ndarray, rows: np.ndarray, edge: np.ndarray, sample: np.
     return profiles.ravel().take(sample[:, None] * (number * edges) + place)[None]
 
 
-def _groups(chosen: np.ndarray, holding: np.ndarray, most: int) -> Iterator[np.ndarray]:
-    """Points in groups of at most so many sightlines that hold them."""
-    if not len(chosen):
+def _groups(
+    rows: np.ndarray, known: np.ndarray, number: int, most: int, step: int
+) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
+    """Known points in groups of at most so many sightlines that hold them, in parts of at most so many points.
+
+    Yields
+    ------
+    needed : ndarray of bool, shape (number,)
+        Sightlines that answer for the group.
+    parts : iterator of ndarray of int
+        Points of the group.
+    """
+
+    def needed(parts: Iterator[np.ndarray]) -> np.ndarray:
+        found = np.zeros(number, bool)
+        for part in parts:
+            found[rows[part]] = True
+        return found
+
+    def in_order() -> Iterator[np.ndarray]:
+        for at in range(0, len(known), step):
+            part = at + np.flatnonzero(known[at : at + step])
+            if len(part):
+                yield part
+
+    def cut(group: np.ndarray) -> Iterator[np.ndarray]:
+        return (group[at : at + step] for at in range(0, len(group), step))
+
+    asked = needed(in_order())
+    if not asked.any():
         return
-    held = np.zeros(holding.max() + 1, bool)
-    held[holding] = True
-    if held.sum() <= most:
-        yield chosen
+    if asked.sum() <= most:
+        yield asked, in_order()
         return
-    order = np.argsort(holding, kind="stable")
-    number = (np.cumsum(held) - 1)[holding[order]] // max(1, most)
-    yield from np.split(chosen[order], np.flatnonzero(np.diff(number)) + 1)
+    chosen = np.flatnonzero(known)
+    chosen = chosen[np.argsort(rows[chosen, 0], kind="stable")]
+    count = np.cumsum(np.diff(rows[chosen, 0], prepend=-1) != 0) - 1
+    for group in np.split(chosen, np.flatnonzero(np.diff(count // max(1, most))) + 1):
+        yield needed(cut(group)), cut(group)

@@ -58,6 +58,37 @@ def touching_edges(cube: xr.Dataset, name: str) -> np.ndarray:
     return edges
 
 
+class Bins:
+    """Which of some bins holds a value; where they are even by arithmetic, several times as fast as by bisection.
+
+    Parameters
+    ----------
+    edges : ndarray, shape (bin + 1,)
+        Ascending.
+    closed : bool
+        The last bin holds all that is beyond it.
+    """
+
+    def __init__(self, edges: np.ndarray, closed: bool = False) -> None:
+        self._edges = np.concatenate([[-np.inf], edges[:-1], [np.inf] if closed else [edges[-1], np.inf]])
+        self._first, self._step = edges[0], (edges[-1] - edges[0]) / (len(edges) - 1)
+        self._even = np.allclose(np.diff(edges), self._step, rtol=1e-3, atol=0.0)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Numbers of the bins: -1 before the first; as many as there are bins behind the last.
+
+        A bin holds its lower edge. A value that is not a number is before the first.
+        """
+        if not self._even:
+            return np.where(np.isnan(values), -1, np.searchsorted(self._edges, values, side="right") - 2)
+        place = (values - self._first) * (1.0 / self._step) + 1.0
+        number = np.fmin(np.fmax(place, 0.0), len(self._edges) - 2.0).astype(np.intp)
+        # rounding may have put a value beside an edge on its other side
+        number += values >= self._edges[number + 1]
+        number -= values < self._edges[number]
+        return number - 1
+
+
 class TileSightlines:
     """Sightlines of tiles in l and b, l-major."""
 
@@ -68,15 +99,14 @@ class TileSightlines:
         self._centres = tuple(0.5 * (edges[1:] + edges[:-1]) for edges in (l_edges, b_edges))
         # no rounding may lose a point between the last tile and the first, and the last tile holds the pole
         self._round = bool(np.isclose(l_edges[-1] - l_edges[0], 360.0))
-        if self._round:
-            l_edges[-1] = np.inf
-        if np.isclose(b_edges[-1], 90.0):
-            b_edges[-1] = np.inf
-        self._tiles = Tiles(l_edges, b_edges)
+        self._columns, self._rows = Bins(l_edges, self._round), Bins(b_edges, bool(np.isclose(b_edges[-1], 90.0)))
+        self._unwrap = Tiles(l_edges, b_edges).unwrap
 
     def holding(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Row of the tile that holds each point; a tile holds its lower edges."""
-        return self._tiles.index(l, b)
+        i, j = self._columns(self._unwrap(l)), self._rows(b)
+        inside = (i >= 0) & (i < len(self._widths[0])) & (j >= 0) & (j < len(self._widths[1]))
+        return np.where(inside, i * len(self._widths[1]) + j, -1)
 
     def around(self, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The tile that holds each point and those on its other sides, with weights bilinear between the centres."""
@@ -84,7 +114,7 @@ class TileSightlines:
         pairs = []
         for at, value, centres, widths, closed in zip(
             np.divmod(np.maximum(row, 0), len(self._widths[1])),
-            (self._tiles.unwrap(l), b),
+            (self._unwrap(l), b),
             self._centres,
             self._widths,
             (self._round, False),
