@@ -1,6 +1,6 @@
 """Ask a cube for the extinction at points, one or a table of them.
 
-Examples:
+Example:
   galcarto query results/demo/cube.nc --l 285 --b 0.5 --distance 2kpc
   galcarto query results/demo/cube.nc --l 285 --b 0.5 --distance 2kpc --band Ks --mode median
   galcarto query results/demo/cube.nc --ra 158.1 --dec -57.4 --distance "800 pc" --mode percentile --pct 16 84
