@@ -1,0 +1,229 @@
+"""What the explorer page shows of a map, packed small: whole numbers in a stated step, compressed, as text."""
+
+import base64
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from galcarto.maps.cube import COMPLETE
+from galcarto.maps.grid import edges_of
+from galcarto.surveys import SURVEYS
+
+STEP = 0.001  # mag, or mag kpc-1: finer than anyone reads off a page
+PERCENTILES = {"low95": 2.5, "low68": 16.0, "high68": 84.0, "high95": 97.5}
+MOST_PIXELS = 9_000_000  # of all diagrams of one kind: some 2 200 tiles of 64 x 64, a few MB in the page
+DIGITS = 6  # of single numbers
+# meaning of a flag in the cube: what a reader is told
+FLAGS = {
+    "not_observed": "Not observed: no survey saw enough of this tile, so that there are no values",
+    "partly_observed": f"Partly observed: less than {100 * COMPLETE:.0f} % of the tile's area was seen",
+    "stars_run_out_before_the_last_bin": "Stars run out: beyond the trusted distances the prior speaks",
+    "poor_fit": "Poor fit: the posterior does not predict the observed diagram",
+    "unlike_training": "Unlike the training set: stranger to the network than nearly all mocks",
+}
+TILES = ("distance_min", "distance_max", "fit_p_value", "fit_chi2", "strangeness", "stars", "area", "quality")
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An array as text: value = (number * step) ** power, and the type's greatest number where a value is missing.
+
+    Attributes
+    ----------
+    text : str
+        Base64 of zlib's stream of the numbers: first the low byte of each, then the high byte of each.
+    shape : tuple of int
+    bytes : int
+        Of a number, 1 or 2; unsigned.
+    step : float
+    power : int
+    differences : bool
+        Each number but the first of the last axis is stored as its difference to the one before, modulo the type.
+    """
+
+    text: str
+    shape: tuple[int, ...]
+    bytes: int
+    step: float
+    power: int
+    differences: bool
+
+    def description(self) -> dict[str, Any]:
+        """What the page must know to read the text."""
+        return {name: value for name, value in vars(self).items() if name != "text"}
+
+
+def pack(
+    values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 1, differences: bool = False
+) -> Packed:
+    """Quantise and compress an array.
+
+    Parameters
+    ----------
+    values : ndarray
+        Zero or more, or NaN.
+    step : float
+        Wanted; a larger one is taken where the greatest value needs it.
+    size : int
+        Bytes of a number: 1 or 2.
+    power : int
+        2 spreads the error evenly over square roots, as Poisson noise does.
+    differences : bool
+        For what changes little along the last axis.
+
+    Raises
+    ------
+    ValueError
+        If a value is negative or infinite.
+    """
+    missing = np.isnan(values)
+    known = np.where(missing, 0.0, values)
+    if known.size and not (known.min() >= 0.0 and np.isfinite(known.max())):
+        raise ValueError(f"found values from {known.min()} to {known.max()}; expected finite ones of 0 or more")
+    kind = np.dtype(f"<u{size}")
+    most = np.iinfo(kind).max - 1
+    roots = known.astype(float) ** (1.0 / power)
+    step = max(step, float(roots.max(initial=0.0)) / most)
+    numbers = np.where(missing, most + 1, np.minimum(np.rint(roots / step), most)).astype(kind)
+    if differences:
+        numbers = np.diff(numbers, axis=-1, prepend=kind.type(0))  # wraps around
+    planes = np.ascontiguousarray(numbers).view(np.uint8).reshape(-1, size).T
+    text = base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
+    return Packed(text, values.shape, size, step, power, differences)
+
+
+def profiles(cube: xr.Dataset) -> dict[str, Packed]:
+    """Mean and percentiles of the samples of both quantities, shape (l, b, distance), packed.
+
+    Parameters
+    ----------
+    cube : Dataset
+        From `open_cube`; samples are read a column of longitude at a time.
+
+    Returns
+    -------
+    dict of Packed
+        ``extinction``, mag, and ``extinction_density``, mag kpc-1; each also with ``_low95``, ``_low68``, ``_high68``,
+        ``_high95``: the ends of the central intervals.
+    """
+    packed = {}
+    for quantity in ("extinction", "extinction_density"):
+        mean = cube[quantity].transpose("l", "b", "distance").to_numpy()
+        ends = np.empty((len(PERCENTILES), *mean.shape), np.float32)
+        samples = cube[f"{quantity}_samples"].transpose("sample", "l", "b", "distance")
+        for column in tqdm(range(mean.shape[0]), desc=quantity, unit="column", mininterval=5):
+            ends[:, column] = np.percentile(samples[:, column].to_numpy(), list(PERCENTILES.values()), axis=0)
+        packed[quantity] = pack(mean, differences=True)
+        for name, values in zip(PERCENTILES, ends, strict=True):
+            packed[f"{quantity}_{name}"] = pack(values, differences=True)
+    return packed
+
+
+def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, Any]], dict[str, Packed]]:
+    """Observed and predicted diagrams, packed, and what their axes are.
+
+    Where there are too many tiles for a page, pixels are merged two by two until there are not.
+
+    Parameters
+    ----------
+    sky : Dataset
+        Diagrams of the tiles, by `render_sky`.
+    predicted : DataArray, shape (tile, channel, magnitude, colour)
+        NaN where there is no prediction.
+
+    Returns
+    -------
+    channels : list of dict
+    packed : dict of Packed
+        ``observed`` and ``predicted``, stars per pixel, shape (tile, channel, magnitude, colour).
+    """
+    observed = sky["counts"].drop_encoding()
+    axes = sky[["magnitude_axis", "colour_axis"]]
+    while observed.size > MOST_PIXELS:
+        pairs = {"magnitude": 2, "colour": 2}
+        observed, predicted = (
+            image.coarsen(pairs, boundary="trim").sum(skipna=False) for image in (observed, predicted)
+        )
+        axes = xr.Dataset({name: axes[name].coarsen({name[:-5]: 2}, boundary="trim").mean() for name in map(str, axes)})
+    channels = []
+    for number, name in enumerate(sky.attrs["channels"].split(" ")):
+        survey, _, bands = name.partition(":")
+        colour, row = bands.split(",")
+        parallax = row == "parallax"
+        channels.append(
+            {
+                "name": f"{SURVEYS[survey].title}: {row} against {colour.replace('-', ' − ')}",
+                "colour": f"{colour.replace('-', ' − ')} (mag)",
+                "row": "Parallax (mas)" if parallax else f"{row} (mag)",
+                "reversed": not parallax,
+                "colour_edges": _edges(axes["colour_axis"][number].to_numpy()),
+                "row_edges": _edges(axes["magnitude_axis"][number].to_numpy()),
+            }
+        )
+    counts = observed.to_numpy()
+    return channels, {
+        "observed": pack(counts, step=1.0, size=1 if counts.max(initial=0) < 255 else 2),
+        "predicted": pack(predicted.to_numpy(), step=0.0, size=1, power=2),
+    }
+
+
+def contents(
+    cube: xr.Dataset, view: xr.Dataset, sky: xr.Dataset, predicted: xr.DataArray, truth: xr.Dataset | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """All that the page shows.
+
+    Parameters
+    ----------
+    cube : Dataset
+        From `open_cube`.
+    view : Dataset
+        Face-on view of the cube, by `project`.
+    sky, predicted
+        As for `diagrams`.
+    truth : Dataset, optional
+        True extinction of a synthetic sky on the cube's grid.
+
+    Returns
+    -------
+    about : dict
+        Axes, flags, a number or null per tile (l-major) and quantity, and how each array is packed; fit for JSON.
+    texts : dict of str
+        The packed arrays.
+    """
+    channels, packed = diagrams(sky, predicted)
+    packed |= profiles(cube)
+    if truth is not None:
+        packed["truth"] = pack(truth["extinction"].transpose("l", "b", "distance").to_numpy(), differences=True)
+    within = view["extinction_density"].where(view["within"].astype(bool)).transpose("y", "x")
+    packed["faceon"] = pack(within.to_numpy())
+    quality = cube["quality"].attrs
+    about = {
+        "l": edges_of(cube, "l").tolist(),
+        "b": edges_of(cube, "b").tolist(),
+        "distance": edges_of(cube, "distance").tolist(),
+        "flags": [
+            {"mask": int(mask), "text": FLAGS.get(meaning, meaning.replace("_", " ").capitalize())}
+            for mask, meaning in zip(quality["flag_masks"], quality["flag_meanings"].split(), strict=True)
+        ],
+        "tiles": {name: _numbers(cube[name].transpose("l", "b").to_numpy().ravel()) for name in TILES},
+        "channels": channels,
+        "x": _edges(view["x"].to_numpy()),
+        "y": _edges(view["y"].to_numpy()),
+        "arrays": {name: array.description() for name, array in packed.items()},
+    }
+    return about, {name: array.text for name, array in packed.items()}
+
+
+def _edges(centres: np.ndarray) -> list[float]:
+    """Edges of evenly spaced bins; a single bin is given a width of one."""
+    half = 0.5 * (centres[1] - centres[0]) if len(centres) > 1 else 0.5
+    return np.append(centres - half, centres[-1] + half).round(9).tolist()
+
+
+def _numbers(values: Sequence[float] | np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(f"{value:.{DIGITS}g}") for value in values]
