@@ -32,6 +32,7 @@ rule all:
         f"{RESULTS}/faceon.nc",
         f"{RESULTS}/metrics.json",
         f"{RESULTS}/report.html",
+        f"{RESULTS}/explorer.html",
         FIGURES,
     localrule: True
 

@@ -58,9 +58,7 @@ class Packed:
         return {name: value for name, value in vars(self).items() if name != "text"}
 
 
-def pack(
-    values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 1, differences: bool = False
-) -> Packed:
+def pack(values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 1, differences: bool = False) -> Packed:
     """Quantise and compress an array.
 
     Parameters

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write p-values, chi2 and mean predicted diagrams of the tiles, from replicates of the nearest sightline's stars."""
+    """Write p-values, chi2 and mean predictions of the tiles, from replicates of the nearest sightline's stars."""
     sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies = read_sections(
         args.settings, "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
     )
