@@ -66,7 +66,7 @@ def pack(values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 
     values : ndarray
         Zero or more, or NaN.
     step : float
-        Wanted; a larger one is taken where the greatest value needs it.
+        Wanted, above 0; a larger one is taken where the greatest value needs it.
     size : int
         Bytes of a number: 1 or 2.
     power : int
@@ -144,9 +144,7 @@ def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, A
     axes = sky[["magnitude_axis", "colour_axis"]]
     while observed.size > MOST_PIXELS:
         pairs = {"magnitude": 2, "colour": 2}
-        observed, predicted = (
-            image.coarsen(pairs, boundary="trim").sum(skipna=False) for image in (observed, predicted)
-        )
+        observed, predicted = (image.coarsen(pairs, boundary="trim").reduce(np.sum) for image in (observed, predicted))
         axes = xr.Dataset({name: axes[name].coarsen({name[:-5]: 2}, boundary="trim").mean() for name in map(str, axes)})
     channels = []
     for number, name in enumerate(sky.attrs["channels"].split(" ")):
@@ -166,7 +164,7 @@ def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, A
     counts = observed.to_numpy()
     return channels, {
         "observed": pack(counts, step=1.0, size=1 if counts.max(initial=0) < 255 else 2),
-        "predicted": pack(predicted.to_numpy(), step=0.0, size=1, power=2),
+        "predicted": pack(predicted.to_numpy(), size=1, power=2),
     }
 
 

@@ -118,6 +118,9 @@
     return { tickvals: few.map(Math.log10), ticktext: few.map((value) => `${+value.toPrecision(2)}`) };
   }
 
+  // no higher than a map of this height over width needs, so that its colour bar is as high as the map
+  const fit = (id, shape) => { $(id).style.maxHeight = `${Math.max(190, ($(id).clientWidth - 140) * shape + 70)}px`; };
+
   const percentile = (values, share) => {
     const sorted = values.filter(Number.isFinite).sort((one, other) => one - other);
     return sorted.length ? sorted[Math.floor(share * (sorted.length - 1))] : 1;
@@ -189,8 +192,7 @@
     ];
     $("sky-caption").textContent = [quantity.caption(chosen.bin), ...(gaps.length ? ["hatched: not observed"] : []),
       ...(values.some((value) => value > top) ? ["some tiles are off the scale"] : [])].join("; ");
-    // no higher than the map needs, so that the colour bar is as high as the map
-    $("sky-plot").style.maxHeight = `${Math.max(170, (($("sky-plot").clientWidth - 130) * rows) / columns + 70)}px`;
+    fit("sky-plot", (about.b[rows] - about.b[0]) / (about.l[columns] - about.l[0]));
     Plotly.react("sky-plot", traces, layout(
       { title: "Galactic longitude l (deg)", range: [about.l[columns], about.l[0]], constrain: "domain", constraintoward: "right", showgrid: false, zeroline: false, ...longitudes() },
       { title: "Latitude b (deg)", range: [about.b[0], about.b[rows]], scaleanchor: "x", constrain: "domain", constraintoward: "top", showgrid: false, zeroline: false },
@@ -238,6 +240,7 @@
     // on the side where there is no map
     const ahead = (((about.l[0] + about.l[columns]) / 2) * Math.PI) / 180;
     notes.push({ x: 0, y: 0, text: "Sun", showarrow: false, font: { size: 11 }, xshift: Math.cos(ahead) > 0 ? 18 : -18, yshift: Math.sin(ahead) > 0 ? -8 : 8 });
+    fit("faceon-plot", (ranges[1][1] - ranges[1][0]) / (ranges[0][1] - ranges[0][0]));
     Plotly.react("faceon-plot", traces, layout(
       { title: "x, to the Galactic centre (kpc)", constrain: "domain", constraintoward: "right", showgrid: false, zeroline: false, range: ranges[0] },
       { title: "y, to l = 90° (kpc)", scaleanchor: "x", constrain: "domain", constraintoward: "top", showgrid: false, zeroline: false, range: ranges[1] },
@@ -454,7 +457,7 @@
   document.querySelectorAll("input[name=profile]").forEach((one) => one.addEventListener("change", () => draw([drawProfile])));
   $("csv").addEventListener("click", csvLink);
   addEventListener("hashchange", () => choose(fromHash()));
-  addEventListener("resize", () => draw([drawSky]));
+  addEventListener("resize", () => draw([drawSky, drawFaceon]));
 
   $("sky-plot").addEventListener("keydown", (event) => {
     const [column, row] = [Math.floor(chosen.tile / rows), chosen.tile % rows];
@@ -472,6 +475,7 @@
 
   $("notice").hidden = true;
   document.querySelector("main").hidden = false;
+  document.querySelector(".grid").classList.toggle("wide", columns > 3 * rows);
   // few stars on fine pixels are hard to see
   const typical = percentile(of.stars.filter((stars) => stars > 0), 0.5) / about.channels.length;
   $("binning").value = typical > 3000 ? "1" : "2";
