@@ -414,7 +414,7 @@ def test_a_click_on_a_sightline_shows_its_numbers(reader: Reader, cube: xr.Datas
     flags = reader.run("return [...document.querySelectorAll('#flags li')].map((one) => one.textContent)")
     assert flags == [explorer.FLAGS["stars_run_out_before_the_last_bin"], explorer.FLAGS["poor_fit"]]
     facts = reader.text("#facts")
-    for number in (f"chi2 {float(cube.fit_chi2[0, 0]):.2f}", f"p = {float(cube.fit_p_value[0, 0]):.3f}"):
+    for number in (f"chi2 {float(cube.fit_chi2[0, 0]):.3g}", f"p = {float(cube.fit_p_value[0, 0]):.3f}"):
         assert number in facts
     assert f"above {100 * float(cube.strangeness[0, 0]):.1f} % of mocks" in facts
     assert "from 0.3 to 0.9 kpc" in facts

@@ -203,7 +203,7 @@ def contents(
         "b": edges_of(cube, "b").tolist(),
         "distance": edges_of(cube, "distance").tolist(),
         "flags": [
-            {"mask": int(mask), "text": FLAGS.get(meaning, meaning.replace("_", " ").capitalize())}
+            {"mask": int(mask), "meaning": meaning, "text": FLAGS.get(meaning, meaning.replace("_", " ").capitalize())}
             for mask, meaning in zip(quality["flag_masks"], quality["flag_meanings"].split(), strict=True)
         ],
         "tiles": {name: _numbers(cube[name].transpose("l", "b").to_numpy().ravel()) for name in TILES},
