@@ -119,11 +119,11 @@ CAPTIONS = {
     ),
     "limit": Caption(
         "The information limit",
-        "Root-mean-square and median absolute error against distance for three methods.",
+        "Root-mean-square and median absolute error against distance for three methods, on few and on many diagrams.",
         "Error of the cumulative extinction on the same held-out diagrams, where stars remain behind the dust: of the "
         "network, of the posterior by the diagram's likelihood under the same prior, and of colour excesses of giants "
-        "against the mock (in the manner of Marshall et al. 2006, A&A 453, 635). Bands: 68 % of resampled sets of "
-        "examples.",
+        "against the mock (in the manner of Marshall et al. 2006, A&A 453, 635). Right: of the two that cost little, "
+        "on many more diagrams. Bands: 68 % of resampled sets of examples.",
     ),
     "planck": Caption(
         "The plane of the sky",
