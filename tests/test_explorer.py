@@ -181,9 +181,10 @@ def test_profiles_are_the_mean_and_the_percentiles_of_the_samples(cube: xr.Datas
 def test_pixels_are_merged_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     sky, predicted = make_diagrams(6, 16, "2mass:J-Ks,Ks gaia:BP-RP,G")
     predicted[2] = np.nan
-    full, _ = explorer.diagrams(sky, predicted)
+    strips = [predicted[:4], predicted[4:]]
+    full, _ = explorer.diagrams(sky, strips)
     monkeypatch.setattr(explorer, "MOST_PIXELS", 6 * 2 * 64)
-    channels, packed = explorer.diagrams(sky, predicted)
+    channels, packed = explorer.diagrams(sky, strips)
     counts = sky["counts"].to_numpy().reshape(6, 2, 8, 2, 8, 2).sum(axis=(3, 5))
     np.testing.assert_array_equal(unpack(packed["observed"]), counts)
     expected = predicted.to_numpy().reshape(6, 2, 8, 2, 8, 2).sum(axis=(3, 5))
@@ -195,7 +196,8 @@ def test_pixels_are_merged_where_there_are_too_many(monkeypatch: pytest.MonkeyPa
 
 
 def test_diagrams_of_parallaxes_have_their_own_axis() -> None:
-    channels, _ = explorer.diagrams(*make_diagrams(2, 8, "2mass:J-Ks,Ks gaia:BP-RP,parallax"))
+    sky, predicted = make_diagrams(2, 8, "2mass:J-Ks,Ks gaia:BP-RP,parallax")
+    channels, _ = explorer.diagrams(sky, [predicted])
     assert [channel["row"] for channel in channels] == ["Ks (mag)", "Parallax (mas)"]
     assert [channel["reversed"] for channel in channels] == [True, False]
     assert channels[1]["name"] == "Gaia DR3: parallax against BP − RP"
@@ -206,7 +208,7 @@ def test_a_flag_of_a_later_version_is_named_by_its_meaning(region: Path, cube: x
     flags = {"flag_masks": np.array([1, 32], "u1"), "flag_meanings": "not_observed on_a_tile_edge"}
     later["quality"].attrs |= flags
     with xr.open_dataset(region / "faceon.nc") as view, xr.open_dataset(region / "sky.nc") as sky:
-        about, _ = contents(later, view, sky, sky["counts"].astype(float))
+        about, _ = contents(later, view, sky, [sky["counts"].astype(float)])
     assert [flag["mask"] for flag in about["flags"]] == [1, 32]
     assert about["flags"][1]["text"] == "On a tile edge"
 
@@ -214,7 +216,7 @@ def test_a_flag_of_a_later_version_is_named_by_its_meaning(region: Path, cube: x
 def test_two_thousand_sightlines_take_less_than_15_mb() -> None:
     cube = make_cube(93, 21, 100, 8)
     sky, predicted = make_diagrams(cube["quality"].size, 64, "2mass:J-Ks,Ks")
-    about, texts = contents(cube, project(cube, 0.1), sky, predicted)
+    about, texts = contents(cube, project(cube, 0.1), sky, [predicted])
     library = base64.b64encode(zlib.compress(get_plotlyjs().encode(), 9))
     size = sum(map(len, texts.values())) + len(json.dumps(about)) + len(library)
     print(f"{cube['quality'].size} sightlines of 100 bins: {size / 1e6:.1f} MB")
@@ -270,6 +272,24 @@ def test_the_page_is_self_contained_and_runs_no_script_but_its_own(region: Path)
 def test_two_runs_give_the_same_bytes(region: Path, tmp_path: Path) -> None:
     again = make_page(region, tmp_path / "again.html")
     assert again.read_bytes() == (region / "explorer.html").read_bytes()
+
+
+def test_strips_that_do_not_make_the_map_are_refused(
+    region: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"--{name}={region / name}.nc" for name in ("cube", "faceon", "sky")]
+    options += ["--output", str(tmp_path / "page.html"), "--fits"]
+    assert main(["explorer", *options, str(region / "0000_fit.nc")]) == 1
+    assert "found 6 tiles with predicted diagrams; expected the 12" in capsys.readouterr().err
+    assert main(["explorer", *options, str(region / "sky.nc")]) == 1
+    assert f"{region / 'sky.nc'}: found no predicted diagrams" in capsys.readouterr().err
+    small = tmp_path / "small"
+    small.mkdir()
+    write(small, 2, 2)
+    options[2] = f"--sky={small / 'sky.nc'}"
+    assert main(["explorer", *options, str(small / "0000_fit.nc"), str(small / "0001_fit.nc")]) == 1
+    assert "found diagrams of 4 tiles; expected the cube's 12" in capsys.readouterr().err
+    assert not (tmp_path / "page.html").exists()
 
 
 def test_the_page_says_where_it_comes_from(region: Path) -> None:

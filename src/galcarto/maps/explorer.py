@@ -2,7 +2,7 @@
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from galcarto.errors import UserError
 from galcarto.maps.cube import COMPLETE
 from galcarto.maps.grid import edges_of
 from galcarto.surveys import SURVEYS
@@ -122,7 +123,7 @@ def profiles(cube: xr.Dataset) -> dict[str, Packed]:
     return packed
 
 
-def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, Any]], dict[str, Packed]]:
+def diagrams(sky: xr.Dataset, predicted: Iterable[xr.DataArray]) -> tuple[list[dict[str, Any]], dict[str, Packed]]:
     """Observed and predicted diagrams, packed, and what their axes are.
 
     Where there are too many tiles for a page, pixels are merged two by two until there are not.
@@ -130,22 +131,36 @@ def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, A
     Parameters
     ----------
     sky : Dataset
-        Diagrams of the tiles, by `render_sky`.
-    predicted : DataArray, shape (tile, channel, magnitude, colour)
-        NaN where there is no prediction.
+        Diagrams of the tiles, by `render_sky`; read as many at a time as are predicted.
+    predicted : iterable of DataArray, shape (tile, channel, magnitude, colour)
+        Of the strips, in order; NaN where there is no prediction.
 
     Returns
     -------
     channels : list of dict
     packed : dict of Packed
         ``observed`` and ``predicted``, stars per pixel, shape (tile, channel, magnitude, colour).
+
+    Raises
+    ------
+    UserError
+        If the strips do not hold the tiles of the sky.
     """
-    observed = sky["counts"].drop_encoding()
-    axes = sky[["magnitude_axis", "colour_axis"]]
-    while observed.size > MOST_PIXELS:
-        pairs = {"magnitude": 2, "colour": 2}
-        observed, predicted = (image.coarsen(pairs, boundary="trim").reduce(np.sum) for image in (observed, predicted))
-        axes = xr.Dataset({name: axes[name].coarsen({name[:-5]: 2}, boundary="trim").mean() for name in map(str, axes)})
+    tiles, _, rows, columns = sky["counts"].shape
+    times = 1
+    while tiles * sky.sizes["channel"] * (rows // times) * (columns // times) > MOST_PIXELS:
+        times *= 2
+    pairs = {"magnitude": times, "colour": times}
+    counts: list[np.ndarray] = []
+    means: list[np.ndarray] = []
+    start = 0
+    for strip in predicted:
+        part = slice(start, start + strip.sizes["tile"])
+        for image, merged in ((sky["counts"].isel(tile=part), counts), (strip, means)):
+            merged.append(image.coarsen(pairs, boundary="trim").reduce(np.sum).to_numpy())
+        start = part.stop
+    if start != tiles:
+        raise UserError(f"found {start} tiles with predicted diagrams; expected the {tiles} of the observed ones")
     channels = []
     for number, name in enumerate(sky.attrs["channels"].split(" ")):
         survey, _, bands = name.partition(":")
@@ -157,19 +172,23 @@ def diagrams(sky: xr.Dataset, predicted: xr.DataArray) -> tuple[list[dict[str, A
                 "colour": f"{colour.replace('-', ' − ')} (mag)",
                 "row": "Parallax (mas)" if parallax else f"{row} (mag)",
                 "reversed": not parallax,
-                "colour_edges": _edges(axes["colour_axis"][number].to_numpy()),
-                "row_edges": _edges(axes["magnitude_axis"][number].to_numpy()),
+                "colour_edges": _edges(sky["colour_axis"][number].to_numpy())[::times],
+                "row_edges": _edges(sky["magnitude_axis"][number].to_numpy())[::times],
             }
         )
-    counts = observed.to_numpy()
+    observed = np.concatenate(counts)
     return channels, {
-        "observed": pack(counts, step=1.0, size=1 if counts.max(initial=0) < 255 else 2),
-        "predicted": pack(predicted.to_numpy(), size=1, power=2),
+        "observed": pack(observed, step=1.0, size=1 if observed.max(initial=0) < 255 else 2),
+        "predicted": pack(np.concatenate(means), size=1, power=2),
     }
 
 
 def contents(
-    cube: xr.Dataset, view: xr.Dataset, sky: xr.Dataset, predicted: xr.DataArray, truth: xr.Dataset | None = None
+    cube: xr.Dataset,
+    view: xr.Dataset,
+    sky: xr.Dataset,
+    predicted: Iterable[xr.DataArray],
+    truth: xr.Dataset | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """All that the page shows.
 
@@ -190,7 +209,14 @@ def contents(
         Axes, flags, a number or null per tile (l-major) and quantity, and how each array is packed; fit for JSON.
     texts : dict of str
         The packed arrays.
+
+    Raises
+    ------
+    UserError
+        If the diagrams are not those of the cube's tiles.
     """
+    if sky.sizes["tile"] != cube["quality"].size:
+        raise UserError(f"found diagrams of {sky.sizes['tile']} tiles; expected the cube's {cube['quality'].size}")
     channels, packed = diagrams(sky, predicted)
     packed |= profiles(cube)
     if truth is not None:

@@ -9,12 +9,14 @@ import argparse
 import base64
 import hashlib
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import xarray as xr
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from galcarto.errors import UserError
 from galcarto.files import Output
 from galcarto.maps.explorer import PERCENTILES, contents
 from galcarto.maps.reader import open_cube
@@ -38,12 +40,20 @@ def _policy(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
+def _predictions(paths: Sequence[str]) -> Iterator[xr.DataArray]:
+    """Predicted diagrams of the strips, one strip in memory at a time."""
+    for path in paths:
+        with xr.open_dataset(path) as fit:
+            if "predicted" not in fit:
+                raise UserError(f"{path}: found no predicted diagrams, which older versions did not keep; make it anew")
+            yield fit["predicted"].load()
+
+
 def run(args: argparse.Namespace) -> None:
     """Write the page."""
     truth = xr.load_dataset(args.truth) if args.truth else None
-    predicted = xr.concat([xr.load_dataset(path)["predicted"] for path in args.fits], "tile")
     with open_cube(args.cube) as cube, xr.open_dataset(args.faceon) as view, xr.open_dataset(args.sky) as sky:
-        about, texts = contents(cube, view, sky, predicted, truth)
+        about, texts = contents(cube, view, sky, _predictions(args.fits), truth)
         attributes = cube.attrs
         step = 1000.0 * float(cube.distance_bounds[0, 1] - cube.distance_bounds[0, 0])
         facts = {"observed": int(cube.extinction.isel(distance=0).notnull().sum()), "step": step}
