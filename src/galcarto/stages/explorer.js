@@ -525,6 +525,8 @@
       line: { color, width, dash },
     });
     const ends = known && Number.isFinite(near) ? [near, far] : [];
+    // a sum ends high, densities end low
+    const clear = cumulative ? { y: 0, yanchor: "bottom" } : { y: 1, yanchor: "top" };
     const untrusted = ends.length ? [shade(0, near), shade(far, outer[bins - 1])] : [shade(0, outer[bins - 1])];
     const shapes = [
       ...untrusted,
@@ -545,7 +547,7 @@
           annotations: known ? [] : [note("not observed: no values")],
           showlegend: true,
           hovermode: "x",
-          legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", traceorder: "normal" },
+          legend: { x: 1, xanchor: "right", ...clear, bgcolor: "rgba(0,0,0,0)" },
           uirevision: `${name} ${chosen.tile}`,
         },
       ),
