@@ -553,6 +553,25 @@ def test_a_click_on_the_other_plots_chooses_too(reader: Reader, cube: xr.Dataset
     reader.shown(cube, 3, 1, 1)
 
 
+def test_a_profile_is_kept_as_csv(reader: Reader, cube: xr.Dataset, tmp_path: Path) -> None:
+    reader.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    reader.open("#l=101.75&b=-0.75")
+    reader.focus("csv")
+    reader.press(Keys.ENTER)
+    path = tmp_path / "profile_l101.750_b-0.750.csv"
+    reader.wait(path.exists)
+    lines = path.read_text().splitlines()
+    assert lines[0] == f"# {TITLE}: l = 101.7500 deg, b = -0.7500 deg (galactic)"
+    names = lines[2].split(",")
+    values = np.array([line.split(",") for line in lines[3:]], float)
+    one = cube.isel(l=3, b=0)
+    np.testing.assert_allclose(values[:, names.index("distance")], one.distance_bounds[:, 1])
+    for name in ("extinction", "extinction_density"):
+        np.testing.assert_allclose(values[:, names.index(name)], one[name], rtol=0, atol=0.51 * STEP)
+        low = np.percentile(one[f"{name}_samples"], 16, axis=0)
+        np.testing.assert_allclose(values[:, names.index(f"{name}_low68")], low, rtol=0, atol=0.51 * STEP)
+
+
 def test_everything_that_takes_the_focus_has_a_name_and_its_turn(reader: Reader) -> None:
     tree = reader.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     nameless = []
