@@ -231,6 +231,7 @@
       at: (tile) => of.fit_chi2[tile],
       title: "chi2 over chance",
       digits: 2,
+      most: 5, // beyond, no fit is a fit
       caption: () => "Chi2 of the observed diagram over what chance makes: 1 where the posterior predicts it",
     },
     strangeness: {
@@ -244,10 +245,9 @@
   const ceilings = {};
   function ceiling(name) {
     if (!(name in ceilings)) {
-      const every = Math.max(1, Math.floor((all.length * bins) / 200000));
-      const values = [];
-      for (let i = 0; i < all.length * bins; i += every)
-        values.push(quantities[name].at(Math.floor(i / bins), i % bins));
+      const every = Math.ceil((all.length * bins) / 200000); // tile: enough to know the scale
+      const some = all.filter((tile) => tile % every === 0);
+      const values = some.flatMap((tile) => outer.map((_, k) => quantities[name].at(tile, k)));
       ceilings[name] = percentile(values, 0.995) || 1;
     }
     return ceilings[name];
@@ -274,7 +274,7 @@
     const quantity = quantities[name];
     const values = all.map((tile) => quantity.at(tile, chosen.bin));
     const grid = (make) => b.map((_, row) => l.map((_, column) => make(column * rows + row)));
-    const greatest = name === "strangeness" ? 1 : Math.max(...values.filter(Number.isFinite), 1e-9);
+    const greatest = Math.min(percentile(values, 1), quantity.most ?? Infinity) || 1;
     const top = quantity.moves && $("fixed").checked ? ceiling(name) : greatest;
     const gaps = all.filter((tile) => !observed(tile));
     const crosses = $("crosses").checked ? all.filter((tile) => doubtful(tile, chosen.bin)) : [];
@@ -346,8 +346,8 @@
     .slice(1)
     .map((_, row) => about.x.slice(1).map((_, column) => data.faceon(row * (about.x.length - 1) + column)));
   const positive = faceon.flat().filter((value) => value > 0);
-  const brightest = Math.max(...positive, 1e-9);
-  const faintest = Math.max(Math.min(...positive, brightest), brightest / 300);
+  const brightest = percentile(positive, 1);
+  const faintest = Math.max(percentile(positive, 0), brightest / 300);
 
   // the view holds the Sun, and room for marks at the rim
   const ends = [about.x, about.y].map((edges) => [Math.min(0, edges[0]), Math.max(0, edges[edges.length - 1])]);
