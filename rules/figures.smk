@@ -1,6 +1,6 @@
-# Datasets -> figures and the report.
+# Datasets -> figures, the report and the explorer.
 # in:  cmds, history, cube, faceon, comparisons, metrics
-# out: figures/*.png, report.html
+# out: figures/*.png, report.html, explorer.html
 
 
 rule plot_cmds:
@@ -381,3 +381,29 @@ rule report:
     shell:
         "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --cube {input.cube:q} "
         "--output {output:q} > {log:q} 2>&1"
+
+
+rule explorer:
+    """Write the explorer: one page to look into the map with mouse or keyboard, readable offline."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        faceon=f"{RESULTS}/faceon.nc",
+        sky=f"{RESULTS}/sky/cmds.nc",
+        fits=expand(f"{RESULTS}/sightlines/{{strip}}_fit.nc", strip=STRIPS),
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        f"{RESULTS}/explorer.html",
+    log:
+        f"{RESULTS}/logs/explorer.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("explorer"),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto explorer --cube {input.cube:q} --faceon {input.faceon:q} --sky {input.sky:q} "
+        "--fits {input.fits:q} {params.truth} --output {output:q} > {log:q} 2>&1"

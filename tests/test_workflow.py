@@ -309,6 +309,14 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
     figures = {path.stem for path in (results / "figures").glob("*.png")}
     assert figures >= {"cmds", "training", "profiles", "calibration", "errors", "faceon", "planck_synthetic"}
     assert (results / "report.html").stat().st_size > 100_000
+    assert "sightlines hold a result" in (results / "explorer.html").read_text()
+    with xr.open_dataset(results / "sky/cmds.nc") as sky:
+        observed = sky["counts"].sum(["channel", "magnitude", "colour"]).to_numpy()
+    fits = [xr.load_dataset(path)["predicted"] for path in sorted((results / "sightlines").glob("*_fit.nc"))]
+    predicted = xr.concat(fits, "tile").sum(["channel", "magnitude", "colour"]).to_numpy()
+    assert predicted.shape == observed.shape
+    # behind the dust that is found, about as many stars as are seen
+    assert (np.abs(np.log(predicted / observed)) < np.log(2.0)).all()
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
@@ -331,8 +339,9 @@ def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
     ("module", "expected"),
     [
         ("stages/plot_faceon.py", {"plot_faceon", "report"}),
-        ("maps/faceon.py", {"project_faceon", "plot_faceon", "report"}),
+        ("maps/faceon.py", {"project_faceon", "plot_faceon", "report", "explorer"}),
         ("stages/report.html.j2", {"report"}),
+        ("stages/explorer.js", {"explorer"}),
         ("figures/training.py", {"plot_training", "report"}),
         ("maps/reader.py", {"project_faceon", "compare_truth", "compare_planck", "collect_metrics", "report"}),
         ("compare/planck.py", {"compare_planck", "plot_plane", "collect_metrics", "report"}),
@@ -341,7 +350,8 @@ def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
 def test_an_edited_module_reruns_its_stage_and_what_follows(finished: Path, module: str, expected: set[str]) -> None:
     path = finished / "src/galcarto" / module
     before = path.read_text()
-    path.write_text(before + ("\n<!-- edited -->\n" if module.endswith("j2") else "\n# edited\n"))
+    remarks = {".j2": "<!-- edited -->", ".js": "// edited", ".py": "# edited"}
+    path.write_text(f"{before}\n{remarks[path.suffix]}\n")
     try:
         jobs = set(planned(snakemake(finished, "-n").stdout)) - {"all"}
     finally:

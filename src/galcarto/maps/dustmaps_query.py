@@ -1,4 +1,4 @@
-"""A cube as a map of the package dustmaps (Green 2018, JOSS 3, 695): ``pip install 'galcarto[dustmaps]'``."""
+"""A cube as a map of the package dustmaps (Green 2018, JOSS 3, 695)."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,10 @@ import astropy.units as u
 import numpy as np
 import xarray as xr
 from astropy.coordinates import SkyCoord
+from dustmaps.map_base import DustMap, ensure_coord_type
 
 from galcarto.maps.query import COLOUR, MISSING, DustAccessor, Reason, has_distance
 from galcarto.maps.reader import open_cube
-
-try:
-    from dustmaps.map_base import DustMap, ensure_coord_type
-except ImportError:
-    raise ImportError("found no package dustmaps; expected it: pip install 'galcarto[dustmaps]'") from None
 
 
 class GalcartoQuery(DustMap):
