@@ -242,7 +242,8 @@ def reach(
     nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
     good = (stars_beyond >= min_stars) & told
     last = np.where(good.any(axis=1), good.shape[1] - good[:, ::-1].argmax(axis=1), 0)
-    return nearest, edges[last]
+    some = nearest <= edges[last]  # else stars are on both sides of no bin that they tell of
+    return np.where(some, nearest, np.nan), np.where(some, edges[last], edges[0])
 
 
 def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
