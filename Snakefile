@@ -34,6 +34,7 @@ rule all:
         [FORMS[form] for form in SETTINGS.publish.forms],
         f"{RESULTS}/metrics.json",
         f"{RESULTS}/report.html",
+        f"{RESULTS}/explorer.html",
         FIGURES,
     localrule: True
 

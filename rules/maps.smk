@@ -30,7 +30,7 @@ rule infer_sightlines:
 
 
 rule check_sightlines:
-    """Check whether each tile's posterior predicts diagrams like the observed one."""
+    """Check whether each tile's posterior predicts diagrams like the observed one, and keep what it predicts."""
     input:
         posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
         sky=f"{RESULTS}/sky/cmds.nc",
@@ -90,6 +90,7 @@ rule assemble_cube:
                     "compare",
                     "faceon",
                     "publish",
+                    "tracers",
                     "ablation",
                     "validation",
                 )

@@ -503,6 +503,13 @@ class PlanckMap(Section):
         return self
 
 
+class PublishedMap(Section):
+    """A published map of dust in three dimensions to compare with."""
+
+    name: Literal["marshall06", "bayestar19", "edenhofer24", "lallement22"]
+    path: str | None = Field(None, description="file of the map; none to fetch it as the package dustmaps does")
+
+
 class KnownDistance(Section):
     """A distance of the cloud from elsewhere, to draw beside ours."""
 
@@ -532,14 +539,16 @@ class Structure(Section):
 class Limit(Section):
     """How the network is compared with the information limit and with colour excesses."""
 
-    examples: int = Field(24, ge=2, description="test examples of the first test sightline")
+    examples: int = Field(24, ge=2, description="test examples of the first test sightline, for all three")
     particles: int = Field(512, ge=32, description="posterior samples of the solver")
+    excess: int = Field(1000, ge=2, description="test examples for network and colour excesses, which cost little")
 
 
 class Compare(Section):
     """Reference maps, and other solutions of the same diagrams."""
 
     planck: list[PlanckMap] = []
+    maps: list[PublishedMap] = []
     distance: Kiloparsec | None = Field(
         None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
     )
@@ -548,9 +557,10 @@ class Compare(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":
-        names = [entry.name for entry in self.planck]
-        if len(set(names)) < len(names):
-            raise ValueError(f"planck: found the names {', '.join(names)}; expected each once")
+        for key, entries in (("maps", self.maps), ("planck", self.planck)):
+            names = [entry.name for entry in entries]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: found the names {', '.join(names)}; expected each once")
         if self.structure is not None and self.structure.map not in names:
             raise ValueError(
                 f"structure.map: found {self.structure.map!r}; expected one of compare.planck: {', '.join(names)}"
@@ -623,6 +633,18 @@ class Publish(Section):
         return value
 
 
+class Tracers(Section):
+    """Spiral arms and young objects in them, to compare the dust with."""
+
+    arms: Literal["reid2019", "synthetic"] = Field("reid2019", description="model of the arms")
+    masers: list[str] = Field([], description="tables of masers with parallaxes; those not found are left out")
+    hii: str | None = Field(None, description="VOTable of HII regions: a path, or an address to fetch it from")
+    arm_width: Kiloparsec = Field("0.35 kpc", gt=0, validate_default=True, description="half the width of an arm")
+    height: Kiloparsec = Field(
+        "0.2 kpc", gt=0, validate_default=True, description="dust farther off the plane is left out"
+    )
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -651,6 +673,7 @@ class Settings(Section):
     credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
     publish: Publish = Publish()
+    tracers: Tracers = Tracers()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()

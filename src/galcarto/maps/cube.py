@@ -9,6 +9,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
+from galcarto.inference import NARROWER
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import (
     CONVENTIONS,
@@ -17,10 +18,9 @@ from galcarto.maps.grid import (
     sample_coordinate,
     tile_coordinates,
 )
+from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.sky import Tiles
 
-NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16
-NARROWER = 0.9  # spread of the local density over that of the prior up to which the data speak
 POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
 UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from galcarto.errors import UserError
+from galcarto.maps import query as query  # registers cube.dust
 from galcarto.maps.grid import SAMPLES_GROUP
 
 EXPECTED = {"extinction", "extinction_density", "distance_max", "quality"}

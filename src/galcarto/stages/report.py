@@ -119,26 +119,60 @@ CAPTIONS = {
     ),
     "limit": Caption(
         "The information limit",
-        "Root-mean-square and median absolute error against distance for three methods.",
+        "Root-mean-square and median absolute error against distance for three methods, on few and on many diagrams.",
         "Error of the cumulative extinction on the same held-out diagrams, where stars remain behind the dust: of the "
         "network, of the posterior by the diagram's likelihood under the same prior, and of colour excesses of giants "
-        "against the mock (in the manner of Marshall et al. 2006, A&A 453, 635). Bands: 68 % of resampled sets of "
-        "examples.",
+        "against the mock (in the manner of Marshall et al. 2006, A&A 453, 635). Right: of the two that cost little, "
+        "on many more diagrams. Bands: 68 % of resampled sets of examples.",
     ),
     "planck": Caption(
         "The plane of the sky",
-        "Two maps of extinction side by side and a scatter plot of one against the other.",
+        "Two maps of extinction side by side, a map of their difference, and a scatter plot of one against the other.",
         "Extinction as far as stars reach, or to the distance named, beside that of the whole sightline from dust "
-        "emission, on one colour scale. Crossed tiles are left out of the numbers. Emission also sees the dust behind "
-        "the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) of the "
-        "plain mean colour excess of the same stars, which needs no model of them.",
+        "emission, on one colour scale, and ours less theirs. Crossed tiles are left out of the numbers; chi2 is the "
+        "mean squared difference over our variance, as the other map's error is not known. Emission also sees the dust "
+        "behind the map, so points below the 1:1 line are expected. Open circles, where there is a control field: A(V) "
+        "of the plain mean colour excess of the same stars, which needs no model of them.",
+    ),
+    "map": Caption(
+        "A published map in three dimensions",
+        "Maps of the difference of two maps of extinction at three distances, and six panels of scores by distance.",
+        "Both maps on the tiles and on common distances, where both can be trusted: above, A(V) of this work less that "
+        "of the other map, to three distances. Below, by distance: the median difference (bias) and 1.4826 times the "
+        "median absolute deviation from it (scatter) of A(V) and of its density in each bin, the ratio of the means, "
+        "the rank correlation, the mean squared difference over its variance (chi2), and the number of tiles. "
+        "metrics.json says whose errors count; docs/comparing.md how the other map's quantity became A(V).",
     ),
     "faceon": Caption(
         "The face-on view",
         "Map of extinction density around the Sun seen from the north Galactic pole.",
-        "Extinction density where the data speak; grey elsewhere. Dotted circles: distance from the Sun. Black: "
-        "ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole where masers place them and "
-        "dashed where extrapolated; they are drawn for orientation and mean nothing on a synthetic sky.",
+        "Extinction density where the data speak; grey elsewhere. Thin outline: all that was mapped. Dotted circles: "
+        "distance from the Sun. Black: ridges of the Milky Way's spiral arms (Reid et al. 2019, ApJ 885, 131), whole "
+        "where masers place them and dashed where extrapolated; they mean nothing on a synthetic sky, unless "
+        "tracers.arms asks for its own. Triangles: masers of all latitudes, with the errors of their distances (Reid "
+        "et al. 2019; Xu et al. 2023, ApJ 947, 54); circles: HII regions (Hou & Han 2014, A&A 569, A125).",
+    ),
+    "arms": Caption(
+        "Dust and spiral arms",
+        "Density against the distance to the nearest arm, and ratios on the arms and at tracers against nulls.",
+        "Left: density over an exponential disc fitted to the map, near the plane and where the data speak, by "
+        "distance in the plane to the nearest arm's ridge. Right: density on the arms over that between them (line), "
+        "and the same of the map with the arms moved to other radii (grey); p is their share with at least as much. "
+        "Below, where there are any: density at masers (Reid et al. 2019, ApJ 885, 131; Xu et al. 2023, ApJ 947, 54) "
+        "and HII regions (Hou & Han 2014, A&A 569, A125) over that at the same distances in random directions of the "
+        "map. Errors: patches of tiles, or tracers, drawn with replacement. A synthetic sky knows nothing of the Milky "
+        "Way's arms.",
+    ),
+    "artefacts": Caption(
+        "What no sky has",
+        "Contrasts of density along and across the line of sight, differences between tiles, stripes, largest steps.",
+        "Nothing is smoothed. a: mean squared contrast ((p - q) / (p + q))^2 of the densities of two cells, along the "
+        "line of sight and across it at one latitude, at the same separations and distances. b: across over along; "
+        "above the truth, or above isotropic skies in the same cells (grey), the map is elongated along the line of "
+        "sight. c: differences of ln A(V) between tiles. d, e: correlation of tiles of one latitude or longitude that "
+        "are far apart, of what sets them off from the next rows, against maps whose parts were moved at random. f: "
+        "distance of each sightline's largest step (orange: the grid's first and last bin). Errors: jackknife over "
+        "patches of tiles. What a perfect map has: docs/artefacts.md.",
     ),
 }
 
@@ -152,8 +186,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON with dotted names."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    """Leaves of nested JSON with dotted names; a list of plain values, such as one for each distance, is a leaf."""
+    nested = isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if nested else None
     if items is None:
         yield name, value
         return
@@ -163,6 +198,8 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _rounded(value: Any) -> str:
     """A metric as text: four significant digits, whole numbers in full."""
+    if isinstance(value, list):
+        return ", ".join(map(_rounded, value))
     if value is None or value != value:
         return "not defined"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
