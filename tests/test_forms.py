@@ -400,7 +400,7 @@ def lines(size: float, end: float, view: xr.Dataset) -> int:
     return 2 * int(np.ceil(np.radians(size) * end / view.attrs["step_kpc"]))
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(
     st.floats(0, 360),
     st.sampled_from([-60.0, -20.0, -1.0, 0.0, 35.0]),
@@ -524,7 +524,7 @@ def test_the_footprint_is_that_of_the_observed_tiles(folder, opened):
     assert tiles.area()[seen].sum() < area < 1.12 * tiles.area()[seen].sum()
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(st.floats(0, 360), st.sampled_from([-90, -50, 0, 84, 86]), st.sampled_from([1.0, 2.0]))
 def test_the_footprint_holds_its_tiles_everywhere(l, b, size):
     tiles = Tiles.cover((l, l + 3 * size), (b, b + 2 * size), size)
