@@ -514,7 +514,7 @@ class DustAccessor:
             weight = np.where((around >= 0) & observed[around], weight, 0.0)
             total = weight.sum(axis=1)
             rows[part, 1:] = np.where(weight > 0.0, around, holding[:, None])
-            # healpy does not promise that the pixel which holds the point is among the four: then that one answers alone
+            # healpy does not promise to name the pixel that holds the point: then this one answers alone
             weights[part, 0] = total == 0.0
             weights[part, 1:] = weight / np.where(total > 0.0, total, 1.0)[:, None]
         known = (rows[:, 0] >= 0) & observed[rows[:, 0]]
