@@ -240,9 +240,10 @@ def test_a_negative_distance_has_no_answer(cube):
 
 
 def test_masked_coordinates_have_no_answer(cube):
-    ask = at(np.array([0.5, 0.5]), np.array([0.5, 0.5]), Masked([1.0, 1.0], mask=[False, True]))
-    assert cube.dust.reason(ask).tolist() == [0, Reason.NO_DISTANCE]
-    assert np.isnan(cube.dust.query(ask)).tolist() == [False, True]
+    l, d = (Masked([0.5, 0.5, 0.5], mask=mask) for mask in ([False, False, True], [False, True, False]))
+    ask = at(l, np.full(3, 0.5), 2.0 * d)
+    assert cube.dust.reason(ask).tolist() == [0, Reason.NO_DISTANCE, Reason.OUTSIDE]
+    assert np.isnan(cube.dust.query(ask)).tolist() == [False, True, True]
 
 
 def test_beyond_the_last_bin_its_edge_can_stand(cube):
