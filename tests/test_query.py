@@ -22,7 +22,7 @@ import galcarto
 from galcarto.dust.law import band_extinction
 from galcarto.errors import UserError
 from galcarto.maps import cube as cubes
-from galcarto.maps import healpix, query, zarr
+from galcarto.maps import healpix, query, sightlines, zarr
 from galcarto.maps.query import MISSING, MODES, Reason
 from galcarto.sky import Tiles
 from galcarto.surveys import TWOMASS
@@ -240,9 +240,10 @@ def test_a_negative_distance_has_no_answer(cube):
 
 
 def test_masked_coordinates_have_no_answer(cube):
-    ask = at(np.array([0.5, 0.5]), np.array([0.5, 0.5]), Masked([1.0, 1.0], mask=[False, True]))
-    assert cube.dust.reason(ask).tolist() == [0, Reason.NO_DISTANCE]
-    assert np.isnan(cube.dust.query(ask)).tolist() == [False, True]
+    l, d = (Masked([0.5, 0.5, 0.5], mask=mask) for mask in ([False, False, True], [False, True, False]))
+    ask = at(l, np.full(3, 0.5), 2.0 * d)
+    assert cube.dust.reason(ask).tolist() == [0, Reason.NO_DISTANCE, Reason.OUTSIDE]
+    assert np.isnan(cube.dust.query(ask)).tolist() == [False, True, True]
 
 
 def test_beyond_the_last_bin_its_edge_can_stand(cube):
@@ -273,6 +274,17 @@ def test_what_makes_no_sense_is_refused(cube, options, message):
 
 
 # --- across the sky
+
+
+@given(st.integers(1, 400), st.floats(-180.0, 360.0), st.floats(0.01, 1.0), st.booleans())
+def test_bins_hold_what_bisection_says(number, first, step, even):
+    edges = first + step * np.arange(number + 1) ** (1.0 if even else 1.5)
+    beside = [np.nextafter(edges, side) for side in (-np.inf, np.inf)]
+    values = np.concatenate([edges, *beside, 0.5 * (edges[1:] + edges[:-1]), [-1e9, 1e9]])
+    found = np.searchsorted(edges, values, side="right") - 1
+    np.testing.assert_array_equal(sightlines.Bins(edges)(values), found)
+    np.testing.assert_array_equal(sightlines.Bins(edges, closed=True)(values), np.minimum(found, number - 1))
+    assert sightlines.Bins(edges)(np.array([np.nan])) == [-1]
 
 
 @given(st.integers(0, 2), st.integers(0, 1), st.integers(0, 4), st.sampled_from(["mean", "sd", "median", "samples"]))
@@ -636,6 +648,14 @@ def test_pixels_that_are_not_there_have_no_answer(forms):
     np.testing.assert_allclose(
         one.dust.query(at(l, b, 1.0), interpolation="linear"), one.dust.query(centre).repeat(4), rtol=1e-12
     )
+
+
+def test_a_pixel_answers_alone_where_healpy_names_others_that_are_not_there(forms, monkeypatch):
+    _, _, pixels = forms
+    nowhere = np.full((2, 4), -1), np.full((2, 4), 0.25)
+    monkeypatch.setattr(sightlines.PixelSightlines, "around", lambda *_: nowhere)
+    ask = at(np.array([0.0, 1.0]), np.array([0.3, -0.7]), 1.3)
+    np.testing.assert_array_equal(pixels.dust.query(ask, interpolation="linear"), pixels.dust.query(ask))
 
 
 def test_the_numbering_of_pixels_is_not_guessed(forms):

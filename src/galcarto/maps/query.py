@@ -514,7 +514,7 @@ class DustAccessor:
             weight = np.where((around >= 0) & observed[around], weight, 0.0)
             total = weight.sum(axis=1)
             rows[part, 1:] = np.where(weight > 0.0, around, holding[:, None])
-            # the sightline that holds the point answers alone where healpy does not name it and knows no other
+            # healpy does not promise to name the pixel that holds the point: then this one answers alone
             weights[part, 0] = total == 0.0
             weights[part, 1:] = weight / np.where(total > 0.0, total, 1.0)[:, None]
         known = (rows[:, 0] >= 0) & observed[rows[:, 0]]

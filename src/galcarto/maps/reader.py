@@ -44,6 +44,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
     --------
     >>> cube = open_cube("results/demo/cube.nc")  # doctest: +SKIP
     >>> cube.extinction.sel(l=284.1, b=0.2, distance=2.0, method="nearest")  # doctest: +SKIP
+    >>> cube.dust.query(SkyCoord("10h30m -57d30m", distance=2 * u.kpc))  # doctest: +SKIP
     """
     parts = urlsplit(str(path))
     remote = parts.scheme in ("http", "https")

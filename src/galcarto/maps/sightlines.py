@@ -52,7 +52,7 @@ def touching_edges(cube: xr.Dataset, name: str) -> np.ndarray:
     UserError
         If they do not, as after a selection of every other bin.
     """
-    edges = edges_of(cube, name).astype(float)
+    edges = edges_of(cube, name)
     if not (np.diff(edges) > 0).all() or not np.allclose(edges[1:], cube[f"{name}_bounds"][:, 1], rtol=0, atol=1e-9):
         raise UserError(f"{name}: found bins that leave gaps or do not ascend; expected a part without gaps")
     return edges
