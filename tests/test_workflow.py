@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,15 +72,6 @@ def planned(output: str) -> dict[str, int]:
             jobs[words[0]] = int(words[1])
     jobs.pop("total", None)
     return jobs
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in which the tiny region has been mapped."""
-    project = copy_project(tmp_path_factory.mktemp("tiny"))
-    ran = snakemake(project)
-    assert ran.returncode == 0, ran.stdout
-    return project
 
 
 def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
@@ -234,8 +226,30 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
     with xr.open_dataset(results / "faceon.nc") as faceon:
         assert faceon["extinction_density"].dims == ("y", "x")
     figures = {path.stem for path in (results / "figures").glob("*.png")}
+    assert figures == {path.stem for path in (results / "figures").glob("*.pdf")}
     assert figures >= {"cmds", "training", "profiles", "calibration", "errors", "faceon", "planck_synthetic"}
     assert (results / "report.html").stat().st_size > 100_000
+
+
+def test_snakemake_s_report_shows_every_figure_with_its_caption(finished: Path, tmp_path: Path) -> None:
+    # no route to any server: the report's scripts and styles come with Snakemake
+    unreachable = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
+    words = [*command("--report", str(tmp_path / "report.zip"))]
+    ran = subprocess.run(
+        words, cwd=finished, env=environment(finished) | unreachable, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        names = archive.namelist()
+        page = archive.read(next(name for name in names if name.endswith("report.html"))).decode()
+    shown = sorted(Path(name).name for name in names if name.endswith(".png"))
+    figures = sorted(path.name for path in (finished / "results/tiny/figures").glob("*.png"))
+    assert len(figures) == 10
+    assert [name for name in shown if name in figures] == figures
+    for heading in ("Mocks and prior", "Training and calibration", "The map", "Comparisons", "The face-on view"):
+        assert heading in page
+    assert "Emission also sees the dust behind" in " ".join(page.split())
+    assert "region\u003c" not in page
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
