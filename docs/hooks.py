@@ -4,6 +4,7 @@ import ast
 import posixpath
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -34,7 +35,8 @@ def _commands() -> str:
         if text:
             summary, _, rest = text.partition("\n\n")
             body, _, example = rest.partition("Example:\n")
-            parts.append(f"## {path.stem}\n\n{' '.join(summary.split())}\n\n{body}\n\n```bash\n{example}\n```\n")
+            summary = " ".join(summary.split())
+            parts.append(f"## {path.stem}\n\n{summary}\n\n{body}\n\n```bash\n{dedent(example)}\n```\n")
     return "\n".join(parts)
 
 
