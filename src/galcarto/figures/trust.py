@@ -43,7 +43,7 @@ def maps(cube: xr.Dataset) -> Figure:
     shape = cube.sizes["b"] / cube.sizes["l"]  # tiles are as wide as they are high
     tall = shape > 0.6
     rows, columns = (2, 3) if tall else (3, 2)
-    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.15
+    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.3
     figure = Figure(figsize=(PAGE, rows * height + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True).ravel()
     for ax, (name, title, label, scale) in zip(axes, PANELS, strict=False):
