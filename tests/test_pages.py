@@ -92,7 +92,7 @@ def shell(code: str, project: Path, dry: bool) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert ran.returncode == 0, ran.stdout
 
