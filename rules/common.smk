@@ -37,7 +37,7 @@ COMPARISONS = [
     *(f"planck_{name}" for name in MAPS),
     *(["excess"] if EXCESS else []),
     *(["structure"] if STRUCTURE else []),
-    *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
+    *(["surveys", "information"] if len(SETTINGS.surveys) > 1 else []),
 ]
 FIGURES = [
     f"{RESULTS}/figures/{name}.png"

@@ -203,6 +203,33 @@ rule compare_surveys:
         "--metrics {output.metrics:q} > {log:q} 2>&1"
 
 
+rule measure_information:
+    """Measure how well each survey and all together can tell extinction at best."""
+    input:
+        stars=f"{RESULTS}/stars/{SETTINGS.sightlines.names('train')[0]}.parquet",
+        control=CONTROL,
+        cube=f"{RESULTS}/cube.nc",
+    output:
+        f"{RESULTS}/comparisons/information.json",
+    log:
+        f"{RESULTS}/logs/measure_information.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(3000),
+        runtime=15,
+    params:
+        code=code_digest("measure_information"),
+        settings=SETTINGS.section_json("surveys", "pixels", "dust", "distance", "realism", "galaxies"),
+        seed=SEED,
+        control=control_option,
+    shell:
+        "NUMBA_NUM_THREADS={threads} python -m galcarto measure_information --settings {params.settings:q} "
+        "--seed {params.seed} {params.control} --stars {input.stars:q} --cube {input.cube:q} --metrics {output:q} "
+        "> {log:q} 2>&1"
+
+
 rule measure_prior:
     """Measure what the prior over profiles says, with and without its parts, beside published statistics."""
     output:

@@ -165,6 +165,16 @@ def test_observed_and_simulated_images_use_the_same_pixels(make_model, rng):
     np.testing.assert_array_equal(simulated > 0, some)
 
 
+def test_a_pixel_that_would_overflow_is_refused_and_stays(make_view):
+    view = make_view()
+    stars = {"J": np.full(200, 11.0), "Ks": np.full(200, 10.0)}
+    counts = np.zeros((1, 1, view.pixels, view.pixels), np.uint8)
+    view.add(stars, np.zeros(200, int), counts)
+    with pytest.raises(UserError, match=r"found 400 stars in a pixel .* expected at most 255: use smaller tiles"):
+        view.add(stars, np.zeros(200, int), counts)
+    assert counts.sum() == counts.max() == 200
+
+
 def test_observed_stars_off_the_axes_are_left_out(make_view):
     (image,) = make_view().images(
         {"Ks": np.array([4.9, 15.1, 10.0, 10.0, 10.0]), "J": np.array([6.0, 16.0, 9.0, 17.0, 10.7])}

@@ -357,6 +357,9 @@ def test_the_comparison_counts_only_where_stars_remain(rng, tmp_path):
         error = width * rng.standard_normal(truth.shape) + np.where(valid, 0.0, 100.0)
         samples[name] = (truth + error)[:, None] + width * rng.standard_normal((40, 200, 25))
     dataset, metrics = compare_limit._compare(samples, truth, valid, 0.5 * (EDGES[1:] + EDGES[:-1]), seed=1)
+    quick = {name: samples[name].mean(axis=1) for name in ("network", "colour_excess")}
+    many, on_many = compare_limit._compare_many(quick, truth, valid, seed=1)
+    dataset, metrics = dataset.merge(many), metrics | on_many
     assert metrics["rms_ratio"] == pytest.approx(2.0, rel=0.1)
     assert metrics["colour_excess_rms_ratio"] == pytest.approx(2.0, rel=0.1)
     assert 0 < metrics["rms_ratio_sd"] < 0.3

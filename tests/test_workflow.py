@@ -131,6 +131,18 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
         assert all("--control results/tiny/control.json" in line for line in own), stage
 
 
+def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    gaia = {"name": "gaia", "limits": {"G": "16 mag", "BP": "30 mag", "RP": "30 mag"}}
+    gaia |= {"magnitude": {"bands": ["G"], "range": ["6 mag", "17 mag"]}}
+    config["surveys"].append(gaia | {"colour": {"bands": ["BP", "RP"], "range": ["-0.5 mag", "5 mag"]}})
+    assert not {"compare_surveys", "measure_information"} & set(planned(snakemake(project, "-n").stdout))
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(snakemake(project, "-n").stdout)
+    assert jobs["compare_surveys"] == jobs["measure_information"] == 1
+
+
 def test_shards_are_jobs_of_their_own(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "project")
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())

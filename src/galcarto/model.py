@@ -1,8 +1,9 @@
 """The models that the settings describe."""
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -294,11 +295,6 @@ def draw_nuisances(
         offsets[:, red, 0] += wider(realism.colour, errors[0]) * rng.standard_normal(number)
         offsets[:, red, 1] = wider(realism.colour_slope, errors[1]) * rng.standard_normal(number)
     r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
-    scales = np.ones((number, len(model.bands)))
-    for at, (survey, name) in enumerate(model.bands):
-        if name != PARALLAX:
-            curve = _law_by_r_v(dust.law, model.views[survey].survey.bands[name].wavelength)
-            scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(dust.r_v, R_V_GRID, curve)
     return Nuisances(
         shares=nuisances.shares(
             rng,
@@ -311,9 +307,87 @@ def draw_nuisances(
             galaxies=realism.galaxies,
         ),
         spreads=nuisances.spreads(rng, number, realism.spread, realism.covering),
-        scales=scales,
+        scales=_scales(model, dust, r_v),
         offsets=offsets,
     )
+
+
+def _scales(model: ForwardModel, dust: settings.Dust, r_v: np.ndarray) -> np.ndarray:
+    """Factor on each band's extinction for values of R_V, shape (number, band)."""
+    scales = np.ones((len(r_v), len(model.bands)))
+    for at, (survey, name) in enumerate(model.bands):
+        if name != PARALLAX:
+            curve = _law_by_r_v(dust.law, model.views[survey].survey.bands[name].wavelength)
+            scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(dust.r_v, R_V_GRID, curve)
+    return scales
+
+
+def perturbed(
+    populations: Populations,
+    model: ForwardModel,
+    dust: settings.Dust,
+    realism: settings.Realism,
+    corrections: Mapping[str, Any],
+    amount: float,
+) -> dict[str, tuple[Nuisances, Nuisances]]:
+    """One image's nuisances with one of them at a time so many standard deviations down and up.
+
+    Parameters
+    ----------
+    populations : Populations
+        Of the star list.
+    model, dust, realism, corrections
+        As in `draw_nuisances`, but for the covering fraction, which stays in the middle of its range; what has no
+        width is left out.
+    amount : float
+
+    Returns
+    -------
+    dict of (Nuisances, Nuisances)
+        By name; ``middle`` holds no perturbation.
+    """
+    p = populations
+    star = p.component >= 0
+    covering = (float(np.mean(realism.covering)),) * 2
+    low, high = realism.spread
+    sigma = (high - low) / np.sqrt(12.0)  # of a uniform distribution
+
+    def spread(value: float) -> np.ndarray:
+        return nuisances.spreads(np.random.default_rng(0), 1, (value, value), covering)
+
+    middle = replace(Nuisances.none(1, len(p.number), len(model.bands)), spreads=spread((low + high) / 2))
+    found = {"middle": (middle, middle)}
+
+    def add(name: str, both: Callable[[float], Nuisances], width: float) -> None:
+        if width:
+            found[name] = both(-amount * width), both(amount * width)
+
+    def moved(bands: int | list[int], column: int, value: float) -> Nuisances:
+        offsets = middle.offsets.copy()
+        offsets[0, bands, column] += value
+        return replace(middle, offsets=offsets)
+
+    def counted(logarithm: np.ndarray) -> Nuisances:
+        return replace(middle, shares=np.exp(logarithm)[None])
+
+    for survey, view in enumerate(model.views):
+        errors = corrections.get(view.survey.name, {}).get("colour_sd", (0.0, 0.0))
+        own = [at for at, (owner, name) in enumerate(model.bands) if owner == survey and name != PARALLAX]
+        red = model.bands.index((survey, view.colour_bands[0]))
+        name = view.survey.name
+        add(f"{name} colour", partial(moved, red, 0), float(np.hypot(realism.colour, errors[0])))
+        add(f"{name} slope", partial(moved, red, 1), float(np.hypot(realism.colour_slope, errors[1])))
+        add(f"{name} magnitude", partial(moved, own, 0), realism.magnitude)
+    add("number", lambda value: counted(value * star), realism.normalisation)
+    add("galaxies", lambda value: counted(value * ~star), realism.galaxies if not star.all() else 0.0)
+    tilts = nuisances.tilts(
+        p, components=realism.components, metallicity=realism.metallicity, binaries=realism.binaries
+    )
+    for number, tilt in enumerate(tilts):
+        add(f"mix {number}", partial(lambda tilt, value: counted(value * tilt), tilt), float(tilt.any()))
+    add("r_v", lambda value: replace(middle, scales=_scales(model, dust, np.array([dust.r_v + value]))), realism.r_v)
+    add("spread", lambda value: replace(middle, spreads=spread((low + high) / 2 + value)), sigma)
+    return found
 
 
 def widths(

@@ -532,8 +532,9 @@ class Structure(Section):
 class Limit(Section):
     """How the network is compared with the information limit and with colour excesses."""
 
-    examples: int = Field(24, ge=2, description="test examples of the first test sightline")
+    examples: int = Field(24, ge=2, description="test examples of the first test sightline, for all three")
     particles: int = Field(512, ge=32, description="posterior samples of the solver")
+    excess: int = Field(1000, ge=2, description="test examples for network and colour excesses, which cost little")
 
 
 class Compare(Section):

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     found, edges = corrections(args.control), distance.edges()
     trained = Trained.load(args.network)
     with netCDF4.Dataset(args.examples) as file:
-        seen = np.flatnonzero(np.asarray(file["present"][:, 0]))[: compare.limit.examples]
+        seen = np.flatnonzero(np.asarray(file["present"][:, 0]))[: max(compare.limit.examples, compare.limit.excess)]
         if len(seen) < compare.limit.examples:
             raise UserError(
                 f"compare.limit.examples: found {len(seen)} with the first survey; lower it or raise examples.test"
@@ -92,10 +92,10 @@ def run(args: argparse.Namespace) -> None:
     ).numpy()
     seconds = {"network": (time.process_time() - start) / len(seen)}
     start = time.process_time()
-    for i in range(len(seen)):
+    for i in range(compare.limit.examples):
         one, _ = trained.posterior(counts[i : i + 1], reference[i : i + 1], present[i : i + 1])
         trained.calibration.sample(one, inference.samples, torch.Generator().manual_seed(args.seed))
-    seconds["network_single"] = (time.process_time() - start) / len(seen)
+    seconds["network_single"] = (time.process_time() - start) / compare.limit.examples
 
     start = time.process_time()
     table = pq.read_table(args.stars, page_checksum_verification=True)
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
     prior = Prior(edges, profiles.model_dump(), len(mix.tilt))
     seconds["tables"] = time.process_time() - start
     images = counts[:, 0]
-    jobs = [(images[i], float(area[i]), compare.limit.particles, args.seed + i) for i in range(len(seen))]
+    jobs = [(images[i], float(area[i]), compare.limit.particles, args.seed + i) for i in range(compare.limit.examples)]
     shared = (slices, prior, widths, mix)
     if args.processes == 1:
         _share(*shared)
@@ -122,11 +122,26 @@ def run(args: argparse.Namespace) -> None:
     frame = frame.iloc[:: max(len(frame) // MOCK, 1)]
     stars = {name: frame[name].to_numpy(float) for name in ("distance", "logg", *seen_by.bands)}
     start = time.process_time()
-    excess = np.stack([colour_excess.profile(image, seen_by, stars, edges, args.seed) for image in images])
+    excess = np.stack(
+        [
+            colour_excess.profile(image, seen_by, stars, edges, args.seed)
+            for image in tqdm(images, desc="colour excesses", unit="sightline", mininterval=5)
+        ]
+    )
     seconds["colour_excess"] = (time.process_time() - start) / len(seen)
 
-    samples = {"network": drawn, "solver": np.stack([s.samples for s in solutions]), "colour_excess": excess[:, None]}
-    dataset, metrics = _compare(samples, truth, valid, 0.5 * (edges[1:] + edges[:-1]), args.seed)
+    solved = slice(compare.limit.examples)
+    samples = {
+        "network": drawn[solved],
+        "solver": np.stack([s.samples for s in solutions]),
+        "colour_excess": excess[solved, None],
+    }
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    dataset, metrics = _compare(samples, truth[solved], valid[solved], middle, args.seed)
+    many, found_on_many = _compare_many(
+        {"network": drawn.mean(axis=1), "colour_excess": excess}, truth, valid, args.seed
+    )
+    dataset, metrics = dataset.merge(many), metrics | found_on_many
     metrics |= {
         "speed_ratio": seconds["solver"] / seconds["network"],
         "speed_ratio_single": seconds["solver"] / seconds["network_single"],
@@ -166,47 +181,37 @@ def _compare(
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """Errors by distance with their 68 % intervals over resampled sets of examples, and overall numbers."""
     squared = np.stack([np.where(valid, (samples[m].mean(axis=1) - truth) ** 2, np.nan) for m in METHODS])
-    choice = np.random.default_rng(seed).integers(len(truth), size=(RESAMPLED, len(truth)))
-
-    def rms(values: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
-        weight = np.isfinite(values).sum(axis=axis)
-        total = np.where(np.isfinite(values), values, 0.0).sum(axis=axis)
-        return np.sqrt(np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0))
+    choice = _resampled(len(truth), seed)
 
     def median(values: np.ndarray) -> np.ndarray:
         masked = np.ma.masked_invalid(values)
         return np.sqrt(np.ma.median(masked, axis=0).filled(np.nan))
 
     many = {
-        "rmse": np.stack([[rms(values[some], 0) for some in choice] for values in squared]),
+        "rmse": np.stack([[_rms(values[some], 0) for some in choice] for values in squared]),
         "median_error": np.stack([[median(values[some]) for some in choice] for values in squared]),
     }
-    overall = np.array([[rms(values[some], (0, 1)) for some in choice] for values in squared])
-    data = {"rmse": rms(squared, 1), "median_error": np.stack([median(values) for values in squared])}
+    overall = np.array([[_rms(values[some], (0, 1)) for some in choice] for values in squared])
+    data = {"rmse": _rms(squared, 1), "median_error": np.stack([median(values) for values in squared])}
     dataset = xr.Dataset(
         {name: (("method", "distance"), values, {"units": "mag"}) for name, values in data.items()},
         coords={"method": METHODS, "distance": ("distance", distance, {"units": "kiloparsec"}), "end": [0.16, 0.84]},
     )
     for name, values in many.items():
-        ends = np.full((2, len(METHODS), len(distance)), np.nan)
-        some = valid.any(axis=0)
-        ends[..., some] = np.nanquantile(values[..., some], [0.16, 0.84], axis=1)
-        dataset[f"{name}_interval"] = (("method", "end", "distance"), np.moveaxis(ends, 0, 1), {"units": "mag"})
+        dataset[f"{name}_interval"] = ("method", "end", "distance"), _interval(values, valid), {"units": "mag"}
     dataset["valid"] = ("example", "distance"), valid.astype(np.uint8)
     dataset["truth"] = ("example", "distance"), truth, {"units": "mag"}
     for name in METHODS:
         dataset[f"{name}_mean"] = ("example", "distance"), samples[name].mean(axis=1), {"units": "mag"}
         if name != "colour_excess":
             dataset[f"{name}_sd"] = ("example", "distance"), samples[name].std(axis=1), {"units": "mag"}
-    network, solver, excess = rms(squared, (1, 2))
+    network, solver, excess = _rms(squared, (1, 2))
     known = np.isfinite(data["rmse"][0])
     metrics: dict[str, Any] = {
         "examples": len(truth),
         "rms_ratio": float(network / solver),
         "rms_ratio_sd": float((overall[0] / overall[1]).std()),
         "rms_ratio_by_distance": [float(v) for v in (data["rmse"][0] / data["rmse"][1])[known]],
-        "colour_excess_rms_ratio": float(excess / network),
-        "better_than_colour_excess": float((data["rmse"][0] < data["rmse"][2])[known].mean()),
     }
     for name, value in zip(METHODS, (network, solver, excess), strict=True):
         metrics[f"{name}_rms_mag"] = float(value)
@@ -215,3 +220,50 @@ def _compare(
         scores = score(samples[name], truth, valid, distance).attrs
         metrics |= {f"{name}_coverage_68": scores["coverage_68"], f"{name}_coverage_95": scores["coverage_95"]}
     return dataset, metrics
+
+
+def _compare_many(
+    means: dict[str, np.ndarray], truth: np.ndarray, valid: np.ndarray, seed: int
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Errors by distance of network and colour excesses, with their 68 % intervals, and overall numbers."""
+    squared = np.stack([np.where(valid, (mean - truth) ** 2, np.nan) for mean in means.values()])
+    rms = _rms(squared, 1)
+    drawn = np.stack([[_rms(values[some], 0) for some in _resampled(len(truth), seed)] for values in squared])
+    dataset = xr.Dataset(
+        {
+            "many_rmse": (("quick_method", "distance"), rms, {"units": "mag"}),
+            "many_rmse_interval": (("quick_method", "end", "distance"), _interval(drawn, valid), {"units": "mag"}),
+            "many_valid": ("distance", valid.sum(axis=0), {"units": "1"}),
+        },
+        coords={"quick_method": list(means)},
+    )
+    known = np.isfinite(rms[0])
+    network, excess = _rms(squared, (1, 2))
+    metrics = {
+        "colour_excess_examples": len(truth),
+        "colour_excess_rms_ratio": float(excess / network),
+        "colour_excess_rms_ratio_by_distance": [float(value) for value in (rms[1] / rms[0])[known]],
+        "better_than_colour_excess": float((rms[0] < rms[1])[known].mean()),
+        "fewest_examples": int(valid.sum(axis=0)[known].min()),
+    }
+    return dataset, metrics
+
+
+def _resampled(number: int, seed: int) -> np.ndarray:
+    """Sets of examples drawn with replacement, shape (RESAMPLED, number)."""
+    return np.random.default_rng(seed).integers(number, size=(RESAMPLED, number))
+
+
+def _rms(squared: np.ndarray, axis: int | tuple[int, ...]) -> np.ndarray:
+    """Root of the mean of what is finite."""
+    weight = np.isfinite(squared).sum(axis=axis)
+    total = np.where(np.isfinite(squared), squared, 0.0).sum(axis=axis)
+    return np.sqrt(np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0))
+
+
+def _interval(drawn: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """68 % intervals, shape (method, end, distance), of errors of shape (method, set, distance)."""
+    ends = np.full((2, len(drawn), drawn.shape[2]), np.nan)
+    some = valid.any(axis=0)
+    ends[..., some] = np.nanquantile(drawn[..., some], [0.16, 0.84], axis=1)
+    return np.moveaxis(ends, 0, 1)

@@ -1,0 +1,151 @@
+"""What diagrams can tell at best: known answers, and derivatives along the nuisances that training draws."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto.__main__ import main
+from galcarto.compare.information import extinction_sd
+from galcarto.maps.cube import VARIABLES
+from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.model import draw_nuisances, forward_model, perturbed, read_stars
+from galcarto.seeds import generator
+from galcarto.settings import Settings, read_settings
+
+GAIA = {
+    "name": "gaia",
+    "limits": {"G": "16 mag", "BP": "30 mag", "RP": "30 mag"},
+    "magnitude": {"bands": ["G"], "range": ["6 mag", "17 mag"]},
+    "colour": {"bands": ["BP", "RP"], "range": ["-0.5 mag", "5 mag"]},
+    "parallax": ["-0.5 mas", "5 mas"],
+}
+
+
+def image(value: float) -> np.ndarray:
+    return np.full((1, 1), value)
+
+
+def test_one_pixel_tells_what_its_counts_tell():
+    expected, slope = np.array([[[100.0]]]), np.array([[[[20.0]]]])
+    # sqrt(100) counts over 20 per mag
+    assert extinction_sd(expected, slope, np.array([1e6]), 1, [0]) == pytest.approx([0.5])
+    assert extinction_sd(expected, slope, np.array([0.5]), 1, [0]) == pytest.approx([np.sqrt(0.125)])
+    assert extinction_sd(expected, slope, np.array([0.3]), 1, []) == pytest.approx([0.3])
+
+
+def test_equal_surveys_gain_a_root_of_two_unless_they_share_what_is_unknown():
+    expected = np.full((2, 1, 1), 100.0)
+    dust = np.full((2, 1, 1), 20.0)
+    own = np.zeros((2, 2, 1, 1))
+    own[0, 0], own[1, 1] = 20.0, 20.0  # each survey's own zero point looks like dust
+
+    def ratio(nuisances: np.ndarray) -> float:
+        slopes, prior = np.stack([dust, *nuisances]), np.array([1e6, *[10.0] * len(nuisances)])
+        return (extinction_sd(expected, slopes, prior, 1, [0, 1]) / extinction_sd(expected, slopes, prior, 1, [0]))[0]
+
+    assert ratio(own) == pytest.approx(np.sqrt(0.5), rel=1e-3)
+    assert ratio(dust[None]) == pytest.approx(1.0, abs=2e-3)
+
+
+def test_sums_of_steps_take_their_correlation_along():
+    # two pixels that see the sum of two steps: each is unknown, the sum is known
+    expected, slope = np.full((1, 2, 1), 100.0), np.full((2, 1, 2, 1), 20.0)
+    near, both = extinction_sd(expected, slope, np.array([10.0, 10.0]), 2, [0])
+    assert near == pytest.approx(10.0 / np.sqrt(2), rel=1e-3)
+    assert both == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_another_survey_never_hurts(seed):
+    rng = np.random.default_rng(seed)
+    expected, slopes = rng.uniform(0, 30, (3, 4, 4)), rng.normal(0, 20, (6, 3, 4, 4))
+    prior = rng.uniform(0.1, 3.0, 6)
+    sds = [extinction_sd(expected, slopes, prior, 2, seen) for seen in ([0], [0, 1], [0, 1, 2])]
+    assert (np.diff(sds, axis=0) <= 1e-9).all()
+
+
+@pytest.fixture(scope="module")
+def two_surveys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Path]:
+    """Settings of the tiny region with Gaia beside 2MASS, and a star list."""
+    raw: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
+    raw["surveys"].append(GAIA)
+    raw["galaxies"] = {"density": 30}
+    settings = read_settings(raw)
+    path = tmp_path_factory.mktemp("stars") / "l284.200_b+00.200.parquet"
+    options = ["--seed", "7", "--l=284.2", "--b=0.2", "--output", str(path)]
+    assert main(["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *options]) == 0
+    return settings, path
+
+
+def test_the_nuisances_are_those_that_training_draws(two_surveys):
+    settings, path = two_surveys
+    model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
+    stars = read_stars(path, model, settings.surveys, settings.galaxies, {}, generator(1, "test"))
+    small = settings.realism.model_copy(
+        update={"components": 0.01, "metallicity": 0.002, "binaries": 0.01, "normalisation": 0.01, "galaxies": 0.01}
+    )
+    populations, number = stars.populations, 4000
+    drawn = draw_nuisances(generator(2, "test"), number, populations, model, settings.dust, small, {})
+    found = perturbed(populations, model, settings.dust, small, {}, 0.5)
+    middle, _ = found.pop("middle")
+    for name, logarithm in (("offsets", False), ("shares", True), ("scales", True)):
+        values = getattr(drawn, name)
+        ends = [(getattr(down, name)[0], getattr(up, name)[0]) for down, up in found.values()]
+        if logarithm:
+            values, ends = np.log(values), [(np.log(down), np.log(up)) for down, up in ends]
+        # one standard deviation lies between the two, and independent ones add in squares
+        total = np.sqrt(sum((up - down) ** 2 for down, up in ends))
+        np.testing.assert_allclose(values.std(axis=0), total, rtol=0.06, atol=1e-6)
+    assert (middle.spreads > 0).mean() == pytest.approx(np.mean(small.covering), abs=0.02)
+    assert np.ptp(found["spread"][1].spreads) > np.ptp(found["spread"][0].spreads)
+
+
+def test_what_has_no_width_is_left_out(two_surveys):
+    settings, path = two_surveys
+    model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
+    stars = read_stars(path, model, settings.surveys, settings.galaxies, {}, generator(1, "test"))
+    off = dict.fromkeys(("colour", "colour_slope", "magnitude", "normalisation", "components", "metallicity"), 0.0)
+    off |= {"binaries": 0.0, "r_v": 0.0, "galaxies": 0.0, "spread": (0.0, 0.0)}
+    certain = settings.realism.model_copy(update=off)
+    assert set(perturbed(stars.populations, model, settings.dust, certain, {}, 0.5)) == {"middle"}
+
+
+def test_a_region_of_two_surveys_says_what_both_can_tell(two_surveys, tmp_path):
+    settings, path = two_surveys
+    tiles, edges = settings.sky.grid(settings.tile.size), settings.distance.edges()
+    shape = (*tiles.shape, len(edges) - 1)
+    profile = np.broadcast_to(0.2 * edges[1:], shape).copy()
+    profile[0, 0] = np.nan  # not observed
+    cube = xr.Dataset(
+        {
+            name: (VARIABLES[name][0], np.zeros(shape[: len(VARIABLES[name][0])]))
+            for name in ("distance_max", "quality")
+        },
+        coords={**tile_coordinates(tiles), **distance_coordinate(edges)},
+    )
+    area = np.full(tiles.shape, 0.25)
+    area[0, 0] = 0.0
+    cube = cube.assign(extinction=(("l", "b", "distance"), profile), area=(("l", "b"), area))
+    cube["extinction_density"] = cube["extinction"]
+    cube.to_netcdf(tmp_path / "cube.nc")
+    sections = settings.section_json("surveys", "pixels", "dust", "distance", "realism", "galaxies")
+    words = ["--settings", sections, "--seed", "7", "--stars", str(path), "--cube", str(tmp_path / "cube.nc")]
+    assert main(["measure_information", *words, "--metrics", str(tmp_path / "information.json")]) == 0
+    found = json.loads((tmp_path / "information.json").read_text())["surveys"]["information"]
+    assert found["distances_kpc"] == [0.25, 0.5, 0.75, 1.0, 1.5, 2.0]
+    for kind in (found, found["zero_points_known"], found["2mass_zero_points_known"], found["stars_known"]):
+        sd = {name: np.array(values) for name, values in kind["sd_mag_by_distance"].items()}
+        assert set(sd) == {"2mass", "gaia", "both"}
+        assert (sd["both"] <= np.minimum(sd["2mass"], sd["gaia"])).all()
+        assert (sd["both"] > 0).all()
+        assert kind["sd_ratio_by_distance"] == pytest.approx(sd["both"] / np.minimum(sd["2mass"], sd["gaia"]))
+    without, known = (kind["sd_mag_by_distance"] for kind in (found, found["2mass_zero_points_known"]))
+    assert np.array(known["2mass"])[-1] < 0.95 * np.array(without["2mass"])[-1]
+    assert known["gaia"] == pytest.approx(without["gaia"])
