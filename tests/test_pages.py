@@ -65,6 +65,13 @@ def test_every_block_says_what_it_is_and_most_run(page: Path) -> None:
     assert sum(not runs(block) for block in found) == NOT_RUN.get(page.relative_to(ROOT).as_posix(), 0)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_of_the_repository(page: Path) -> None:
+    """As a code host shows the pages; the site's own links are checked when it is built."""
+    for link in re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     """A clone as a reader has it after 'make demo', but with the tiny region's map in place of the demo's."""
