@@ -21,6 +21,7 @@ include: "rules/simulate.smk"
 include: "rules/train.smk"
 include: "rules/sky.smk"
 include: "rules/maps.smk"
+include: "rules/publish.smk"
 include: "rules/compare.smk"
 include: "rules/figures.smk"
 include: "rules/validate.smk"
@@ -28,13 +29,15 @@ include: "rules/ablation.smk"
 
 
 rule all:
-    """Everything: cube, face-on view, metrics, figures, report."""
+    """Everything: cube in its forms, face-on view, metrics, figures, report."""
     default_target: True
     input:
         f"{RESULTS}/cube.nc",
         f"{RESULTS}/faceon.nc",
+        [FORMS[form] for form in SETTINGS.publish.forms],
         f"{RESULTS}/metrics.json",
         f"{RESULTS}/report.html",
+        f"{RESULTS}/explorer.html",
         FIGURES,
     localrule: True
 

@@ -109,6 +109,14 @@ class Results:
         self.profiles[name] = found
         print("    " + ", ".join(f"{part} {share:.0%}" for part, share in found.items()), flush=True)
 
+    def update(self, stored: dict[str, Any], groups: Sequence[str]) -> None:
+        """Take over from a stored table, in the order of the groups, what was not measured."""
+        measured = {item["group"] for item in self.items}
+        items = self.items + [item for item in stored["items"] if item["group"] not in measured]
+        self.items = sorted(items, key=lambda item: groups.index(item["group"]))
+        self.profiles = stored["profiles"] | self.profiles
+        self.memory = stored["memory"]
+
     def write(self, path: Path) -> None:
         """Write the table."""
         content = {"machine": machine(), "memory": self.memory, "items": self.items, "profiles": self.profiles}

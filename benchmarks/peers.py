@@ -1,4 +1,4 @@
-"""The same work by the tools that one would take otherwise: a plain loop, numpy, boost-histogram, torch.
+"""The same work by the tools that one would take otherwise: a plain loop, numpy, boost-histogram, torch, dustmaps.
 
 The images are made as `ForwardModel.render` makes them: a Poisson number of stars of the list, thinned to the shares of
 the populations, behind the profile with the tile's spread and the image's law and zero points, measured with errors and
@@ -6,9 +6,15 @@ completeness, cut and binned. The peers have what the kernel has: single precisi
 and stars without hope left out before they are measured.
 """
 
+import contextlib
+import io
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import boost_histogram as bh
+import h5py
 import numpy as np
 import torch
 
@@ -16,6 +22,10 @@ from galcarto.cmd.forward import LAW_GRID, LAW_STEP, TABLE_START, TABLE_STEP, Fo
 from galcarto.cmd.kernel import HOPELESS, LEVELS
 from galcarto.cmd.nuisances import Nuisances
 from galcarto.galaxy.synthesis import StarModel
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # dustmaps looks for a configuration; these maps need none
+    from dustmaps.bayestar import BayestarQuery
 
 Histogram = Callable[[View, np.ndarray, np.ndarray], np.ndarray]
 
@@ -166,3 +176,25 @@ def torch_images(
         pixel = pixel * view.pixels + at.long()
     counts = torch.bincount(pixel[seen], minlength=len(area) * view.pixels**2)
     return counts.reshape(len(area), view.pixels, view.pixels).numpy()
+
+
+def bayestar(path: Path, samples: np.ndarray, moduli: np.ndarray) -> Any:
+    """dustmaps' lookup of Bayestar's maps, on profiles of the whole sky in a file of their format.
+
+    Parameters
+    ----------
+    path : path
+        HDF5 file to write.
+    samples : ndarray, shape (pixel, sample, distance), mag
+        Of the HEALPix pixels, nested.
+    moduli : ndarray, shape (distance,), mag
+    """
+    columns = [("nside", "i4"), ("healpix_index", "i8"), ("converged", "u1")]
+    columns += [("DM_reliable_min", "f4"), ("DM_reliable_max", "f4")]
+    info = np.zeros(len(samples), columns)
+    info["nside"], info["healpix_index"] = np.sqrt(len(samples) / 12), np.arange(len(samples))
+    with h5py.File(path, "w") as file:
+        file["pixel_info"], file["samples"], file["best_fit"] = info, samples, samples.mean(axis=1)
+        file["pixel_info"].attrs["DM_bin_edges"] = moduli
+    with contextlib.redirect_stdout(io.StringIO()):
+        return BayestarQuery(map_fname=str(path))

@@ -2,6 +2,7 @@
 
     python benchmarks/run.py                    all, and store the table in benchmarks/results.json
     python benchmarks/run.py kernel training    some groups: print them
+    python benchmarks/run.py query --update     some groups: put them in place of the stored ones
 
 A figure is the median over rounds of CPU time. Its ratio to a peer and its share of a limit are of the same rounds.
 """
@@ -12,6 +13,7 @@ import os
 os.environ |= {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "KINETO_LOG_LEVEL": "99"}
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import astropy.units as u
 import measure
 import numba
 import numpy as np
@@ -28,6 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import xarray as xr
+from astropy.coordinates import SkyCoord
 
 from galcarto import examples
 from galcarto.cmd import kernel
@@ -45,7 +49,8 @@ from galcarto.inference.sightlines import infer
 from galcarto.inference.trained import Trained
 from galcarto.inference.training import CLIP, Learner
 from galcarto.inference.trust import Familiarity
-from galcarto.maps import cube
+from galcarto.maps import cube, grid
+from galcarto.maps.query import DustAccessor
 from galcarto.model import draw_nuisances, forward_model, star_model, support
 from galcarto.settings import Realism, Settings, read_settings
 from galcarto.sky import Tiles, sightline_name
@@ -70,9 +75,11 @@ class Sizes:
     precisions: tuple[str, ...] = ("32-true", "bf16-mixed")
     tiles: int = 24
     strips: int = 4
+    points: int = 10_000_000
+    peer_points: int = 1_000_000
 
 
-SMALL = Sizes(2, 2, 20_000, 500, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 2)
+SMALL = Sizes(2, 2, 20_000, 500, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 2, 20_000, 2_000)
 
 
 @cache
@@ -431,6 +438,60 @@ def bench_cube(results: measure.Results, sizes: Sizes) -> None:
         results.profile("cube", {"summaries": found["summaries"], "compressing and writing": found["rest"]})
 
 
+def bench_query(results: measure.Results, sizes: Sizes) -> None:
+    """Extinction at points of the whole sky, against dustmaps' lookup of Bayestar-type maps in as many sightlines."""
+    tiles = Tiles.cover((0.0, 360.0), (-60.0, 60.0), 0.9375)  # 49 152, as pixels of nside 64
+    moduli, edges = np.linspace(4.0, 18.875, 120), np.linspace(0.0, 12.0, 121)  # mag: Bayestar's; kpc: even bins
+    rng = np.random.default_rng(9)
+    # five samples, as Bayestar2019 has
+    samples = rng.exponential(0.02, (5, *tiles.shape, len(moduli))).astype("f4").cumsum(axis=-1)
+    sky = ("l", "b", "distance")
+    dataset = xr.Dataset(
+        {
+            "extinction": (sky, samples.mean(axis=0, dtype=float)),
+            "extinction_samples": (("sample", *sky), samples),
+            "quality": (("l", "b"), np.zeros(tiles.shape, np.uint8)),
+        },
+        coords={**grid.tile_coordinates(tiles), **grid.distance_coordinate(edges)},
+    )
+    points = SkyCoord(
+        rng.uniform(0.0, 360.0, sizes.points) * u.deg,
+        rng.uniform(-60.0, 60.0, sizes.points) * u.deg,
+        distance=rng.uniform(0.0, 10.0, sizes.points) * u.kpc,
+        frame="galactic",
+    )
+    ask, few = DustAccessor(dataset).query, points[: sizes.peer_points]
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = peers.bayestar(Path(folder) / "map.h5", samples.reshape(5, -1, len(moduli)).transpose(1, 0, 2), moduli)
+    calls = {
+        "mean": lambda: ask(points),
+        "linear": lambda: ask(few, interpolation="linear"),
+        "best": lambda: theirs(points, mode="best"),
+        "median": lambda: ask(few, "median"),
+        "their median": lambda: theirs(few, mode="median"),
+    }
+    cpu, wall = measure.rounds(calls, sizes.few)
+    name = "dustmaps' BayestarQuery, mode"
+    # coordinates in, extinction out, and a cache line on either side of the point
+    limit = results.copied(sizes.points * (4 * 8 + 2 * 64))
+    for call, title, peer in (
+        ("mean", "mean extinction at points", "best"),
+        ("linear", "the same, linear across the sky", None),
+        ("median", "median of 5 samples at points", "their median"),
+    ):
+        number = len(points) if call == "mean" else len(few)
+        rival = (f"{name} {peer.split()[-1]}", number, cpu[peer]) if peer else None
+        bound = limit if call == "mean" else None
+        results.add("query", title, number, "points", cpu[call], wall[call], rival, bound)
+    parts = {
+        "coordinates": ["query.py:_galactic"],
+        "tiles": ["sightlines.py:holding"],
+        "distance bins": ["query.py:_position"],
+        "gathering profiles": ["query.py:_taken"],
+    }
+    results.profile("mean extinction at points", measure.function_shares(calls["mean"], parts))
+
+
 GROUPS: dict[str, Callable[[measure.Results, Sizes], None]] = {
     "stars": bench_stars,
     "expected": bench_expected,
@@ -440,6 +501,7 @@ GROUPS: dict[str, Callable[[measure.Results, Sizes], None]] = {
     "inference": partial(bench_networks, training=False),
     "samples": bench_samples,
     "cube": bench_cube,
+    "query": bench_query,
 }
 
 
@@ -448,6 +510,7 @@ def main(arguments: list[str], sizes: Sizes = Sizes()) -> None:
     parser = argparse.ArgumentParser(description="Time the heavy steps.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(GROUPS)}; all by default")
     parser.add_argument("--output", type=Path, help="JSON file to write; by default a run of all writes results.json")
+    parser.add_argument("--update", action="store_true", help="put the groups in place of those of results.json")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.groups if name not in GROUPS]
     if unknown:
@@ -460,7 +523,10 @@ def main(arguments: list[str], sizes: Sizes = Sizes()) -> None:
     print(f"copying moves {results.memory / 1e9:.1f} GB/s; one thread, medians of CPU time")
     for name in chosen.groups or GROUPS:
         GROUPS[name](results, sizes)
-    output = chosen.output or (None if chosen.groups else ROOT / "benchmarks/results.json")
+    stored = ROOT / "benchmarks/results.json"
+    if chosen.update:
+        results.update(json.loads(stored.read_text()), list(GROUPS))
+    output = chosen.output or (stored if chosen.update or not chosen.groups else None)
     if output:
         results.write(output)
 

@@ -26,15 +26,22 @@ STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
+PUBLISHED = {entry.name: entry.path for entry in SETTINGS.compare.maps}
 EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
+TRACERS = f"{RESULTS}/tracers.nc" if SETTINGS.tracers.masers or SETTINGS.tracers.hii else []
+# of what the tracers come from, the files that are there
+TRACER_FILES = [path for path in (*SETTINGS.tracers.masers, SETTINGS.tracers.hii) if path and Path(path).is_file()]
 COMPARISONS = [
     "heldout",
     *LIMIT,
     "prior",
+    "artefacts",
+    "arms",
     *(["truth"] if SYNTHETIC else []),
     *(f"planck_{name}" for name in MAPS),
+    *(f"map_{name}" for name in PUBLISHED),
     *(["excess"] if EXCESS else []),
     *(["structure"] if STRUCTURE else []),
     *(["surveys", "information"] if len(SETTINGS.surveys) > 1 else []),
@@ -53,7 +60,10 @@ FIGURES = [
         "errors",
         *LIMIT,
         "faceon",
+        "arms",
+        "artefacts",
         *(f"planck_{name}" for name in MAPS),
+        *(f"map_{name}" for name in PUBLISHED),
         *(["structure"] if STRUCTURE else []),
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
     )
@@ -61,6 +71,13 @@ FIGURES = [
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "rules/captions").iterdir()
 )
+# forms in which the cube is published
+FORMS = {
+    "zarr": f"{RESULTS}/cube.zarr",
+    "healpix": f"{RESULTS}/cube_healpix.nc",
+    "cartesian": f"{RESULTS}/cartesian.nc",
+    "footprint": f"{RESULTS}/footprint.moc.fits",
+}
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
 # variants whose bare stars are not the region's have lists and references of their own
@@ -112,9 +129,19 @@ def map_file(name):
     return MAPS[name].path or f"{RESULTS}/planck/{name}.fits"
 
 
+def map_memory(wildcards, attempt):
+    """Memory in MB for a published map, which its class reads whole: estimated from the arrays' sizes."""
+    return attempt * {"bayestar19": 16000, "edenhofer24": 8000}.get(wildcards.name, 4000)
+
+
 def control_option(wildcards, input):
     """The option of a stage that uses what the control field says."""
     return f"--control {input.control}" if input.control else ""
+
+
+def tracers_option(wildcards, input):
+    """The option of a stage that uses masers and HII regions, where there are any."""
+    return f"--tracers {input.tracers}" if input.tracers else ""
 
 
 def per_sightline(split):

@@ -1,6 +1,6 @@
 # The cube against the truth and other maps -> metrics.
-# in:  cube.nc, sky/truth.nc, HEALPix maps, on disk or from an archive
-# out: planck/*.fits, comparisons/*.nc, comparisons/*.json, metrics.json
+# in:  cube.nc, sky/truth.nc, HEALPix maps and published maps in three dimensions, on disk or from an archive
+# out: planck/*.fits, maps/, comparisons/*.nc, comparisons/*.json, metrics.json
 
 
 rule compare_truth:
@@ -25,6 +25,86 @@ rule compare_truth:
     shell:
         "python -m galcarto compare_truth --seed {params.seed} --cube {input.cube:q} --truth {input.truth:q} "
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+rule measure_artefacts:
+    """Measure what the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+        metrics=f"{RESULTS}/comparisons/artefacts.json",
+    log:
+        f"{RESULTS}/logs/measure_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        code=code_digest("measure_artefacts"),
+        seed=SEED,
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto measure_artefacts --seed {params.seed} --cube {input.cube:q} {params.truth} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+if TRACERS:
+
+    rule collect_tracers:
+        """Collect masers and HII regions; what is not found or cannot be fetched is left out."""
+        input:
+            TRACER_FILES,
+        output:
+            f"{RESULTS}/tracers.nc",
+        log:
+            f"{RESULTS}/logs/collect_tracers.log",
+        conda:
+            "../envs/galcarto.yaml"
+        threads: 1
+        resources:
+            mem_mb=growing(2000),
+            runtime=30,
+        params:
+            code=code_digest("collect_tracers"),
+            settings=SETTINGS.section_json("tracers"),
+            folder=f"{RESULTS}/tracers",
+            offline="--offline" if SETTINGS.sky.offline else "",
+        shell:
+            "python -m galcarto collect_tracers --settings {params.settings:q} --folder {params.folder:q} "
+            "{params.offline} --output {output:q} > {log:q} 2>&1"
+
+
+rule compare_arms:
+    """Compare the dust on spiral arms, and at tracers of them, with the dust elsewhere."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+        tracers=TRACERS,
+    output:
+        comparison=f"{RESULTS}/comparisons/arms.nc",
+        metrics=f"{RESULTS}/comparisons/arms.json",
+    log:
+        f"{RESULTS}/logs/compare_arms.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        code=code_digest("compare_arms"),
+        settings=SETTINGS.section_json("tracers"),
+        seed=SEED,
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        tracers=tracers_option,
+    shell:
+        "python -m galcarto compare_arms --settings {params.settings:q} --seed {params.seed} --cube {input.cube:q} "
+        "{params.truth} {params.tracers} --comparison {output.comparison:q} --metrics {output.metrics:q} "
+        "> {log:q} 2>&1"
 
 
 rule fetch_planck:
@@ -119,6 +199,48 @@ rule compare_planck:
         "python -m galcarto compare_planck --settings {params.settings:q} --seed {params.seed} "
         "--name {wildcards.name:q} --cube {input.cube:q} --map {input.map:q} --comparison {output.comparison:q} "
         "--metrics {output.metrics:q} > {log:q} 2>&1"
+
+
+rule fetch_map:
+    """Fetch a published map in three dimensions; a failure is written down, and the rest goes on."""
+    output:
+        f"{RESULTS}/maps/{{name}}.json",
+    log:
+        f"{RESULTS}/logs/fetch_map/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=720,
+    params:
+        code=code_digest("fetch_map"),
+        offline="--offline" if SETTINGS.sky.offline else "",
+    shell:
+        "python -m galcarto fetch_map --name {wildcards.name} {params.offline} --output {output:q} " "> {log:q} 2>&1"
+
+
+rule compare_maps:
+    """Compare the cube with a published map in three dimensions, bin by bin of distance."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        map=lambda wildcards: PUBLISHED[wildcards.name] or f"{RESULTS}/maps/{wildcards.name}.json",
+    output:
+        comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
+        metrics=f"{RESULTS}/comparisons/map_{{name}}.json",
+    log:
+        f"{RESULTS}/logs/compare_maps/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=map_memory,
+        runtime=120,
+    params:
+        code=code_digest("compare_maps"),
+    shell:
+        "python -m galcarto compare_maps --name {wildcards.name} --cube {input.cube:q} --map {input.map:q} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 if EXCESS:

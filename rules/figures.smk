@@ -1,6 +1,6 @@
-# Datasets -> figures and the report.
+# Datasets -> figures, the report and the explorer.
 # in:  cmds, history, cube, faceon, comparisons, metrics
-# out: figures/*.png, figures/*.pdf, report.html
+# out: figures/*.png, figures/*.pdf, report.html, explorer.html
 
 
 rule plot_cmds:
@@ -153,10 +153,31 @@ rule plot_plane:
         "--output {output:q} > {log:q} 2>&1"
 
 
+rule plot_map:
+    """Draw the differences from a published map in three dimensions."""
+    input:
+        comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
+    output:
+        figure("map_{name}", "Comparisons"),
+    log:
+        f"{RESULTS}/logs/plot_map/{{name}}.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_map"),
+    shell:
+        "python -m galcarto plot_map --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule plot_faceon:
     """Draw the face-on view with the Sun, rings and arms."""
     input:
         faceon=f"{RESULTS}/faceon.nc",
+        tracers=TRACERS,
     output:
         figure("faceon", "The map"),
     log:
@@ -169,8 +190,11 @@ rule plot_faceon:
         runtime=15,
     params:
         code=code_digest("plot_faceon"),
+        arms=SETTINGS.tracers.arms,
+        tracers=tracers_option,
     shell:
-        "python -m galcarto plot_faceon --faceon {input.faceon:q} " "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto plot_faceon --faceon {input.faceon:q} --arms {params.arms} {params.tracers} "
+        "--output {output:q} > {log:q} 2>&1"
 
 
 rule plot_control:
@@ -256,6 +280,46 @@ rule plot_trust:
         "python -m galcarto plot_trust --cube {input.cube:q} " "--output {output:q} > {log:q} 2>&1"
 
 
+rule plot_arms:
+    """Draw the dust on spiral arms and at their tracers against the dust elsewhere."""
+    input:
+        comparison=f"{RESULTS}/comparisons/arms.nc",
+    output:
+        figure("arms", "Comparisons"),
+    log:
+        f"{RESULTS}/logs/plot_arms.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_arms"),
+    shell:
+        "python -m galcarto plot_arms --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule plot_artefacts:
+    """Draw fingers of God, tiling, stripes and steps at the grid's ends."""
+    input:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+    output:
+        figure("artefacts", "The map"),
+    log:
+        f"{RESULTS}/logs/plot_artefacts.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("plot_artefacts"),
+    shell:
+        "python -m galcarto plot_artefacts --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule plot_structure:
     """Draw where along the sightline the dust of the thickest tiles stands."""
     input:
@@ -318,3 +382,29 @@ rule report:
     shell:
         "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --captions {input.captions:q} "
         "--cube {input.cube:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule explorer:
+    """Write the explorer: one page to look into the map with mouse or keyboard, readable offline."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        faceon=f"{RESULTS}/faceon.nc",
+        sky=f"{RESULTS}/sky/cmds.nc",
+        fits=expand(f"{RESULTS}/sightlines/{{strip}}_fit.nc", strip=STRIPS),
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
+    output:
+        f"{RESULTS}/explorer.html",
+    log:
+        f"{RESULTS}/logs/explorer.log",
+    conda:
+        "../envs/galcarto.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=code_digest("explorer"),
+        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+    shell:
+        "python -m galcarto explorer --cube {input.cube:q} --faceon {input.faceon:q} --sky {input.sky:q} "
+        "--fits {input.fits:q} {params.truth} --output {output:q} > {log:q} 2>&1"

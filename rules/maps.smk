@@ -30,7 +30,7 @@ rule infer_sightlines:
 
 
 rule check_sightlines:
-    """Check whether each tile's posterior predicts diagrams like the observed one."""
+    """Check whether each tile's posterior predicts diagrams like the observed one, and keep what it predicts."""
     input:
         posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
         sky=f"{RESULTS}/sky/cmds.nc",
@@ -89,6 +89,8 @@ rule assemble_cube:
                     "inference_job",
                     "compare",
                     "faceon",
+                    "publish",
+                    "tracers",
                     "ablation",
                     "validation",
                 )

@@ -56,7 +56,7 @@ def test_peers_make_the_kernels_images(suite, scene, peer):
 
 def test_the_suite_runs_and_writes_what_is_stored(suite, tmp_path, capsys):
     run, measure, _ = suite
-    groups = ["kernel", "training", "samples", "cube"]
+    groups = ["kernel", "training", "samples", "cube", "query"]
     run.main([*groups, "--output", str(tmp_path / "some.json")], run.SMALL)
     some = json.loads((tmp_path / "some.json").read_text())
     stored = json.loads((ROOT / "benchmarks/results.json").read_text())
@@ -78,6 +78,19 @@ def test_the_suite_runs_and_writes_what_is_stored(suite, tmp_path, capsys):
     assert some["machine"].keys() == stored["machine"].keys()
     printed = capsys.readouterr().out
     assert all(item["name"] in printed for item in some["items"])
+
+
+def test_single_groups_take_the_place_of_stored_ones(suite):
+    run, measure, _ = suite
+    stored = json.loads((ROOT / "benchmarks/results.json").read_text())
+    results = measure.Results(1.0)
+    results.items, results.profiles = [{"group": "cube", "name": "new"}], {"cube": {"new": 1.0}}
+    results.update(stored, list(run.GROUPS))
+    assert [item["name"] for item in results.items if item["group"] == "cube"] == ["new"]
+    others = [item for item in stored["items"] if item["group"] != "cube"]
+    assert [item for item in results.items if item["group"] != "cube"] == others
+    assert results.profiles == stored["profiles"] | {"cube": {"new": 1.0}}
+    assert results.memory == stored["memory"]
 
 
 def test_an_unknown_group_is_refused(suite, capsys):

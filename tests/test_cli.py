@@ -28,7 +28,7 @@ def test_each_stage_explains_itself_with_an_example(stage: str, capsys: pytest.C
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert "Example:" in shown
-    assert f"galcarto {stage}" in shown.split("Example:")[1]
+    assert f"galcarto {stage}" in shown.split("Example:")[1].replace("-", "_")
 
 
 def test_each_file_to_write_gets_its_name_only_when_it_is_whole() -> None:
@@ -44,7 +44,32 @@ def test_the_list_of_stages_is_in_the_help(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(stage in shown for stage in STAGES)
+    assert all(f"\n    {stage.replace('_', '-')}" in shown for stage in STAGES)
+    assert "_" not in shown
+
+
+def test_dashes_and_underscores_name_the_same_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    helps = []
+    for name in ("check-cube", "check_cube"):
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        helps.append(capsys.readouterr().out)
+    assert helps[0] == helps[1]
+    assert helps[0].startswith("usage: galcarto check-cube ")
+
+
+def test_only_the_name_of_the_stage_is_rewritten(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check-cube", "no_such-file.nc"]) == 1
+    assert "no_such-file.nc: refused" in capsys.readouterr().out
+
+
+def test_an_unknown_stage_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["check-cubes"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'check-cubes'" in (said := capsys.readouterr().err)
+    assert "check-cube" in said
 
 
 def test_each_rule_runs_a_stage_that_exists() -> None:

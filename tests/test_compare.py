@@ -1,16 +1,22 @@
 """Scores of posteriors, HEALPix maps on tiles, straight lines."""
 
+import json
+
 import healpy as hp
 import numpy as np
 import pytest
+import xarray as xr
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galcarto.__main__ import main
 from galcarto.compare import planck, scores
 from galcarto.compare.planck import MapError
 from galcarto.dust.synthetic import through_beam
+from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.settings import read_settings
 from galcarto.sky import Tiles
 
 EXAMPLES, SAMPLES, DISTANCES = 1500, 99, 6
@@ -334,6 +340,60 @@ def test_maps_in_units_of_extinction():
     # E(B-V) = 1.49e4 tau353: Planck 2013 results XI
     np.testing.assert_allclose(planck.to_extinction(np.array([1e-5, np.nan]), "tau353", 3.1), [0.4619, np.nan])
     np.testing.assert_allclose(planck.to_extinction(np.array([1.0]), "ebv", 3.1), [3.1])
+
+
+def test_extinction_and_its_error_are_taken_where_stars_end_or_at_a_distance():
+    edges = np.array([0.0, 1.0, 2.0, 3.0])
+    extinction = np.array([[1.0, 2.0, 4.0]] * 3)
+    error = np.array([[0.3, 0.2, 0.5]] * 3)
+    far = np.array([2.0, 0.0, np.nan])
+    np.testing.assert_array_equal(planck.total(extinction, far, edges), [2.0, np.nan, np.nan])
+    np.testing.assert_array_equal(planck.total(error, far, edges), [0.2, np.nan, np.nan])
+    np.testing.assert_array_equal(planck.total(extinction, far, edges, 3.0), [4.0, 4.0, np.nan])
+
+
+def test_the_difference_from_a_healpix_map_has_its_scores(tmp_path, config):
+    """Tiles of 0.5 mag more than a map, all with an error of 0.25 mag, and one that was not observed."""
+    tiles = Tiles.cover((281, 287), (-2, 2), 1)
+    shape = (*tiles.shape, 2)
+    sphere = np.random.default_rng(5).uniform(0.3, 2.0, PIXELS)
+    mean = np.stack([np.ones(tiles.shape), 3.1 * planck.tile_means(sphere, tiles, "galactic") + 0.5], axis=-1)
+    mean[0, 0] = np.nan
+    cube = xr.Dataset(
+        {
+            "extinction": (("l", "b", "distance"), mean),
+            "extinction_sd": (("l", "b", "distance"), np.full(shape, 0.25)),
+            "extinction_density": (("l", "b", "distance"), mean),
+            "distance_max": (("l", "b"), np.where(np.isnan(mean[..., 0]), np.nan, 2.0)),
+            "quality": (("l", "b"), np.isnan(mean[..., 0]).astype("u1")),
+        },
+        coords={**tile_coordinates(tiles), **distance_coordinate(np.array([0.0, 1.0, 2.0]))},
+    )
+    cube.to_netcdf(tmp_path / "cube.nc")
+    hp.write_map(tmp_path / "map.fits", sphere, column_names=["EBV"], dtype=np.float64)
+    known = {"name": "flat", "path": "map.fits", "quantity": "ebv", "ordering": "ring", "frame": "galactic"}
+    config["compare"] = {"planck": [known | {"column": "EBV"}]}
+    options = {
+        "settings": read_settings(config).section_json("compare", "dust"),
+        "seed": 1,
+        "name": "flat",
+        "cube": tmp_path / "cube.nc",
+        "map": tmp_path / "map.fits",
+        "comparison": tmp_path / "flat.nc",
+        "metrics": tmp_path / "flat.json",
+    }
+    assert (
+        main(["compare_planck", *(word for name, value in options.items() for word in (f"--{name}", str(value)))]) == 0
+    )
+    found = json.loads((tmp_path / "flat.json").read_text())["planck"]["flat"]
+    assert found["n"] == 23
+    assert found["bias_mag"] == pytest.approx(0.5)
+    assert found["difference_scatter_mag"] == pytest.approx(0.0, abs=1e-9)
+    assert found["chi2"] == pytest.approx(0.5**2 / 0.25**2)
+    with xr.open_dataset(tmp_path / "flat.nc") as maps:
+        difference = maps["difference"].to_numpy()
+        np.testing.assert_allclose(difference[np.isfinite(mean[..., 0])], 0.5)
+        assert np.isnan(difference[0, 0])
 
 
 # --- beams

@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 import xarray as xr
 from docutils.core import publish_parts
+from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm
 from matplotlib.text import Text
 from PIL import Image
 
 from galcarto.__main__ import main
-from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, style, training
-from galcarto.figures.arms import ARMS, SUN_RADIUS, trace
+from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, published, style, training
+from galcarto.galaxy.arms import REID2019, trace
+from galcarto.sky import SUN_RADIUS
 
 ROOT = Path(__file__).parents[1]
 EDGES = np.linspace(0.0, 5.0, 11)
@@ -130,7 +132,12 @@ def maps():
     ours[5, 3] = np.nan
     used = np.isfinite(ours) & (planck < 100)
     return xr.Dataset(
-        {"extinction": (("l", "b"), ours), "planck": (("l", "b"), planck), "used": (("l", "b"), used)},
+        {
+            "extinction": (("l", "b"), ours),
+            "planck": (("l", "b"), planck),
+            "difference": (("l", "b"), ours - planck),
+            "used": (("l", "b"), used),
+        },
         coords={"l": 281.25 + 0.5 * np.arange(6), "b": -0.75 + 0.5 * np.arange(4)},
         attrs={
             "name": "odd_$name$",
@@ -138,8 +145,33 @@ def maps():
             "slope": 0.8,
             "offset_mag": 0.5,
             "scatter_mag": 0.21,
+            "bias_mag": -0.31,
+            "difference_scatter_mag": 0.47,
+            "chi2": 1.75,
             "n": int(used.sum()),
         },
+    )
+
+
+@pytest.fixture
+def agreement():
+    rng = np.random.default_rng(4)
+    used = np.ones((6, 4, 10), bool)
+    used[0, 0], used[:, :, :2] = False, False
+    scores = {
+        f"{kind}_{score}": ("distance", np.where(np.arange(10) < 2, np.nan, rng.uniform(0.1, 1, 10)))
+        for kind in ("extinction", "density")
+        for score in ("bias", "scatter", "ratio", "spearman", "chi2", "n")
+    }
+    dims = ("l", "b", "distance")
+    return xr.Dataset(
+        {"difference": (dims, rng.normal(0, 0.3, used.shape)), "used": (dims, used), **scores},
+        coords={
+            "l": 281.25 + 0.5 * np.arange(6),
+            "b": -0.75 + 0.5 * np.arange(4),
+            **bounded("distance", EDGES),
+        },
+        attrs={"title": "A map_$of$ ours", "status": "compared", "shown": [4, 6, 9]},
     )
 
 
@@ -158,7 +190,7 @@ def view():
 
 
 @pytest.fixture
-def figures(examples, sky, history, cube, heldout, maps, view):
+def figures(examples, sky, history, cube, heldout, maps, agreement, view):
     return {
         "cmds": cmds.gallery(examples, sky),
         "training": training.history(history),
@@ -166,6 +198,7 @@ def figures(examples, sky, history, cube, heldout, maps, view):
         "calibration": calibration.coverage(heldout),
         "errors": errors.against_distance(heldout, heldout),
         "planck": plane.comparison(maps),
+        "map": published.differences(agreement),
         "faceon": faceon.faceon(view),
     }
 
@@ -378,8 +411,44 @@ def test_the_plane_states_the_fit_it_draws(maps):
     np.testing.assert_allclose(same[:, 0], same[:, 1])
     assert len(line(scatter, "tile").get_xdata()) == int(maps.used.sum())
     text = scatter.get_legend().get_title().get_text()
-    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", str(maps.attrs["n"])):
+    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", "-0.31 mag", "0.47 mag", "1.75", str(maps.attrs["n"])):
         assert number in text
+
+
+def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
+    (below,) = (ax for ax in plane.comparison(maps).axes if ax.get_title() == "Difference\n")
+    shown = below.collections[0].get_array().T
+    used = maps.used.values
+    np.testing.assert_allclose(np.asarray(shown)[used], maps.difference.values[used])
+    assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[~used].all()
+    low, high = below.collections[0].get_clim()
+    assert -low == high == np.abs(maps.difference.values[used]).max()
+
+
+def test_a_published_map_s_differences_are_shown_where_both_maps_hold(agreement):
+    figure = published.differences(agreement)
+    panels = [ax for ax in figure.findobj(Axes) if ax.get_title().startswith("to ")]
+    assert [ax.get_title() for ax in panels] == ["to 2.50 kpc", "to 3.50 kpc", "to 5.00 kpc"]
+    assert len({ax.collections[0].get_clim() for ax in panels}) == 1
+    low, high = panels[0].collections[0].get_clim()
+    assert -low == high
+    for ax, k in zip(panels, (4, 6, 9), strict=True):
+        shown = np.ma.filled(ax.collections[0].get_array().T.astype(float), np.nan)
+        np.testing.assert_allclose(shown, agreement.difference.where(agreement.used)[..., k])
+        assert ax.xaxis_inverted()
+
+
+def test_scores_of_a_published_map_are_drawn_at_the_bins_outer_edges(agreement):
+    axes = {ax.get_ylabel(): ax for ax in published.differences(agreement).findobj(Axes) if ax.get_ylabel()}
+    for label, score in (("Ratio (dimensionless)", "ratio"), ("Tiles (number)", "n")):
+        np.testing.assert_allclose(line(axes[label], "$A_V$").get_ydata(), agreement[f"extinction_{score}"])
+        np.testing.assert_allclose(line(axes[label], "density").get_ydata(), agreement[f"density_{score}"])
+        np.testing.assert_allclose(line(axes[label], "density").get_xdata(), EDGES[1:])
+
+
+def test_a_comparison_that_could_not_be_made_says_why():
+    figure = published.differences(xr.Dataset(attrs={"title": "Bayestar19", "status": "not available: no $server$"}))
+    assert "Bayestar19: not available: no $server$" in [text.get_text() for text in figure.findobj(Text)]
 
 
 def test_faceon_shows_only_what_the_data_reach(view):
@@ -421,17 +490,17 @@ def test_faceon_without_data_says_what_to_look_at(view):
 
 def test_arms_meet_at_their_kinks_and_lie_around_the_sun():
     azimuth = np.array([0.0])
-    crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in ARMS}
+    crossing = {arm.name: SUN_RADIUS - trace(arm, azimuth)[0][0] for arm in REID2019.arms}
     # Reid et al. 2019: the Sun is inside the Perseus and Local arms, outside Sagittarius-Carina and Scutum-Centaurus
     assert crossing["Sct–Cen"] < crossing["Sgr–Car"] < SUN_RADIUS < crossing["Local"]
     assert crossing["Perseus"] == pytest.approx(10.07, abs=0.01)
     assert crossing["Sgr–Car"] == pytest.approx(6.87, abs=0.01)
-    for arm in ARMS:
+    for arm in REID2019.arms:
         before, after = np.transpose(trace(arm, arm.kink_azimuth + np.array([-1e-6, 1e-6])))
         np.testing.assert_allclose(before, after, atol=1e-5)
         assert np.hypot(before[0] - SUN_RADIUS, before[1]) == pytest.approx(arm.kink_radius, abs=1e-5)
     # positive azimuth is towards l = 90
-    assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in ARMS)
+    assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in REID2019.arms)
 
 
 class Page(HTMLParser):
@@ -467,7 +536,7 @@ METRICS = {
 
 
 @pytest.fixture
-def region(tmp_path, examples, sky, history, cube, heldout, maps, view):
+def region(tmp_path, examples, sky, history, cube, heldout, maps, agreement, view):
     cube.attrs = {
         "title": "Interstellar extinction: <script>alert(1)</script>",
         "band": "V",
@@ -479,6 +548,7 @@ def region(tmp_path, examples, sky, history, cube, heldout, maps, view):
         "galcarto_inputs_sha256": '{"0000.nc": "f00d"}',
     }
     files = {"examples": examples, "sky": sky, "cube": cube, "heldout": heldout, "planck": maps, "faceon": view}
+    files["map"] = agreement
     for name, dataset in files.items():
         dataset.to_netcdf(tmp_path / f"{name}.nc")
     history.to_csv(tmp_path / "history.csv", index=False)
@@ -493,6 +563,7 @@ STAGES = {
     "calibration": ["plot_calibration", "--heldout", "heldout.nc"],
     "errors": ["plot_errors", "--heldout", "heldout.nc", "--truth", "heldout.nc"],
     "planck_odd": ["plot_plane", "--comparison", "planck.nc"],
+    "map_odd": ["plot_map", "--comparison", "map.nc"],
     "faceon": ["plot_faceon", "--faceon", "faceon.nc"],
 }
 
@@ -555,7 +626,7 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
     assert report(drawn) == 0
     html = (region / "report.html").read_text()
     page = Page(html)
-    rows = re.findall(r"<code>([^<]+)</code></th><td class=\"number\">(.*?)</td>", html)
+    rows = re.findall(r"<code>([^<]+)</code></th><td class=\"(?:number|list)\">(.*?)</td>", html)
     shown = {name: re.sub("<[^>]+>", "", cell) for name, cell in rows}
     assert shown == {
         "cube.tiles": "96",
@@ -563,8 +634,7 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
         "heldout.coverage_68": "0.6812",
         "heldout.tiny": "1.5e-09",
         "planck.&lt;b&gt;odd&lt;/b&gt;.slope": "-0.8159",
-        "list.0": "3.25",
-        "list.1": "not defined",
+        "list": "3.25, not defined",
         "undefined": "not defined",
     }
     assert {"value": "0.68123456"} in page.of("data")

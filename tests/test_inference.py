@@ -20,7 +20,7 @@ from conftest import one_survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from galcarto.__main__ import main
@@ -28,7 +28,7 @@ from galcarto.cmd.files import BLOCK, require_filter, write_examples
 from galcarto.cmd.forward import EXTINCTION_GRID, View
 from galcarto.errors import UserError
 from galcarto.inference import data
-from galcarto.inference.calibration import Calibration, calibrate
+from galcarto.inference.calibration import FEWEST, Calibration, calibrate
 from galcarto.inference.data import Examples, Windows, images
 from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
@@ -205,7 +205,7 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
         samples = calibration.sample(wrong[600:1000], 400, torch.Generator().manual_seed(9))
         return float((truth[600:] < samples.median(dim=1).values).float().mean())
 
-    mended = calibrate(wrong[:600], truth[:600], seed=1)
+    mended = calibrate(wrong[:600], truth[:600], everywhere, seed=1)
     none = Calibration.none(BINS)
     assert abs(coverage(none, 0.68) - 0.68) > 0.05 or abs(below(none) - 0.5) > 0.05
     assert coverage(mended, 0.5) == pytest.approx(0.5, abs=0.05)
@@ -214,10 +214,33 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
     assert below(mended) == pytest.approx(0.5, abs=0.05)
 
 
+def everywhere(samples: Tensor) -> Tensor:
+    """The data tell of every profile at every bin."""
+    return torch.ones(len(samples), samples.shape[2], dtype=torch.bool)
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_profiles_that_the_data_do_not_tell_of_are_not_calibrated_on(enough: bool) -> None:
+    number = FEWEST + 200 if enough else FEWEST // 2
+    right = posterior(2 * number, seed=7, scale=0.3, of=tree(widths=-1.5))
+    truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
+    truth[number:] *= 1.5  # wrong where the data do not tell
+    seen = 0
+
+    def told(samples: Tensor) -> Tensor:
+        nonlocal seen
+        first = torch.arange(seen, seen + len(samples)) < number
+        seen += len(samples)
+        return first[:, None].expand(-1, samples.shape[2])
+
+    off = float(calibrate(right, truth, told, seed=1).shift.mean())
+    assert abs(off) < 0.1 if enough else off > 0.3  # too few to go by: all count
+
+
 def test_calibration_leaves_a_right_posterior_alone() -> None:
     right = posterior(1000, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
-    found = calibrate(right, truth, seed=1)
+    found = calibrate(right, truth, everywhere, seed=1)
     assert float(found.shift.abs().max()) < 0.15
     assert float((found.stretch - 1.0).abs().mean()) < 0.1
 

@@ -278,6 +278,31 @@ def test_two_runs_give_the_same_bytes(tmp_path, path):
     assert write(tmp_path / "again.nc").read_bytes() == path.read_bytes()
 
 
+def test_samples_are_a_group_that_opens_lazily_with_the_rest(path, opened):
+    with netCDF4.Dataset(path) as file:
+        assert not [name for name in file.variables if "samples" in name]
+        assert set(file["samples"].variables) == {"sample", "extinction_samples", "extinction_density_samples"}
+        assert file["samples/extinction_samples"].chunking() == [SAMPLES, 1, 1, 4]  # a sightline's
+    opened.transpose("b", "l", ...).isel(l=0)  # nor do these read
+    assert not opened["extinction_samples"].variable._in_memory
+    np.testing.assert_array_equal(opened["sample"], np.arange(SAMPLES))
+
+
+def test_a_cube_of_old_with_all_in_one_group_opens_as_before(tmp_path, opened):
+    opened.drop_vars("sample").to_netcdf(tmp_path / "old.nc")
+    with open_cube(tmp_path / "old.nc") as old:
+        xr.testing.assert_equal(old, opened.drop_vars("sample"))
+
+
+def test_a_closed_cube_leaves_no_file_open(path, tmp_path):
+    copy = tmp_path / "cube.nc"
+    copy.write_bytes(path.read_bytes())
+    with open_cube(copy) as kept:
+        pass
+    with netCDF4.Dataset(copy, "a"):  # HDF5 refuses to change what is open for reading
+        assert kept.sizes["l"] == 3
+
+
 def test_opening_nothing_says_how_to_make_a_cube(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cube\.nc: not found; expected a cube\.nc: 'snakemake"):
         open_cube(tmp_path / "cube.nc")

@@ -80,9 +80,10 @@ def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, c
     assert (provenance.code_digest("render") != before) == changes
 
 
-def test_a_template_counts_as_part_of_its_stage(package: Path) -> None:
+@pytest.mark.parametrize("kind", ["html.j2", "css", "js"])
+def test_a_template_counts_as_part_of_its_stage(package: Path, kind: str) -> None:
     before = provenance.code_digest("render")
-    (package / "stages/render.html.j2").write_text("<p>")
+    (package / f"stages/render.{kind}").write_text("<p>")
     provenance.code_digest.cache_clear()
     assert provenance.code_digest("render") != before
 

@@ -145,3 +145,13 @@ def test_cartesian_broadcasts():
     x, y, z = cartesian(90.0, np.array([[0.0], [90.0]]), np.array([1.0, 2.0]))
     np.testing.assert_allclose(np.stack(np.broadcast_arrays(x, y, z))[1], [[1.0, 2.0], [0.0, 0.0]], atol=1e-12)
     np.testing.assert_allclose(np.stack(np.broadcast_arrays(x, y, z))[2], [[0.0, 0.0], [1.0, 2.0]], atol=1e-12)
+
+
+def test_points_are_spread_evenly_over_each_tile():
+    tiles = Tiles.cover((358.0, 362.0), (-1.0, 2.0), 0.5)
+    l, b = tiles.points(4)
+    assert l.shape == b.shape == (8, 6, 16)
+    np.testing.assert_array_equal(tiles.index(l, b), np.arange(48).reshape(8, 6, 1) + np.zeros(16, int))
+    np.testing.assert_allclose(l.mean(axis=-1), np.broadcast_to(tiles.l[:, None], (8, 6)))
+    np.testing.assert_allclose(b.mean(axis=-1), np.broadcast_to(tiles.b, (8, 6)))
+    assert len(np.unique(np.round(l + 1000 * b, 6))) == 48 * 16

@@ -87,6 +87,20 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
     assert jobs["infer_sightlines"] == jobs["render_references"] == 2
     assert jobs["compare_truth"] == jobs["compare_planck"] == 1
+    assert jobs["measure_artefacts"] == jobs["plot_artefacts"] == jobs["compare_arms"] == jobs["plot_arms"] == 1
+    assert "collect_tracers" not in jobs  # nothing is fetched
+    assert {name for name in jobs if name.startswith("publish_")} == {
+        f"publish_{form}" for form in ("zarr", "healpix", "cartesian", "footprint")
+    }
+
+
+def test_the_settings_choose_the_published_forms(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    config["publish"] = {"forms": ["healpix"]}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    jobs = planned(snakemake(project, "-n").stdout)
+    assert [name for name in jobs if name.startswith("publish_")] == ["publish_healpix"]
 
 
 def test_the_slurm_profile_resolves_from_the_root() -> None:
@@ -129,6 +143,47 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
         own = [line for line in commands if f" {stage} " in line]
         assert own
         assert all("--control results/tiny/control.json" in line for line in own), stage
+
+
+def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "masers.txt").write_text("ra dec plx e_plx\n")
+    config["sky"]["offline"] = True
+    config["tracers"] = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds")
+    assert ran.returncode == 0, ran.stdout
+    assert planned(ran.stdout)["collect_tracers"] == 1
+    commands = {
+        line.split("galcarto ")[1].split()[0]: line for line in ran.stdout.splitlines() if " -m galcarto " in line
+    }
+    assert "--offline" in commands["collect_tracers"]
+    for stage in ("compare_arms", "plot_faceon"):
+        assert "--tracers results/tiny/tracers.nc" in commands[stage]
+    assert "--arms synthetic" in commands["plot_faceon"]
+
+
+def test_published_maps_are_fetched_unless_they_are_on_disk(tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
+    (project / "marshall.h5").write_text("")
+    config["compare"]["maps"] = [{"name": "bayestar19"}, {"name": "marshall06", "path": "marshall.h5"}]
+    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
+    ran = snakemake(project, "-n", "--printshellcmds")
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
+    assert jobs["fetch_map"] == 1
+    assert jobs["compare_maps"] == jobs["plot_map"] == 2
+    commands = ran.stdout.splitlines()
+    (one,) = (line for line in commands if "galcarto compare_maps --name bayestar19" in line)
+    assert "--map results/tiny/maps/bayestar19.json" in one
+    (other,) = (line for line in commands if "galcarto compare_maps --name marshall06" in line)
+    assert "--map marshall.h5" in other
+    (collect,) = (line for line in commands if "galcarto collect_metrics" in line)
+    assert "comparisons/map_bayestar19.json" in collect
+    (report,) = (line for line in commands if "galcarto report" in line)
+    assert "figures/map_marshall06.png" in report
 
 
 def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tmp_path: Path) -> None:
@@ -238,10 +293,24 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
         assert json.loads(cube.attrs["galcarto_config"])["sky"]["source"] == "synthetic"
     with xr.open_dataset(results / "faceon.nc") as faceon:
         assert faceon["extinction_density"].dims == ("y", "x")
+    with open_cube(results / "cube.nc") as cube, open_cube(results / "cube.zarr") as stored:
+        xr.testing.assert_identical(stored, cube)
+    with open_cube(results / "cube_healpix.nc") as pixels, xr.open_dataset(results / "cartesian.nc") as voxels:
+        assert pixels.sizes["distance"] == 10
+        assert voxels.attrs["conservation_error"] < 0.01
+    assert (results / "footprint.moc.fits").is_file()
     figures = {path.stem for path in (results / "figures").glob("*.png")}
     assert figures == {path.stem for path in (results / "figures").glob("*.pdf")}
     assert figures >= {"cmds", "training", "profiles", "calibration", "errors", "faceon", "planck_synthetic"}
     assert (results / "report.html").stat().st_size > 100_000
+    assert "sightlines hold a result" in (results / "explorer.html").read_text()
+    with xr.open_dataset(results / "sky/cmds.nc") as sky:
+        observed = sky["counts"].sum(["channel", "magnitude", "colour"]).to_numpy()
+    fits = [xr.load_dataset(path)["predicted"] for path in sorted((results / "sightlines").glob("*_fit.nc"))]
+    predicted = xr.concat(fits, "tile").sum(["channel", "magnitude", "colour"]).to_numpy()
+    assert predicted.shape == observed.shape
+    # behind the dust that is found, about as many stars as are seen
+    assert (np.abs(np.log(predicted / observed)) < np.log(2.0)).all()
 
 
 def test_snakemake_s_report_shows_every_figure_with_its_caption(finished: Path, tmp_path: Path) -> None:
@@ -294,8 +363,9 @@ def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
     ("module", "expected"),
     [
         ("stages/plot_faceon.py", {"plot_faceon", "report"}),
-        ("maps/faceon.py", {"project_faceon", "plot_faceon", "report"}),
+        ("maps/faceon.py", {"project_faceon", "plot_faceon", "report", "explorer"}),
         ("stages/report.html.j2", {"report"}),
+        ("stages/explorer.js", {"explorer"}),
         ("figures/training.py", {"plot_training", "report"}),
         ("maps/reader.py", {"project_faceon", "compare_truth", "compare_planck", "collect_metrics", "report"}),
         ("compare/planck.py", {"compare_planck", "plot_plane", "collect_metrics", "report"}),
@@ -304,7 +374,8 @@ def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
 def test_an_edited_module_reruns_its_stage_and_what_follows(finished: Path, module: str, expected: set[str]) -> None:
     path = finished / "src/galcarto" / module
     before = path.read_text()
-    path.write_text(before + ("\n<!-- edited -->\n" if module.endswith("j2") else "\n# edited\n"))
+    remarks = {".j2": "<!-- edited -->", ".js": "// edited", ".py": "# edited"}
+    path.write_text(f"{before}\n{remarks[path.suffix]}\n")
     try:
         jobs = set(planned(snakemake(finished, "-n").stdout)) - {"all"}
     finally:

@@ -19,20 +19,22 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galcarto",
         description="Map the Milky Way's dust in three dimensions from star counts alone.",
-        epilog="Each stage is one rule of the workflow; 'galcarto STAGE --help' gives its options and an example. "
+        epilog="Each stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' gives its "
+        "options and an example. Underscores may stand for the dashes of its name, as they do in the rules. "
         "The workflow passes settings as JSON; 'galcarto settings config/config.yaml dust survey' prints them.",
     )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     for name in STAGES:
+        verb = name.replace("_", "-")
         # only the chosen stage is imported: the others' libraries take seconds to load
         if name != stage:
             text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())) or name
-            stages.add_parser(name, add_help=False, help=text.partition("\n")[0])
+            stages.add_parser(verb, add_help=False, help=text.partition("\n")[0])
             continue
         module = importlib.import_module(f"galcarto.stages.{name}")
         summary, _, body = (module.__doc__ or name).partition("\n\n")
         sub = stages.add_parser(
-            name,
+            verb,
             help=summary,
             description=summary,
             epilog=body,
@@ -46,9 +48,11 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one stage; a fault of the input or of the disk ends in one clear message and exit code 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    stage = next((word for word in arguments if not word.startswith("-")), None)
+    place, stage = next(((i, word) for i, word in enumerate(arguments) if not word.startswith("-")), (0, None))
+    if stage is not None:
+        arguments[place] = stage.replace("_", "-")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    args = _parser(stage).parse_args(arguments)
+    args = _parser(stage and stage.replace("-", "_")).parse_args(arguments)
     given = [one for value in vars(args).values() for one in (value if isinstance(value, list) else [value])]
     outputs = [one for one in given if isinstance(one, Output)]
     inputs = [one for one in given if isinstance(one, str) and not isinstance(one, Output)]

@@ -22,7 +22,7 @@ SLAB = 1 << 22  # values of a netCDF variable that are checked at once
 
 
 class Output(str):
-    """Path of a file to write: a passing name that no other process uses, until `whole` renames it.
+    """Path of a file, or of a folder, to write: a passing name that no other process uses, until `whole` renames it.
 
     A job may outlive the run that started it and write at the same time as its successor.
 
@@ -62,18 +62,26 @@ def whole(outputs: Sequence[Output], inputs: Sequence[str] = ()) -> Iterator[Non
     """
     for output in outputs:
         for left in glob.glob(f"{glob.escape(output.final)}.*.part"):  # by a run that was killed
-            Path(left).unlink(missing_ok=True)
+            if os.path.isdir(left):
+                shutil.rmtree(left)
+            else:
+                Path(left).unlink(missing_ok=True)
     try:
         yield
         for output in outputs:
+            if os.path.isdir(output) and os.path.isdir(output.final):  # no folder takes the place of a full one
+                shutil.rmtree(output.final)
             os.replace(output, output.final)
     except Exception as error:
         # a full disk must be looked at before what filled it is removed
         fault = None if isinstance(error, UserError) else _unwritable(outputs, error) or _damaged(inputs)
         for output in outputs:
             with suppress(OSError):
-                os.truncate(output, 0)  # HDF5 keeps a file open that it could not close, and the log needs room
-                os.unlink(output)
+                if os.path.isdir(output):
+                    shutil.rmtree(output)
+                else:
+                    os.truncate(output, 0)  # HDF5 keeps a file open that it could not close, and the log needs room
+                    os.unlink(output)
         if fault is None:
             raise
         raise UserError(fault) from error

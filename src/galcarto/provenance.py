@@ -133,8 +133,8 @@ def code_digest(stage: str) -> str:
     """Hash of a stage's module and of every galcarto module it imports, directly or not.
 
     Snakemake does not see an edited module behind ``python -m galcarto``; as a rule's parameter
-    this digest makes it rerun exactly the rules whose code changed. Templates and other data
-    files beside a module count as part of it, and so do the tables of the surveys.
+    this digest makes it rerun exactly the rules whose code changed. Templates, styles and scripts
+    beside a module count as part of it, and so do the tables of the surveys.
     """
     todo = [PACKAGE / "stages" / f"{stage}.py"]
     seen: set[Path] = set()
@@ -146,6 +146,7 @@ def code_digest(stage: str) -> str:
     digest = hashlib.sha256()
     for path in sorted(seen):
         tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
-        for part in (path, *sorted(path.parent.glob(f"{path.stem}.*.j2")), *sorted(tables)):
+        beside = (part for kind in ("*.j2", "css", "js") for part in path.parent.glob(f"{path.stem}.{kind}"))
+        for part in (path, *sorted(beside), *sorted(tables)):
             digest.update(part.relative_to(PACKAGE).as_posix().encode() + b"\0" + part.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -503,6 +503,13 @@ class PlanckMap(Section):
         return self
 
 
+class PublishedMap(Section):
+    """A published map of dust in three dimensions to compare with."""
+
+    name: Literal["marshall06", "bayestar19", "edenhofer24", "lallement22"]
+    path: str | None = Field(None, description="file of the map; none to fetch it as the package dustmaps does")
+
+
 class KnownDistance(Section):
     """A distance of the cloud from elsewhere, to draw beside ours."""
 
@@ -541,6 +548,7 @@ class Compare(Section):
     """Reference maps, and other solutions of the same diagrams."""
 
     planck: list[PlanckMap] = []
+    maps: list[PublishedMap] = []
     distance: Kiloparsec | None = Field(
         None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
     )
@@ -549,9 +557,10 @@ class Compare(Section):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Compare":
-        names = [entry.name for entry in self.planck]
-        if len(set(names)) < len(names):
-            raise ValueError(f"planck: found the names {', '.join(names)}; expected each once")
+        for key, entries in (("maps", self.maps), ("planck", self.planck)):
+            names = [entry.name for entry in entries]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: found the names {', '.join(names)}; expected each once")
         if self.structure is not None and self.structure.map not in names:
             raise ValueError(
                 f"structure.map: found {self.structure.map!r}; expected one of compare.planck: {', '.join(names)}"
@@ -589,6 +598,53 @@ class FaceOn(Section):
     pixel: Kiloparsec = Field("0.05 kpc", gt=0, validate_default=True)
 
 
+class Credits(Section):
+    """Who made the map and on which terms: global attributes of its files, by their names in ACDD-1.3."""
+
+    license: str = Field("None", description="terms of use of the map; None where none are granted")
+    creator_name: str | None = None
+    creator_email: str | None = None
+    creator_url: str | None = None
+    institution: str | None = None
+    project: str | None = None
+    publisher_name: str | None = None
+    publisher_email: str | None = None
+    publisher_url: str | None = None
+    naming_authority: str | None = Field(None, description="whose names the id belongs to, such as org.example")
+    acknowledgement: str | None = None
+
+
+class Publish(Section):
+    """The forms in which the cube is published beside cube.nc."""
+
+    forms: list[Literal["zarr", "healpix", "cartesian", "footprint"]] = ["zarr", "healpix", "cartesian", "footprint"]
+    nside: int | None = Field(
+        None, description="of the HEALPix form; none for the least with pixels no larger than a tile"
+    )
+    step: Kiloparsec | None = Field(
+        None, gt=0, description="side of a Cartesian voxel; none for the narrowest tile's width at a quarter of the way"
+    )
+
+    @field_validator("nside")
+    @classmethod
+    def _power(cls, value: int | None) -> int | None:
+        if value is not None and not (1 <= value <= 2**15 and value & (value - 1) == 0):
+            raise ValueError(f"found {value}; expected a power of 2, at most 32768")
+        return value
+
+
+class Tracers(Section):
+    """Spiral arms and young objects in them, to compare the dust with."""
+
+    arms: Literal["reid2019", "synthetic"] = Field("reid2019", description="model of the arms")
+    masers: list[str] = Field([], description="tables of masers with parallaxes; those not found are left out")
+    hii: str | None = Field(None, description="VOTable of HII regions: a path, or an address to fetch it from")
+    arm_width: Kiloparsec = Field("0.35 kpc", gt=0, validate_default=True, description="half the width of an arm")
+    height: Kiloparsec = Field(
+        "0.2 kpc", gt=0, validate_default=True, description="dust farther off the plane is left out"
+    )
+
+
 class Settings(Section):
     """Every setting of a region."""
 
@@ -614,7 +670,10 @@ class Settings(Section):
     inference_job: InferenceJob = InferenceJob()
     inference: Inference = Inference()
     compare: Compare = Compare()
+    credits: Credits = Credits()
     faceon: FaceOn = FaceOn()
+    publish: Publish = Publish()
+    tracers: Tracers = Tracers()
     ablation: Ablation = Ablation()
     validation: Validation = Validation()
     catalogues: Catalogues = Catalogues()

@@ -62,6 +62,22 @@ class Tiles:
         band = np.diff(np.sin(np.radians(self.b_edges)))
         return np.degrees(np.diff(self.l_edges)[:, None] * band[None, :])
 
+    def points(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Points spread evenly over the tiles, `number` along each side.
+
+        Returns
+        -------
+        l, b : ndarray, shape (l, b, number**2), deg
+            l may pass 360.
+        """
+        offset = (np.arange(number) + 0.5) / number
+        l, b = (edges[:-1, None] + np.diff(edges)[:, None] * offset for edges in (self.l_edges, self.b_edges))
+        shape = (*self.shape, number, number)
+        return (
+            np.broadcast_to(l[:, None, :, None], shape).reshape(*self.shape, -1),
+            np.broadcast_to(b[None, :, None, :], shape).reshape(*self.shape, -1),
+        )
+
     def columns(self, start: int, stop: int) -> "Tiles":
         """The tiles of longitude columns `start` to `stop`."""
         return Tiles(self.l_edges[start : stop + 1], self.b_edges)
@@ -96,6 +112,12 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
         return np.asarray(longitude, float) % 360.0, np.asarray(latitude, float)
     galactic = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).galactic
     return galactic.l.deg, galactic.b.deg
+
+
+def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Galactic coordinates in degrees as right ascension and declination (ICRS) in degrees."""
+    icrs = SkyCoord(l * u.deg, b * u.deg, frame="galactic").icrs
+    return icrs.ra.deg, icrs.dec.deg
 
 
 def cartesian(

@@ -83,9 +83,7 @@ def tile_means(sphere: np.ndarray, tiles: Tiles, frame: str) -> np.ndarray:
     ndarray, shape (l, b)
         NaN where the map has no value in part of the tile.
     """
-    offset = (np.arange(POINTS) + 0.5) / POINTS
-    axes = [(edges[:-1, None] + np.diff(edges)[:, None] * offset).ravel() for edges in (tiles.l_edges, tiles.b_edges)]
-    l, b = np.meshgrid(*axes, indexing="ij")
+    l, b = tiles.points(POINTS)
     if frame == "galactic":
         longitude, latitude = l % 360.0, b
     else:
@@ -96,8 +94,7 @@ def tile_means(sphere: np.ndarray, tiles: Tiles, frame: str) -> np.ndarray:
     )
     known = sphere[pixels] != hp.UNSEEN
     values = np.where(known.all(axis=0), (np.where(known, sphere[pixels], 0.0) * weights).sum(axis=0), np.nan)
-    n_l, n_b = tiles.shape
-    return values.reshape(n_l, POINTS, n_b, POINTS).mean(axis=(1, 3))
+    return values.reshape(l.shape).mean(axis=-1)
 
 
 def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
@@ -108,11 +105,12 @@ def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
 def total(
     extinction: np.ndarray, distance_max: np.ndarray, edges: np.ndarray, distance: float | None = None
 ) -> np.ndarray:
-    """A_V to a distance, or as far as stars reach, shape (...,), mag.
+    """A_V, or its error, to a distance or as far as stars reach, shape (...,), mag.
 
     Parameters
     ----------
     extinction : ndarray, shape (..., distance), mag
+        Cumulative, or its standard deviation.
     distance_max : ndarray, shape (...,), kpc
         NaN where there is no profile: so is the result.
     edges : ndarray, shape (distance + 1,), kpc
@@ -120,10 +118,10 @@ def total(
         None for as far as stars reach.
     """
     last = distance_max if distance is None else np.where(np.isfinite(distance_max), distance, np.nan)
-    reached = edges[1:] <= last[..., None] + 1e-6
-    # beyond the last stars a profile is the prior's; it never falls, so its maximum is its end
-    largest = np.where(reached, extinction, -np.inf).max(axis=-1)
-    return np.where(reached.any(axis=-1), largest, np.nan)
+    # beyond the last stars a profile is the prior's
+    reached = (edges[1:] <= last[..., None] + 1e-6).sum(axis=-1)
+    end = np.take_along_axis(extinction, np.maximum(reached - 1, 0)[..., None], axis=-1)[..., 0]
+    return np.where(reached > 0, end, np.nan)
 
 
 def against(

@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from galcarto.figures.arms import ARMS, trace
-from galcarto.figures.style import GREY, OUTLINE, PAGE, STYLE, plain_decades
+from galcarto.figures.style import GREY, ORANGE, OUTLINE, PAGE, STYLE, plain_decades
+from galcarto.galaxy.arms import REID2019, Spirals, trace
 
 MARGIN = 0.05  # of the longer side
 LEAST_SHAPE = 0.5  # shorter side of the view over the longer: room for the labels
 SIDE = 6.0  # inches, the longer side of the view
 ROOM = 0.4  # inches kept free around a label
-PAST = 0.7  # an arm is drawn past the masers that place it by this share of its length in azimuth
+FINE = 8  # parts of a pixel's side in which the footprint is outlined
 DYNAMIC_RANGE = 300.0
 
 
@@ -52,20 +52,36 @@ class _Labels:
             self.taken = np.column_stack([self.taken, at])
 
 
-def _arms(ax: Axes, labels: _Labels) -> None:
+def _arms(ax: Axes, labels: _Labels, spirals: Spirals) -> None:
     """The arms' ridges: whole lines where masers place them, dashed where extrapolated."""
     ridges = []
-    for arm in ARMS:
-        beyond = PAST * (arm.azimuth[1] - arm.azimuth[0])
-        azimuth = np.arange(arm.azimuth[0] - beyond, arm.azimuth[1] + beyond, 0.5)
-        ridge = np.stack(trace(arm, azimuth))
+    for arm in spirals.arms:
+        azimuth = np.arange(*arm.extent(), 0.5)
+        ridge = np.stack(trace(arm, azimuth, spirals.centre))
         placed = (azimuth >= arm.azimuth[0]) & (azimuth <= arm.azimuth[1])
         for part, line in ((placed, "-"), (~placed, "--")):
             ax.plot(*np.where(part, ridge, np.nan), color="black", lw=1.1, ls=line, path_effects=OUTLINE)
         ridges.append(ridge)
-    for arm, ridge in zip(ARMS, ridges, strict=True):
+    for arm, ridge in zip(spirals.arms, ridges, strict=True):
         labels.put(ridge, arm.name, "black")
     labels.taken = np.column_stack([labels.taken, *ridges])
+
+
+def _young(ax: Axes, labels: _Labels, tracers: xr.Dataset) -> None:
+    """Masers, with the errors of their distances, and HII regions in view."""
+    for kind, colour, mark, size in (("HII region", "white", "o", 3.0), ("maser", ORANGE, "^", 5.0)):
+        of = tracers.isel(tracer=np.flatnonzero(tracers.kind == kind))
+        l, b = np.radians(of.l.values), np.radians(of.b.values)
+        towards = np.stack([np.cos(b) * np.cos(l), np.cos(b) * np.sin(l)])
+        points = of.distance.values * towards
+        seen = ((points > labels.view[:, :1]) & (points < labels.view[:, 1:])).all(axis=0)
+        if seen.any():
+            for end in (-1, 1):
+                far = (of.distance.values + end * of.distance_error.values) * towards
+                ax.plot(*np.stack([points, far])[..., seen].swapaxes(0, 1), color=colour, lw=0.6, alpha=0.8, zorder=3)
+            label = f"{kind}s ({seen.sum()})"
+            ax.plot(*points[:, seen], mark, color=colour, mec="black", mew=0.6, ms=size, label=label, zorder=4)
+            labels.taken = np.column_stack([labels.taken, points[:, seen]])
 
 
 def _rings(ax: Axes, labels: _Labels, reach: float) -> None:
@@ -78,14 +94,18 @@ def _rings(ax: Axes, labels: _Labels, reach: float) -> None:
 
 
 @STYLE
-def faceon(view: xr.Dataset) -> Figure:
-    """Extinction density around the Sun, where the stars reach, with distance rings and spiral arms.
+def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | None = None) -> Figure:
+    """Extinction density around the Sun, where the stars reach, with distance rings, spiral arms and young objects.
 
     Parameters
     ----------
     view : Dataset
         extinction_density (y, x), mag/kpc; within (y, x), whether nearer than distance_max; x and y,
         heliocentric, kpc; attribute sun_radius_kpc, from the Sun to the Galactic centre.
+    spirals : Spirals
+        The arms to draw.
+    tracers : Dataset, optional
+        kind (tracer,), maser or HII region; l, b (deg), distance and distance_error (kpc) (tracer,).
 
     Returns
     -------
@@ -118,8 +138,17 @@ def faceon(view: xr.Dataset) -> Figure:
         extend="min" if positive.min() < norm.vmin else "neither",
     )
     plain_decades(bar)
+    # the footprint: all that was mapped, also beyond the reach of the stars; finer than the pixels, for sharp corners
+    mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
+    if mapped.any():
+        fine = mapped.repeat(FINE, axis=0).repeat(FINE, axis=1)
+        inner = [(np.arange(n) + 0.5) / FINE - 1.5 for n in fine.shape[::-1]]  # in pixels from the first one's centre
+        x, y = (view[axis].values[0] + n * np.diff(view[axis].values[:2]) for axis, n in zip("xy", inner, strict=True))
+        ax.contour(x, y, fine, [0.5], colors="black", linewidths=0.6)
     labels = _Labels(ax, limits, ROOM / scale, data)
-    _arms(ax, labels)
+    if tracers is not None:
+        _young(ax, labels, tracers)
+    _arms(ax, labels, spirals)
     _rings(ax, labels, np.hypot(*data).max())
     ax.plot(0, 0, "o", color="white", mec="black", ms=7)
     ax.plot(0, 0, ".", color="black", ms=2)
@@ -128,6 +157,8 @@ def faceon(view: xr.Dataset) -> Figure:
     if limits[0, 0] < centre < limits[0, 1]:
         ax.plot(centre, 0, "+", color="black", ms=8, path_effects=OUTLINE)
         ax.annotate("Centre", (centre, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handletextpad=0.2)
     ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
     ax.set(xlabel="$x$, towards the Galactic centre (kpc)", ylabel="$y$, towards $l$ = 90° (kpc)")
     return figure

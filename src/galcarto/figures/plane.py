@@ -10,14 +10,15 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
 @STYLE
 def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
-    """Both maps on one colour scale, and tile against tile.
+    """Both maps on one colour scale, their difference, and tile against tile.
 
     Parameters
     ----------
     maps : Dataset
-        extinction and planck (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
-        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; reach, how far
-        the extinction is counted, unless as far as stars reach.
+        extinction, planck and difference (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
+        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; bias_mag,
+        difference_scatter_mag and chi2 of the difference; reach, how far the extinction is counted, unless as far as
+        stars reach.
     excess : DataArray, shape (l, b), mag, optional
         A_V of the plain mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
@@ -32,29 +33,35 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     higher = bool((np.fmax(maps.extinction, maps.planck) > ceiling).any())
 
     shape = maps.sizes["b"] / maps.sizes["l"]  # tiles are as wide as they are high
-    heights = [min(2.9 * shape, 4.0) + 0.7, 3.5]  # inches
+    heights = [min(1.7 * shape, 4.0) + 0.9, 3.5]  # inches
     figure = Figure(figsize=(PAGE, sum(heights)), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=heights)
+    grid = figure.add_gridspec(2, 3, height_ratios=heights)
     left = figure.add_subplot(grid[0, 0])
     right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
+    scatter = figure.add_subplot(grid[1, :])
+    third = figure.add_subplot(grid[0, 2], sharex=left, sharey=left)
     reach = maps.attrs.get("reach", "as far as stars reach")
-    titles = (f"This work, {reach}", f"{maps.attrs['name']}, whole sightline")
+    titles = (f"This work,\n{reach}", f"{maps.attrs['name']},\nwhole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
         row, column = np.nonzero(~used & np.isfinite(values.values))
         cross = withStroke(linewidth=2.4, foreground="black")
         ax.plot(maps.l[column], maps.b[row], "x", color="white", ms=4, path_effects=[cross])
-        ax.set(facecolor=GREY, aspect="equal", xlabel="Galactic longitude $l$ (deg)")
+        ax.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)")
         ax.set_title(title, parse_math=False)
     left.set_ylabel("Latitude $b$ (deg)")
     left.invert_xaxis()
-    left.set_anchor("E")
-    right.set_anchor("W")
     right.tick_params(labelleft=False)
-    scale = right.inset_axes((1.04, 0, 0.04, 1))
+    scale = right.inset_axes((1.05, 0, 0.05, 1))
     figure.colorbar(image, cax=scale, label="$A_V$ (mag)", extend="max" if higher else "neither")
 
-    scatter = figure.add_subplot(grid[1, :])
+    difference = maps.difference.where(used)
+    spread = float(np.nan_to_num(np.abs(difference).max())) or 1.0
+    image = third.pcolormesh(maps.l, maps.b, difference, vmin=-spread, vmax=spread, cmap="RdBu_r", shading="nearest")
+    third.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)", title="Difference\n")
+    third.tick_params(labelleft=False)
+    figure.colorbar(image, cax=third.inset_axes((1.05, 0, 0.05, 1)), label=r"$\Delta A_V$ (mag)")
+
     ends = np.array([0.0, 1.04 * ceiling])
     if excess is not None:
         theirs = excess.transpose("b", "l").values[used]
@@ -70,7 +77,10 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
         ("Spearman", f"{maps.attrs['spearman']:.3f}"),
         ("slope", f"{maps.attrs['slope']:.3f}"),
         ("offset", f"{maps.attrs['offset_mag']:.2f} mag"),
-        ("scatter", f"{maps.attrs['scatter_mag']:.2f} mag"),
+        ("scatter about the line", f"{maps.attrs['scatter_mag']:.2f} mag"),
+        ("median difference", f"{maps.attrs['bias_mag']:.2f} mag"),
+        ("its scatter", f"{maps.attrs['difference_scatter_mag']:.2f} mag"),
+        ("chi2 by our errors", f"{maps.attrs['chi2']:.2f}"),
         ("tiles", f"{maps.attrs['n']:.0f}"),
     )
     text = "\n".join(f"{name}: {value}" for name, value in numbers)

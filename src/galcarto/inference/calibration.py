@@ -1,5 +1,6 @@
 """Calibration: widths of the posterior, set so that validation profiles are covered as often as claimed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ SLOW = 5  # bins; factors vary no faster
 LEVELS = (0.5, 0.68, 0.95)  # central intervals whose ends are set
 SMALL = 1e-7  # added to widths, in the profile's unit
 RANGE = (0.3, 3.0)  # of the factors
+FEWEST = 1000  # profiles that the data tell of at a bin, below which all of them calibrate it
 
 
 @dataclass(frozen=True)
@@ -65,31 +67,40 @@ def _slow(values: Tensor) -> Tensor:
     return avg_pool1d(padded, SLOW, stride=1).reshape(values.shape)
 
 
-def calibrate(posterior: Posterior, truth: Tensor, seed: int) -> Calibration:
+def calibrate(posterior: Posterior, truth: Tensor, told: Callable[[Tensor], Tensor], seed: int) -> Calibration:
     """Find the calibration on validation profiles.
 
     The median is shifted until half of the truths lie on either side of it, then each end of the central intervals is
-    moved until its share of the truths lies beyond it.
+    moved until its share of the truths lies beyond it. At each bin only those profiles count of which the data tell
+    there: elsewhere the prior speaks, and would outnumber them far out.
 
     Parameters
     ----------
     posterior : Posterior
         Of validation images.
     truth : Tensor, shape (batch, bin)
+    told : callable
+        From samples, shape (part, sample, bin), to where the data tell of the profile, bool, shape (part, bin).
     seed : int
     """
     ordered = posterior.sample(SAMPLES, torch.Generator().manual_seed(seed))
+    used = torch.cat([told(part) for part in ordered.split(PART)])
+    used |= used.sum(dim=0) < FEWEST
+
+    def quantile(values: Tensor, share: float) -> Tensor:
+        return torch.nanquantile(torch.where(used, values, torch.nan), share, dim=0)
+
     for part in ordered.split(PART):
         part.copy_(part.sort(dim=1).values)
     middle, low, high = (_at(ordered, share) for share in (0.5, 0.16, 0.84))
     half = 0.5 * (high - low)
-    shift = _slow(torch.quantile((truth - middle) / (half + SMALL), 0.5, dim=0)[None])[0]
+    shift = _slow(quantile((truth - middle) / (half + SMALL), 0.5)[None])[0]
     centre = middle + shift * half
     stretch = torch.empty(2, len(LEVELS), truth.shape[1])
     for number, level in enumerate(LEVELS):
         for side, sign in enumerate((-1.0, 1.0)):
             reach = sign * (_at(ordered, 0.5 + sign * level / 2) - middle)
-            excess = torch.quantile(sign * (truth - centre) / (reach + SMALL), 0.5 + level / 2, dim=0)
+            excess = quantile(sign * (truth - centre) / (reach + SMALL), 0.5 + level / 2)
             stretch[side, number] = _slow(excess.clamp(*RANGE)[None])[0]
     return Calibration(shift, stretch)
 

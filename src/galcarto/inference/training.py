@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader
 
 from galcarto.errors import UserError
 from galcarto.files import Output, whole
+from galcarto.inference import NARROWER
 from galcarto.inference.calibration import Calibration, calibrate
 from galcarto.inference.data import Examples, images
 from galcarto.inference.networks import Estimator, planes, prepare
@@ -508,8 +509,15 @@ def learn(
     spread = log_density_spread(truth.numpy().astype(float), support[0])
     trained = Trained(module, shape, edges, support, Calibration.none(bins), None, spread)
     posterior, features = trained.posterior(*(tensor.numpy() for tensor in shown))
-    calibration = calibrate(posterior, truth, seed)
+    told = partial(_told, floor=support[0], prior_spread=spread)
+    calibration = calibrate(posterior, truth, told, seed)
     return replace(trained, calibration=calibration, familiarity=Familiarity.learn(features)), history
+
+
+def _told(samples: Tensor, floor: float, prior_spread: np.ndarray) -> Tensor:
+    """Where the posterior of the profile or of what lies behind it is narrower than the prior."""
+    narrower = log_density_spread(samples.numpy().astype(float), floor) < NARROWER * prior_spread
+    return torch.from_numpy(np.logical_or.accumulate(narrower[:, ::-1], axis=1)[:, ::-1].copy())
 
 
 def _some(examples: Examples, number: int, rng: np.random.Generator) -> list[Tensor]:

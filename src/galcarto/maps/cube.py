@@ -7,100 +7,184 @@ from typing import Any
 
 import netCDF4
 import numpy as np
+import xarray as xr
 
-from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.inference import NARROWER
+from galcarto.maps.footprint import footprint
+from galcarto.maps.grid import (
+    CONVENTIONS,
+    SAMPLES_GROUP,
+    distance_coordinate,
+    sample_coordinate,
+    tile_coordinates,
+)
+from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.sky import Tiles
 
-NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16
-NARROWER = 0.9  # spread of the local density over that of the prior up to which the data speak
 POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
 UNLIKE = 0.999  # share of the familiar examples that are less far away
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
+TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
+TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
+CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
 # name: dimensions, type, attributes
 VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
     "extinction": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
-        {"units": "mag", "long_name": f"posterior mean of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag",
+            "long_name": f"posterior mean of {EXTINCTION}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: mean",
+            "ancillary_variables": f"extinction_sd {TRUSTED}",
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_sd": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
         {
             "units": "mag",
             "long_name": f"posterior standard deviation of {EXTINCTION}",
             "ucd": "stat.stdev;phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: standard_deviation",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "extinction_density": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
-        {"units": "mag kpc-1", "long_name": f"posterior mean of {DENSITY}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag kpc-1",
+            "long_name": f"posterior mean of {DENSITY}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean realization: mean",
+            "ancillary_variables": f"extinction_density_sd {TRUSTED}",
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_density_sd": (
-        ("l", "b", "distance"),
+        CUBE,
         "f8",
         {
             "units": "mag kpc-1",
             "long_name": f"posterior standard deviation of {DENSITY}",
             "ucd": "stat.stdev;phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean realization: standard_deviation",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "extinction_samples": (
-        ("sample", "l", "b", "distance"),
+        ("sample", *CUBE),
         "f4",
-        {"units": "mag", "long_name": f"posterior samples of {EXTINCTION}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag",
+            "long_name": f"posterior samples of {EXTINCTION}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": f"l: b: mean {TO_THE_EDGE}",
+            "ancillary_variables": TRUSTED,
+            "coverage_content_type": "modelResult",
+        },
     ),
     "extinction_density_samples": (
-        ("sample", "l", "b", "distance"),
+        ("sample", *CUBE),
         "f4",
-        {"units": "mag kpc-1", "long_name": f"posterior samples of {DENSITY}", "ucd": "phys.absorption.gal"},
+        {
+            "units": "mag kpc-1",
+            "long_name": f"posterior samples of {DENSITY}",
+            "ucd": "phys.absorption.gal",
+            "cell_methods": "l: b: distance: mean",
+            "ancillary_variables": TRUSTED,
+            "coverage_content_type": "modelResult",
+        },
     ),
     "distance_min": (
-        ("l", "b"),
-        "f4",
-        {"units": "kiloparsec", "long_name": "distance from which on stars tell more than the prior"},
-    ),
-    "distance_max": (
-        ("l", "b"),
+        PLANE,
         "f4",
         {
             "units": "kiloparsec",
+            "standard_name": "distance_from_sun",
+            "long_name": "distance from which on stars tell more than the prior",
+            "ucd": "pos.distance;stat.min",
+            "coverage_content_type": "qualityInformation",
+        },
+    ),
+    "distance_max": (
+        PLANE,
+        "f4",
+        {
+            "units": "kiloparsec",
+            "standard_name": "distance_from_sun",
             "long_name": "distance beyond which stars run out or tell no more than the prior",
             "ucd": "pos.distance",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "fit_p_value": (
-        ("l", "b"),
+        PLANE,
         "f4",
         {
             "units": "1",
             "long_name": "posterior predictive p-value of the observed diagrams",
             "ucd": "stat.fit.goodness",
+            "coverage_content_type": "qualityInformation",
         },
     ),
     "fit_chi2": (
-        ("l", "b"),
+        PLANE,
         "f4",
-        {"units": "1", "long_name": "chi2 of the observed diagrams over what chance makes", "ucd": "stat.fit.chi2"},
+        {
+            "units": "1",
+            "long_name": "chi2 of the observed diagrams over what chance makes",
+            "ucd": "stat.fit.chi2",
+            "coverage_content_type": "qualityInformation",
+        },
     ),
     "strangeness": (
-        ("l", "b"),
+        PLANE,
         "f4",
-        {"units": "1", "long_name": "share of training-like examples that look less strange to the network"},
+        {
+            "units": "1",
+            "long_name": "share of training-like examples that look less strange to the network",
+            "coverage_content_type": "qualityInformation",
+        },
     ),
-    "stars": (("l", "b"), "i4", {"units": "1", "long_name": "observed stars within the limits"}),
-    "area": (("l", "b"), "f4", {"units": "degree2", "long_name": "observed solid angle"}),
+    "stars": (
+        PLANE,
+        "i4",
+        {
+            "units": "1",
+            "standard_name": "number_of_observations",
+            "long_name": "observed stars within the limits",
+            "ucd": "meta.number;src",
+            "cell_methods": "l: b: sum",
+            "coverage_content_type": "auxiliaryInformation",
+        },
+    ),
+    "area": (
+        PLANE,
+        "f4",
+        {
+            "units": "degree2",
+            "long_name": "observed solid angle",
+            "ucd": "phys.angArea",
+            "cell_methods": "l: b: sum",
+            "coverage_content_type": "auxiliaryInformation",
+        },
+    ),
     "quality": (
-        ("l", "b"),
+        PLANE,
         "u1",
         {
+            "standard_name": "quality_flag",
             "long_name": "quality of the sightline",
             "ucd": "meta.code.qual",
             "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
             "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
+            "coverage_content_type": "qualityInformation",
         },
     ),
 }
@@ -161,6 +245,26 @@ def reach(
     return nearest, edges[last]
 
 
+def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
+    """The cube's variables that follow from samples of the density: themselves, their sums, means and spreads.
+
+    Parameters
+    ----------
+    density_samples : ndarray of float32, shape (tile, sample, distance), mag kpc-1
+    width : ndarray, shape (distance,), kpc
+    """
+    extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
+    density = density_samples.mean(axis=1, dtype=float)
+    return {
+        "extinction": np.cumsum(density * width, axis=1),
+        "extinction_sd": extinction_samples.std(axis=1),
+        "extinction_density": density,
+        "extinction_density_sd": density_samples.std(axis=1, dtype=float),
+        "extinction_samples": extinction_samples.astype(np.float32),
+        "extinction_density_samples": density_samples,
+    }
+
+
 def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np.ndarray]:
     """The cube's variables for the tiles of a strip.
 
@@ -174,20 +278,13 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
-    density = density_samples.mean(axis=1, dtype=float)
     near, far = reach(strip.stars_beyond, strip.narrowing, edges, min_stars)
     share = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
     partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
     partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(strip.strangeness > UNLIKE, UNLIKE_TRAINING, 0)
     return {
-        "extinction": np.cumsum(density * width, axis=1),
-        "extinction_sd": extinction_samples.std(axis=1),
-        "extinction_density": density,
-        "extinction_density_sd": density_samples.std(axis=1, dtype=float),
-        "extinction_samples": extinction_samples.astype(np.float32),
-        "extinction_density_samples": density_samples,
+        **statistics(density_samples, width),
         "distance_min": np.where(missing, np.nan, near),
         "distance_max": np.where(missing, np.nan, far),
         "strangeness": strip.strangeness,
@@ -197,6 +294,57 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
         "area": strip.area,
         "quality": np.where(missing, NOT_OBSERVED, partly).astype(np.uint8),
     }
+
+
+def create(
+    file: netCDF4.Dataset,
+    coordinates: Mapping[str, xr.DataArray],
+    described: Mapping[str, tuple[tuple[str, ...], str, dict[str, Any]]],
+    chunks: Mapping[str, int],
+    sample_chunks: Mapping[str, int],
+) -> dict[str, netCDF4.Variable]:
+    """Dimensions, coordinates and empty variables of a cube's file; what has samples goes into a group of its own.
+
+    Parameters
+    ----------
+    file : netCDF4.Dataset
+        Empty, open for writing.
+    coordinates : mapping of str to DataArray
+        Their sizes are those of the dimensions.
+    described : mapping of str to (dimensions, type, attributes)
+    chunks, sample_chunks : mapping of str to int
+        Size of a chunk along a dimension, without and with samples; other dimensions are not cut.
+
+    Returns
+    -------
+    dict of netCDF4.Variable
+    """
+    group = file.createGroup(SAMPLES_GROUP)
+    sizes: dict[str, int] = {}
+    for coordinate in coordinates.values():
+        for dimension, size in coordinate.sizes.items():
+            sizes[str(dimension)] = size
+    for dimension, size in sizes.items():
+        (group if dimension == "sample" else file).createDimension(dimension, size)
+    for name, coordinate in coordinates.items():
+        home = group if "sample" in coordinate.dims else file
+        variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
+        variable.setncatts(coordinate.attrs)
+        variable[...] = coordinate.to_numpy()
+    variables = {}
+    for name, (dimensions, kind, attributes) in described.items():
+        cut = sample_chunks if "sample" in dimensions else chunks
+        variables[name] = (group if "sample" in dimensions else file).createVariable(
+            name,
+            kind,
+            dimensions,
+            compression="zlib",
+            complevel=4,
+            chunksizes=[min(cut.get(d, sizes[d]), sizes[d]) for d in dimensions],
+            fill_value=np.nan if kind.startswith("f") else False,
+        )
+        variables[name].setncatts(attributes)
+    return variables
 
 
 def write(
@@ -219,29 +367,18 @@ def write(
     attributes : mapping
         Global attributes.
     """
-    sizes = {"sample": samples, "l": tiles.shape[0], "b": tiles.shape[1], "distance": len(edges) - 1, "bounds": 2}
+    coordinates = {**tile_coordinates(tiles), **distance_coordinate(edges), **sample_coordinate(samples)}
     with netCDF4.Dataset(path, "w") as file:
-        file.setncatts({"Conventions": "CF-1.13", **attributes})
-        for name, size in sizes.items():
-            file.createDimension(name, size)
-        for name, coordinate in {**tile_coordinates(tiles), **distance_coordinate(edges)}.items():
-            variable = file.createVariable(name, "f8", [str(d) for d in coordinate.dims])
-            variable.setncatts(coordinate.attrs)
-            variable[:] = coordinate.to_numpy()
-        for name, (dimensions, kind, described) in VARIABLES.items():
-            chunks = [1 if d == "l" else sizes[d] for d in dimensions]
-            if "sample" in dimensions:
-                chunks[dimensions.index("b")] = 1  # a sightline's samples are read together
-            variable = file.createVariable(
-                name, kind, dimensions, compression="zlib", complevel=4, chunksizes=chunks, fill_value=False
-            )
-            variable.setncatts(described)
+        file.setncatts({"Conventions": CONVENTIONS, **attributes})
+        variables = create(file, coordinates, VARIABLES, {"l": 1}, {"l": 1, "b": 1})
         for column, values in strips:
             for name, (dimensions, *_) in VARIABLES.items():
                 value = values[name]
                 value = value.reshape(-1, tiles.shape[1], *value.shape[1:])  # (l, b, ...)
                 part = slice(column, column + len(value))
                 if dimensions[0] == "sample":
-                    file[name][:, part] = np.moveaxis(value, 2, 0)
+                    variables[name][:, part] = np.moveaxis(value, 2, 0)
                 else:
-                    file[name][part] = value
+                    variables[name][part] = value
+        observed = np.asarray(file["quality"][:]) & NOT_OBSERVED == 0
+        file.footprint_moc = footprint(tiles, observed).to_string()

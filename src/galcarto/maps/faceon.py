@@ -3,9 +3,15 @@
 import numpy as np
 import xarray as xr
 
-from galcarto.maps.grid import edges_of
+from galcarto.maps.grid import derived_attributes, edges_of
 
 POINTS = 4  # along a pixel's side
+RESAMPLING = (
+    "Tiles to pixels of the Galactic plane: the mean over the cube's latitudes, weighted by the cosine of latitude, of "
+    "the density above and below 16 points of the pixel. Summed along a direction in the plane it gives the mean "
+    "over the latitudes of extinction times the cosine of latitude, as the path in the plane is shorter by it; near "
+    "the Sun, where a pixel is wider than a tile, directions are mixed."
+)
 
 
 def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
@@ -65,15 +71,31 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
                     "units": "mag kpc-1",
                     "long_name": "A_V per unit of distance, mean over the cube's latitudes",
                     "ucd": "phys.absorption.gal",
+                    "cell_methods": "x: y: mean realization: mean",
+                    "ancillary_variables": "within",
+                    "coverage_content_type": "modelResult",
                 },
             ),
-            "within": (("y", "x"), share >= 0.5, {"long_name": "within distance_max for most latitudes"}),
+            "within": (
+                ("y", "x"),
+                share >= 0.5,
+                {
+                    "units": "1",
+                    "long_name": "within distance_max for most latitudes",
+                    "coverage_content_type": "qualityInformation",
+                },
+            ),
         },
         coords={
-            "x": ("x", x, {"units": "kiloparsec", "long_name": "heliocentric, towards the Galactic centre"}),
-            "y": ("y", y, {"units": "kiloparsec", "long_name": "heliocentric, towards l = 90 degree"}),
+            name: (
+                name,
+                values,
+                {"units": "kiloparsec", "long_name": f"heliocentric, {where}", "coverage_content_type": "coordinate"},
+            )
+            for name, values, where in (("x", x, "towards the Galactic centre"), ("y", y, "towards l = 90 degree"))
         },
     )
+    dataset.attrs = derived_attributes(cube, "faceon", RESAMPLING)
     dataset.attrs["b_range_degree"] = [float(cube["b_bounds"].min()), float(cube["b_bounds"].max())]
     return dataset
 

@@ -1,10 +1,18 @@
-"""Reading a published cube."""
+"""Reading a published cube, from a disk or from a server."""
 
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+import numpy as np
 import xarray as xr
 
 from galcarto.errors import UserError
+from galcarto.maps import query as query  # registers cube.dust
+from galcarto.maps.grid import SAMPLES_GROUP
+
+EXPECTED = {"extinction", "extinction_density", "distance_max", "quality"}
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
@@ -12,40 +20,73 @@ def open_cube(path: str | Path) -> xr.Dataset:
 
     Parameters
     ----------
-    path : path
-        A ``cube.nc`` written by Galcarto.
+    path : path or str
+        A ``cube.nc``, a ``cube_healpix.nc`` or a folder ``cube.zarr`` by Galcarto: a path, or a ``file:``, ``http:``
+        or ``https:`` address. A server must answer requests for parts of a file, as nearly all do.
 
     Returns
     -------
     Dataset
         ``extinction(l, b, distance)``: cumulative A_V in mag from the Sun to the outer edge of each
-        distance bin; ``extinction_density`` in mag kpc-1; ``*_sd``; ``*_samples``; ``distance_min`` and
-        ``distance_max`` in kpc; ``quality`` flags. Coordinates ``l``, ``b`` in degree (galactic) and ``distance``
-        in kiloparsec (bin centres), with bounds.
+        distance bin; ``extinction_density`` in mag kpc-1; ``*_sd``; ``*_samples(sample, l, b, distance)``;
+        ``distance_min`` and ``distance_max`` in kpc; ``quality`` flags. Coordinates ``l``, ``b`` in degree (galactic)
+        and ``distance`` in kiloparsec (bin centres), with bounds. In the HEALPix form ``cell`` stands for ``l, b``,
+        and ``l(cell)``, ``b(cell)`` are the pixels' centres.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is not a cube of Galcarto.
+        If the file is not a cube of Galcarto, or the server does not give it.
 
     Examples
     --------
     >>> cube = open_cube("results/demo/cube.nc")  # doctest: +SKIP
     >>> cube.extinction.sel(l=284.1, b=0.2, distance=2.0, method="nearest")  # doctest: +SKIP
     """
-    if not Path(path).is_file():
+    parts = urlsplit(str(path))
+    remote = parts.scheme in ("http", "https")
+    place = url2pathname(parts.path) if parts.scheme == "file" else str(path)
+    if not remote and not Path(place).exists():
         raise FileNotFoundError(f"{path}: not found; expected a cube.nc: 'snakemake --cores all' makes one")
     try:
-        cube = xr.open_dataset(path, engine="netcdf4")
-    except OSError as error:
+        cube = _open_zarr(place) if parts.path.rstrip("/").endswith(".zarr") else _open_netcdf(place, remote)
+    except (OSError, ValueError) as error:
+        hint = "look at the address in a browser; the server must answer requests for parts of a file"
         raise UserError(
-            f"{path}: not a netCDF file ({error}); expected a cube of extinction: delete it and run again"
+            f"{path}: cannot be read as a cube of extinction ({error}); {hint if remote else 'delete it and run again'}"
         ) from None
-    expected = {"extinction", "extinction_density", "distance_max", "quality"}
-    missing = expected - set(cube.variables)
+    missing = EXPECTED - set(cube.variables)
     if missing:
         cube.close()
         raise UserError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
+    return cube
+
+
+def _open_netcdf(place: str, remote: bool) -> xr.Dataset:
+    """A netCDF file with its samples, which are in a group of their own but in files of old."""
+    place += "#mode=bytes" if remote else ""
+    cube = xr.open_dataset(place, engine="netcdf4")
+    try:
+        samples = xr.open_dataset(place, engine="netcdf4", group=SAMPLES_GROUP)
+    except OSError as error:
+        if "group not found" not in str(error):
+            raise
+        return cube
+    merged = cube.assign(samples.variables)
+    merged.set_close(partial(_close, cube, samples))
+    return merged
+
+
+def _close(*datasets: xr.Dataset) -> None:
+    for dataset in datasets:
+        dataset.close()
+
+
+def _open_zarr(place: str) -> xr.Dataset:
+    cube = xr.open_zarr(place, chunks=None)
+    for variable in cube.variables.values():
+        if "flag_masks" in variable.attrs:  # JSON knows no types
+            variable.attrs["flag_masks"] = np.array(variable.attrs["flag_masks"], variable.dtype)
     return cube

@@ -14,13 +14,15 @@ import numpy as np
 from galcarto import provenance
 from galcarto.files import Output
 from galcarto.maps import cube
+from galcarto.maps.grid import window_attributes
 from galcarto.settings import Settings, read_sections
 from galcarto.surveys import SURVEYS
 
 SECTIONS = [
     name
     for name in Settings.model_fields
-    if name not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "ablation", "validation")
+    if name
+    not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "publish", "ablation", "validation")
 ]
 
 
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """Write the cube with the settings of the whole chain in its attributes."""
     found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
     sky, tile, inference, dust, surveys = (found[k] for k in ("sky", "tile", "inference", "dust", "surveys"))
-    edges = found["distance"].edges()
+    edges, tiles = found["distance"].edges(), sky.grid(tile.size)
 
     def strips():
         for number, (path, fit) in enumerate(zip(args.strips, args.fits, strict=True)):
@@ -61,8 +63,20 @@ def run(args: argparse.Namespace) -> None:
     )
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
-        "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts",
-        "references": "Cornu et al. 2022, arXiv:2201.05571",
+        "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts: posterior "
+        "mean, standard deviation and samples of the extinction to each distance and of its density",
+        "keywords": "Interstellar dust, Interstellar dust extinction, Milky Way Galaxy, Star counts",
+        "keywords_vocabulary": "Unified Astronomy Thesaurus",
+        "id": f"{args.region}-{attributes['galcarto_config_sha256'][:12]}",
+        "source": "synthetic sky" if sky.source == "synthetic" else "observed stars",
+        "processing_level": "posterior of each sightline by itself; nothing is smoothed across sightlines",
+        "history": f"assembled by galcarto {attributes['galcarto_version']}, commit {attributes['galcarto_commit']}",
+        "comment": "extinction is cumulative from the Sun to the outer bound of each distance bin, not to its centre, "
+        "and is the sum of extinction_density times the bins' widths",
+        "references": "Cornu et al. 2022, https://arxiv.org/abs/2201.05571",
+        "standard_name_vocabulary": "CF Standard Name Table v93",
+        "cdm_data_type": "Grid",
+        **window_attributes(tiles),
         "band": "V",
         "extinction_law": dust.law,
         "r_v": dust.r_v,
@@ -71,6 +85,6 @@ def run(args: argparse.Namespace) -> None:
             f"{band} < {limit:g} mag" for survey in surveys for band, limit in survey.limits.items()
         ),
         "frame": "galactic",
-        "source": "synthetic sky" if sky.source == "synthetic" else "observed stars",
     }
-    cube.write(args.output, sky.grid(tile.size), edges, inference.samples, strips(), attributes)
+    attributes |= {key: text for key, text in found["credits"] if text is not None}
+    cube.write(args.output, tiles, edges, inference.samples, strips(), attributes)

@@ -14,6 +14,7 @@ import xarray as xr
 
 from galcarto import provenance
 from galcarto.compare import planck
+from galcarto.compare.differences import differences
 from galcarto.files import Output
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
@@ -33,19 +34,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write both maps and the straight line between them."""
+    """Write both maps, the straight line between them and the scores of their difference."""
     compare, dust = read_sections(args.settings, "compare", "dust")
     chosen = next(entry for entry in compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        found = cube["extinction"].to_numpy(), cube["distance_max"].to_numpy()
-        ours = planck.total(*found, edges_of(cube, "distance"), compare.distance)
+        reach = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), compare.distance
+        ours, sd = (planck.total(cube[name].to_numpy(), *reach) for name in ("extinction", "extinction_sd"))
         coordinates = {name: cube[name].load() for name in ("l", "b")}
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
     used, metrics = planck.against(ours, theirs, chosen.ceiling, chosen.line_below)
     if metrics["n"] < 3:
         logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
+    # the map's own error is not known
+    scores = differences(ours[used], theirs[used], sd[used] ** 2)
+    metrics |= {"bias_mag": scores["bias"], "difference_scatter_mag": scores["scatter"], "chi2": scores["chi2"]}
     left_out = metrics.pop("left_out")
     if left_out:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
@@ -54,6 +58,7 @@ def run(args: argparse.Namespace) -> None:
         {
             "extinction": (("l", "b"), ours, {"units": "mag", "long_name": f"A_V to {far}"}),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
+            "difference": (("l", "b"), ours - theirs, {"units": "mag", "long_name": "extinction - planck"}),
             "used": (("l", "b"), used),
         },
         coords=coordinates,

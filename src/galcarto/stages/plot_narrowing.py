@@ -13,7 +13,7 @@ import xarray as xr
 from galcarto.compare.prior import QUANTILES, narrowing
 from galcarto.figures import prior, style
 from galcarto.files import Output
-from galcarto.maps.cube import NARROWER
+from galcarto.inference import NARROWER
 from galcarto.maps.reader import open_cube
 
 

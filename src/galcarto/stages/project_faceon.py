@@ -30,5 +30,6 @@ def run(args: argparse.Namespace) -> None:
     with open_cube(args.cube) as cube:
         dataset = project(cube, faceon.pixel)
     dataset.attrs |= provenance.attributes("project_faceon", json.loads(args.settings), args.seed, [args.cube])
-    dataset.attrs |= {"Conventions": "CF-1.13", "sun_radius_kpc": SUN_RADIUS}
-    dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}})
+    dataset.attrs |= {"sun_radius_kpc": SUN_RADIUS}
+    coordinates = {name: {"_FillValue": None} for name in dataset.coords}
+    dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}, **coordinates})

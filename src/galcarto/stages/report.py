@@ -38,8 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON with dotted names."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    """Leaves of nested JSON with dotted names; a list of plain values, such as one for each distance, is a leaf."""
+    nested = isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value)
+    items = value.items() if isinstance(value, dict) else enumerate(value) if nested else None
     if items is None:
         yield name, value
         return
@@ -49,6 +50,8 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def _rounded(value: Any) -> str:
     """A metric as text: four significant digits, whole numbers in full."""
+    if isinstance(value, list):
+        return ", ".join(map(_rounded, value))
     if value is None or value != value:
         return "not defined"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

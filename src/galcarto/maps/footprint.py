@@ -1,0 +1,60 @@
+"""Where on the sky the map is: points of its tiles, and the footprint as a multi-order coverage map (MOC)."""
+
+import math
+
+import astropy.units as u
+import healpy as hp
+import numpy as np
+from mocpy import MOC
+
+from galcarto.sky import Tiles, to_icrs
+
+POINTS = 32  # along a tile's side
+CELLS = 8  # at least, along a tile's side
+
+
+def tile_points(tiles: Tiles, along: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points that stand for equal areas of a tile.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    along : int
+        Points along a side.
+
+    Returns
+    -------
+    l, b : ndarray, shape (tile, point), deg
+        Tiles l-major.
+    """
+    share = (np.arange(along) + 0.5) / along
+    l = tiles.l_edges[:-1, None] + np.diff(tiles.l_edges)[:, None] * share
+    sine = np.sin(np.radians(tiles.b_edges))
+    b = np.degrees(np.arcsin(sine[:-1, None] + np.diff(sine)[:, None] * share))
+    shape = (*tiles.shape, along, along)
+    grids = np.broadcast_to(l[:, None, :, None], shape), np.broadcast_to(b[None, :, None, :], shape)
+    return grids[0].reshape(-1, along**2), grids[1].reshape(-1, along**2)
+
+
+def footprint(tiles: Tiles, observed: np.ndarray) -> MOC:
+    """The observed tiles as a MOC: in ICRS, as the IVOA's standard demands.
+
+    It is made of cells of at most an eighth of a tile's height, and takes up every cell in which one of the points of
+    `tile_points` lies: it exceeds the tiles by less than a cell.
+
+    Parameters
+    ----------
+    tiles : Tiles
+    observed : ndarray of bool, shape (l, b)
+
+    Returns
+    -------
+    MOC
+    """
+    order = math.ceil(math.log2(hp.nside2resol(1) / np.radians(np.diff(tiles.b_edges).min() / CELLS)))
+    covered = MOC.new_empty(max_depth=order)
+    for column, seen in enumerate(observed):
+        l, b = tile_points(tiles.columns(column, column + 1), POINTS)
+        longitude, latitude = to_icrs(l[seen].ravel(), b[seen].ravel())
+        covered = covered.union(MOC.from_lonlat(longitude * u.deg, latitude * u.deg, max_norder=order))
+    return covered

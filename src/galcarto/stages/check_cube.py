@@ -1,0 +1,38 @@
+"""Check that cubes keep the format: netCDF, Zarr or HEALPix form, of Galcarto or of others.
+
+Prints what was found, what was expected and where; the exit code is 1 where a file has an error. A warning is what does
+not make numbers wrong. Sums, means and standard deviations may be off by four roundings of the type they are stored in.
+A file is read in strips of sightlines, so that one of any size can be checked.
+
+Example:
+  galcarto check-cube results/demo/cube.nc
+  galcarto check-cube --json cube.nc cube.zarr cube_healpix.nc
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+
+from galcarto.errors import UserError
+from galcarto.maps.check import check
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="cube: netCDF file, Zarr folder or URL")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, {file: [finding, ...]}")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the findings of each file."""
+    found = {path: check(path) for path in args.files}
+    refused = [path for path, findings in found.items() if any(one.severity == "error" for one in findings)]
+    if args.json:
+        print(json.dumps({path: [asdict(one) for one in findings] for path, findings in found.items()}, indent=2))
+    else:
+        for path, findings in found.items():
+            print(f"{path}: {'refused' if path in refused else 'keeps the format'}")
+            for one in findings:
+                print(f"  {one}")
+    if refused:
+        raise UserError(f"{len(refused)} of {len(found)} files refused: {', '.join(refused)}")

@@ -1,0 +1,73 @@
+"""Collect masers and HII regions that trace spiral arms. What is not found, or cannot be fetched, is left out.
+
+Example:
+  galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml tracers)" \\
+      --folder results/orion/tracers --output results/orion/tracers.nc
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from galcarto import provenance
+from galcarto.download import Client, DownloadError, fetch
+from galcarto.files import Output
+from galcarto.settings import read_sections
+from galcarto.surveys.tracers import TracerError, read_hii, read_masers
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--settings", required=True, help="JSON of the section tracers")
+    parser.add_argument("--folder", required=True, help="folder that keeps what is fetched")
+    parser.add_argument("--offline", action="store_true", help="ask no server")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
+
+
+def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
+    """HII regions from a file, or from an address whose answer is kept."""
+    if "://" not in source:
+        return read_hii(source), Path(source)
+    path = Path(folder) / "hii.vot"
+    fetch(source, path, Client(interval=0.0, timeout=60.0, retries=2), offline=offline)
+    try:
+        return read_hii(path), path
+    except TracerError:
+        for kept in (path, path.with_name(f"{path.name}.sha256")):  # an answer that says no is not kept
+            kept.unlink(missing_ok=True)
+        raise
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the tracers; attributes say what was read and what was not, and why."""
+    (asked,) = read_sections(args.settings, "tracers")
+    there = [path for path in asked.masers if Path(path).is_file()]
+    said = {"masers": f"{len(there)} tables read"}
+    if len(there) < len(asked.masers):
+        absent = ", ".join(path for path in asked.masers if path not in there)
+        said["masers"] += f"; not found, left out: {absent}"
+        logging.warning("masers: %s", said["masers"])
+    inputs, parts = list(there), [read_masers(there).assign(kind="maser")]
+    if asked.hii is not None:
+        try:
+            regions, path = _hii(asked.hii, args.folder, args.offline)
+            parts.append(regions.assign(kind="HII region"))
+            inputs.append(str(path))
+            said["hii"] = f"{len(regions)} regions read"
+        except (DownloadError, TracerError, OSError) as error:
+            # what a network says is another text each time: it is in the log
+            said["hii"] = f"left out: {asked.hii} could not be fetched or read"
+            logging.warning("HII regions are left out: %s", error)
+    found = pd.concat(parts, ignore_index=True)
+    units = {"l": "degree", "b": "degree", "distance": "kiloparsec", "distance_error": "kiloparsec"}
+    dataset = xr.Dataset(
+        {name: ("tracer", found[name].to_numpy(float), {"units": unit}) for name, unit in units.items()}
+        | {"kind": ("tracer", np.array(found["kind"], dtype=object))},
+        attrs=said | provenance.attributes("collect_tracers", json.loads(args.settings), None, inputs),
+    )
+    dataset.to_netcdf(args.output)

@@ -1,0 +1,47 @@
+"""Compare the cube with a published map of dust in three dimensions, bin by bin of distance.
+
+Example:
+  galcarto compare_maps --name bayestar19 --cube cube.nc --map bayestar2019.h5 --comparison map_bayestar19.nc \\
+      --metrics map_bayestar19.json
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+from galcarto import provenance
+from galcarto.compare import agreement, published
+from galcarto.files import Output
+from galcarto.maps.reader import open_cube
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
+    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    parser.add_argument("--map", required=True, help="the map's file, or what fetching it ended in (JSON)")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: both maps, scores")
+    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write both maps and the scores of their difference, or why there are none."""
+    file, reason = args.map, None
+    if Path(file).suffix == ".json":
+        fetched = json.loads(Path(file).read_text())
+        file, reason = fetched.get("file"), fetched.get("reason")
+        if file and not Path(file).is_file():
+            reason = f"{file} was fetched and is there no more; run again with --forcerun fetch_map"
+    if reason:
+        comparison = agreement.unavailable(args.name, reason)
+    else:
+        with open_cube(args.cube) as cube:
+            source = published.read(args.name, file, cube.attrs["extinction_law"], float(cube.attrs["r_v"]))
+            comparison = agreement.compare(cube, args.name, source)
+    if comparison.attrs["status"] != "compared":
+        logging.warning("%s: %s", args.name, comparison.attrs["status"])
+    comparison.attrs |= provenance.attributes("compare_maps", {}, None, [args.cube, args.map])
+    comparison.to_netcdf(args.comparison)
+    with open(args.metrics, "w") as handle:
+        json.dump({"maps": {args.name: agreement.metrics(comparison)}}, handle, indent=2)

@@ -1,0 +1,24 @@
+"""Write the footprint as a multi-order coverage map (MOC).
+
+Example:
+  galcarto publish_footprint --cube cube.nc --output footprint.moc.fits
+"""
+
+import argparse
+
+from mocpy import MOC
+
+from galcarto.files import Output
+from galcarto.maps.reader import open_cube
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    parser.add_argument("--output", required=True, type=Output, help="FITS file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write what the cube says of its footprint."""
+    with open_cube(args.cube) as cube:
+        MOC.from_string(cube.attrs["footprint_moc"]).save(args.output, format="fits")

@@ -1,0 +1,26 @@
+"""Write the cube as a Zarr store.
+
+Example:
+  galcarto publish_zarr --cube cube.nc --output cube.zarr
+"""
+
+import argparse
+
+from galcarto.errors import UserError
+from galcarto.files import Output
+from galcarto.maps import zarr
+from galcarto.maps.reader import open_cube
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options."""
+    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    parser.add_argument("--output", required=True, type=Output, help="Zarr folder to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the same dataset."""
+    if not args.output.final.endswith(".zarr"):  # by which open_cube knows it; and what is there is replaced
+        raise UserError(f"--output: found {args.output.final}; expected a name that ends in .zarr")
+    with open_cube(args.cube) as cube:
+        zarr.write(args.output, cube)

@@ -1,0 +1,697 @@
+"""What keeps the format of the cube and what does not: many cubes, each broken in one place."""
+
+import json
+import re
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galcarto import open_cube, provenance
+from galcarto.__main__ import main
+from galcarto.maps import check, cube, healpix, zarr
+from galcarto.maps.check import Finding, check_dataset
+from galcarto.maps.cube import Strip
+from galcarto.sky import Tiles
+
+TILES = Tiles.cover((359.0, 362.0), (-1.0, 1.0), 1.0)  # three columns of two
+EDGES = np.array([0.0, 0.3, 0.7, 1.2, 2.0])  # kpc; unequal, so that widths matter
+SAMPLES = 12
+ABOUT = {
+    "title": "a cube of six sightlines",
+    "band": "V",
+    "extinction_law": "G23",
+    "r_v": 3.1,
+    "survey": "2MASS",
+    "survey_limits": "J < 16.3 mag, Ks < 14.8 mag",
+    "frame": "galactic",
+}
+HIDDEN, SHORT = 1, 4  # sightlines, l-major: one that is not observed, one where stars run out
+LEVEL = 3
+
+
+def summary() -> dict[str, np.ndarray]:
+    """The variables of six sightlines."""
+    rng = np.random.default_rng(6)
+    strip = Strip(
+        samples=rng.gamma(1.0, 0.3, (6, SAMPLES, 4)).cumsum(axis=2),
+        stars_beyond=np.tile([100.0, 80.0, 50.0, 30.0], (6, 1)),
+        narrowing=np.full((6, 4), 0.5),
+        strangeness=np.linspace(0.1, 0.9, 6),
+        fit_p_value=np.linspace(0.2, 0.8, 6),
+        fit_chi2=np.linspace(0.9, 1.1, 6),
+        stars=np.full(6, 100),
+        area=np.full(6, 1.0),
+        full_area=np.full(6, 1.0),
+    )
+    strip.stars_beyond[SHORT] = [40.0, 25.0, 5.0, 1.0]
+    strip.samples[HIDDEN] = strip.narrowing[HIDDEN] = np.nan
+    for values in (strip.strangeness, strip.fit_p_value, strip.fit_chi2):
+        values[HIDDEN] = np.nan
+    return cube.summarise(strip, EDGES, 20.0)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good cube by the project's own writer."""
+    path = tmp_path_factory.mktemp("check") / "cube.nc"
+    attributes = provenance.attributes("assemble_cube", {"distance": {"step": "500 pc"}}, 1, [])
+    cube.write(path, TILES, EDGES, SAMPLES, [(0, summary())], ABOUT | attributes)
+    return path
+
+
+@pytest.fixture(scope="module")
+def good(path: Path) -> xr.Dataset:
+    """The same in memory."""
+    with open_cube(path) as opened:
+        return opened.load().drop_encoding()
+
+
+@pytest.fixture(scope="module")
+def cells(good: xr.Dataset) -> xr.Dataset:
+    """Its observed sightlines in the HEALPix form, as if their tiles were cells."""
+    index = np.array([3, 17, 90, 400, 767])
+    l, b = hp.pix2ang(2**LEVEL, index, nest=True, lonlat=True)
+    observed = [i for i in range(6) if i != HIDDEN]
+    form = good.drop_vars(["l", "b", "l_bounds", "b_bounds"]).stack(cell=("l", "b"), create_index=False)
+    form = form.isel(cell=observed).transpose("sample", "cell", "distance", "bounds")
+    for name in cube.VARIABLES:
+        form[name].attrs["grid_mapping"] = "crs"
+    form["crs"] = ((), np.int32(0), {"grid_mapping_name": "healpix", "indexing_scheme": "nested"})
+    form["crs"].attrs |= {"refinement_level": LEVEL, "frame": "galactic"}
+    return form.assign_coords(
+        healpix_index=("cell", index, {"standard_name": "healpix_index"}),
+        l=("cell", l, {"units": "degree"}),
+        b=("cell", b, {"units": "degree"}),
+    )
+
+
+@pytest.fixture
+def store(path: Path, tmp_path: Path) -> Path:
+    """The good cube as a Zarr store."""
+    with open_cube(path) as opened:
+        zarr.write(tmp_path / "cube.zarr", opened)
+    return tmp_path / "cube.zarr"
+
+
+def written(dataset: xr.Dataset, path: Path) -> list[Finding]:
+    """What is found in the file of a dataset."""
+    dataset.to_netcdf(path)
+    return check.check(path)
+
+
+def without(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    return lambda one: one.drop_vars(name)
+
+
+def attribute(name: str, value: object = None, of: str | None = None) -> Callable[[xr.Dataset], None]:
+    """Set an attribute of the file or of a variable, or delete it."""
+
+    def mutate(one: xr.Dataset) -> None:
+        attributes = one.attrs if of is None else one[of].attrs
+        attributes.pop(name, None)
+        if value is not None:
+            attributes[name] = value
+
+    return mutate
+
+
+def value(name: str, place: tuple, change: Callable[[float], float]) -> Callable[[xr.Dataset], None]:
+    """Change values of a variable."""
+
+    def mutate(one: xr.Dataset) -> None:
+        values = one[name].to_numpy().copy()
+        values[place] = change(values[place])
+        one[name] = one[name].copy(data=values)
+
+    return mutate
+
+
+def scaled(*names: str) -> Callable[[xr.Dataset], None]:
+    def mutate(one: xr.Dataset) -> None:
+        for name in names:
+            one[name] = one[name] * 1.01
+
+    return mutate
+
+
+def order(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
+    return lambda one: one.isel({name: [1, 0, *range(2, one.sizes[name])]})
+
+
+def typed(name: str, kind: str) -> Callable[[xr.Dataset], None]:
+    def mutate(one: xr.Dataset) -> None:
+        one[name] = one[name].astype(kind)
+
+    return mutate
+
+
+# name of the check, what breaks the cube, what is said
+GRID = [
+    ("variables_are_there", without("extinction_sd"), "error: extinction_sd: found no such variable"),
+    ("variables_are_there", without("distance_bounds"), "error: distance_bounds: found no such variable"),
+    ("variables_are_there", without("extinction_samples"), "error: extinction_samples: found no such variable"),
+    (
+        "dimensions_are_those_of_the_format",
+        lambda one: one.transpose("sample", "b", "l", "distance", "bounds"),
+        r"extinction: found dimensions \(b, l, distance\); expected \(l, b, distance\)",
+    ),
+    (
+        "dimensions_are_those_of_the_format",
+        lambda one: one.isel(bounds=[0]),
+        "distance_bounds: found 1 bounds; expected 2",
+    ),
+    ("dimensions_are_those_of_the_format", lambda one: one.isel(l=[]), "extinction: found no values"),
+    ("types_are_those_of_the_format", typed("quality", "f4"), "quality: found type float32; expected uint8"),
+    (
+        "types_are_those_of_the_format",
+        lambda one: one.assign(extinction=one.extinction.fillna(0).astype("i4")),
+        "extinction: found type int32; expected float64",
+    ),
+    (
+        "units_are_those_of_the_format",
+        attribute("units", "%", "extinction"),
+        "extinction: found units '%'; expected 'mag'",
+    ),
+    ("units_are_those_of_the_format", attribute("units", None, "extinction"), "extinction: found units None"),
+    (
+        "units_are_those_of_the_format",
+        attribute("units", "magnitudes", "extinction_sd"),
+        "extinction_sd: found units 'magnitudes', which astropy cannot read; expected 'mag'",
+    ),
+    (
+        "units_are_those_of_the_format",
+        attribute("units", "mag pc-1", "extinction_density_samples"),
+        "found units 'mag pc-1'; expected 'mag kpc-1'",
+    ),
+    ("units_are_those_of_the_format", attribute("units", "radian", "l"), "l: found units 'radian'; expected 'degree'"),
+    (
+        "units_are_those_of_the_format",
+        attribute("units", "parsec", "distance"),
+        "distance: found units 'parsec'; expected 'kiloparsec'",
+    ),
+    (
+        "conventions_name_cf",
+        attribute("Conventions", "ACDD-1.3"),
+        "Conventions: found 'ACDD-1.3'; expected a version of CF",
+    ),
+    ("quantity_is_described", attribute("band"), "band: found no such attribute"),
+    ("quantity_is_described", attribute("extinction_law"), "extinction_law: found no such attribute"),
+    ("quantity_is_described", attribute("survey"), "survey: found no such attribute"),
+    ("quantity_is_described", attribute("r_v", 0.0), r"r_v: found 0\.0; expected the law's R_V"),
+    ("quantity_is_described", attribute("r_v"), "r_v: found None; expected the law's R_V"),
+    ("quantity_is_described", attribute("frame"), "frame: found 'None'; expected 'galactic'"),
+    ("quantity_is_described", attribute("frame", "icrs"), "frame: found 'icrs'; expected 'galactic'"),
+    (
+        "quantity_is_described",
+        attribute("survey_limits", "deep"),
+        "survey_limits: found 'deep'; expected limits such as",
+    ),
+    ("quantity_is_described", attribute("survey_limits"), "survey_limits: found 'None'; expected limits such as"),
+    ("provenance_is_stated", attribute("galcarto_version"), "galcarto_version: found no such attribute"),
+    ("provenance_is_stated", attribute("galcarto_seed", "one"), "galcarto_seed: found 'one'; expected the seed"),
+    ("provenance_is_stated", attribute("galcarto_config"), "galcarto_config: found no such attribute"),
+    ("provenance_is_stated", attribute("galcarto_config", "{"), "galcarto_config: found no JSON"),
+    (
+        "provenance_is_stated",
+        attribute("galcarto_config", "{}"),
+        "galcarto_config_sha256: found '[0-9a-f]{64}'; expected",
+    ),
+    ("flags_are_explained", attribute("flag_masks", None, "quality"), "quality: found flag_masks None"),
+    (
+        "flags_are_explained",
+        attribute("flag_masks", np.array([1, 2, 3, 8, 16], "u1"), "quality"),
+        r"flag_masks \[1, 2, 3, 8, 16\]; expected different powers of two",
+    ),
+    (
+        "flags_are_explained",
+        attribute("flag_masks", np.array([1, 2, 2, 8, 16], "u1"), "quality"),
+        r"flag_masks \[1, 2, 2, 8, 16\]; expected different powers of two",
+    ),
+    ("flags_are_explained", attribute("flag_masks", np.arange(5.0), "quality"), "expected integers, one for each flag"),
+    (
+        "flags_are_explained",
+        attribute("flag_meanings", "not_observed a a b c", "quality"),
+        "found 5 flag_meanings .*; expected one for each of 5",
+    ),
+    (
+        "flags_are_explained",
+        attribute("flag_masks", np.array([1, 2, 4, 8, 256], "i4"), "quality"),
+        "expected bits that fit into uint8",
+    ),
+    (
+        "flags_are_explained",
+        attribute("flag_meanings", "not_observed partly_observed", "quality"),
+        r"found 2 flag_meanings .*; expected one for each of 5 flag_masks",
+    ),
+    ("flags_are_explained", attribute("flag_meanings", "a b c d e", "quality"), "expected not_observed among them"),
+    (
+        "coordinates_are_in_range",
+        value("b", (1,), lambda _: 95.0),
+        r"b: found 95; expected -90 to 90; first at \[b=1\]",
+    ),
+    ("coordinates_are_in_range", value("l", (0,), lambda _: np.nan), "l: found nan; expected -360 to 720"),
+    ("coordinates_increase", order("l"), r"l: found 359\.5 after 360\.5; expected increasing values; first at \[l=1\]"),
+    ("coordinates_increase", value("distance", (2,), lambda _: 0.15), r"distance: found 0\.15 after 0\.5"),
+    ("bounds_are_named", attribute("bounds", None, "distance"), "distance: found attribute bounds 'None'"),
+    (
+        "bounds_make_cells",
+        value("distance_bounds", (2, 0), lambda low: low + 0.01),
+        r"distance_bounds: found bounds 0\.71, 1\.2 of 0\.95: not contiguous; .* first at \[distance=2\]",
+    ),
+    ("bounds_make_cells", lambda one: one.assign(b_bounds=one.b_bounds[:, ::-1]), "b_bounds: .* not increasing"),
+    ("bounds_make_cells", value("l", (2,), lambda _: 363.0), "l_bounds: found .* of 363: not around the centre"),
+    (
+        "distances_begin_at_the_sun",
+        value("distance_bounds", (0, 0), lambda _: 0.1),
+        r"distance_bounds: found 0\.1 kpc as the first edge; expected 0, the Sun",
+    ),
+    (
+        "longitudes_are_met_once",
+        value("l_bounds", (0, 0), lambda _: -1.0),
+        "l_bounds: found 363 degree from end to end; expected at most 360",
+    ),
+    (
+        "quality_has_known_bits",
+        value("quality", (2, 1), lambda bits: bits | 64),
+        r"quality: found 64; expected only bits of 31",
+    ),
+    (
+        "observed_sightlines_have_values",
+        value("extinction", (1, 0, 2), lambda _: np.nan),
+        r"extinction: found nan; .* first at \[l=1, b=0, distance=2\] \(l = 360\.5, b = -0\.5, distance = 0\.95\); 1",
+    ),
+    (
+        "observed_sightlines_have_values",
+        value("extinction_samples", (3, 1, 0, slice(None)), lambda _: np.inf),
+        r"extinction_samples: found inf; .* first at \[l=1, b=0, sample=3, distance=0\]",
+    ),
+    (
+        "observed_sightlines_have_values",
+        value("quality", (0, 1), lambda _: 0),
+        r"extinction_sd: found nan; expected a number",
+    ),
+    (
+        "other_sightlines_have_none",
+        value("quality", (1, 0), lambda _: 1),
+        r"extinction_samples: found .*; expected NaN, as quality says not_observed; first at \[l=1, b=0",
+    ),
+    (
+        "values_are_in_range",
+        value("extinction_sd", (0, 0, 1), lambda sd: -sd),
+        "extinction_sd: found -.*; expected 0 or more",
+    ),
+    (
+        "values_are_in_range",
+        value("extinction_density_samples", (0, 0, 0, 1), lambda density: -density),
+        "extinction_density_samples: found -.*; expected 0 or more",
+    ),
+    ("values_are_in_range", value("fit_p_value", (0, 0), lambda _: 1.5), r"fit_p_value: found 1\.5; expected 0 to 1"),
+    ("values_are_in_range", value("strangeness", (0, 0), lambda _: -0.5), r"strangeness: found -0\.5; expected 0 to 1"),
+    ("values_are_in_range", value("distance_max", (0, 0), lambda _: 2.1), r"distance_max: found 2\.1; expected 0 to 2"),
+    ("values_are_in_range", value("stars", (0, 0), lambda _: -1), "stars: found -1; expected 0 or more"),
+    (
+        "cumulative_extinction_does_not_fall",
+        value("extinction_samples", (5, 2, 1, 2), lambda _: 1e-3),
+        r"extinction_samples: found 0\.001; expected a non-decreasing run, .* \[l=2, b=1, sample=5, distance=2\]",
+    ),
+    (
+        "extinction_is_the_sum_of_the_density",
+        value("extinction", (2, 0, 1), lambda mean: mean * (1 + 1e-13)),
+        r"extinction: found .*; expected .*, the sum of extinction_density times the .* \[l=2, b=0, distance=1\]",
+    ),
+    (
+        "extinction_is_the_sum_of_the_density",
+        value("extinction_density_samples", (7, 2, 0, 0), lambda density: density * (1 + 2e-6)),
+        "extinction_samples: found .*, the sum of extinction_density_samples times the width",
+    ),
+    (
+        "means_are_those_of_the_samples",
+        scaled("extinction", "extinction_density"),
+        "extinction_density: found .*; expected .*, the mean of extinction_density_samples; .* 5 sightlines",
+    ),
+    (
+        "standard_deviations_are_those_of_the_samples",
+        scaled("extinction_sd"),
+        "extinction_sd: found .*; expected .*, the standard deviation of extinction_samples; .* 5 sightlines",
+    ),
+    (
+        "footprint_is_that_of_the_observed_sightlines",
+        attribute("footprint_moc", "4/0-5"),
+        r"footprint_moc: found False; expected sightlines inside where not not_observed, .* \[l=0, b=0\].* 5 sightl",
+    ),
+    (
+        "footprint_is_that_of_the_observed_sightlines",
+        attribute("footprint_moc", "0/0-11"),
+        r"footprint_moc: found True; .* \[l=0, b=1\].* 1 sightline \[",
+    ),
+    (
+        "the_flag_tells_where_stars_run_out",
+        value("distance_max", (0, 0), lambda _: 1.2),
+        r"quality: found 0; expected stars_run_out_before_the_last_bin exactly where distance_max, 1\.2",
+    ),
+]
+HEALPIX = [
+    ("variables_are_there", without("crs"), "crs: found no such variable"),
+    ("variables_are_there", without("healpix_index"), "healpix_index: found no such variable"),
+    (
+        "healpix_order_is_stated",
+        attribute("indexing_scheme", None, "crs"),
+        "crs: found indexing_scheme None, refinement_level 3; expected the scheme 'nested' or 'ring'",
+    ),
+    ("healpix_order_is_stated", attribute("refinement_level", "high", "crs"), "refinement_level 'high'; expected"),
+    (
+        "healpix_order_is_stated",
+        attribute("grid_mapping_name", "hpx", "crs"),
+        "grid_mapping_name 'hpx'; expected 'healpix'",
+    ),
+    (
+        "healpix_order_is_stated",
+        attribute("grid_mapping", None, "quality"),
+        "quality: found grid_mapping None; expected 'crs'",
+    ),
+    (
+        "healpix_indices_are_cells",
+        attribute("standard_name", None, "healpix_index"),
+        "healpix_index: found standard_name 'None'; expected 'healpix_index'",
+    ),
+    (
+        "healpix_indices_are_cells",
+        value("healpix_index", (1,), lambda _: 768),
+        "found 768; expected 0 to 767; first at .cell=1",
+    ),
+    (
+        "healpix_indices_are_cells",
+        value("healpix_index", (1,), lambda _: 3),
+        "healpix_index: found 3 again; expected each cell once; first at .cell=1",
+    ),
+    (
+        "cells_are_where_their_index_says",
+        value("l", (2,), lambda l: l + 0.01),
+        r"l: found .*\(nested, nside 8\).* .cell=2",
+    ),
+    ("cells_are_where_their_index_says", attribute("indexing_scheme", "ring", "crs"), r"b: found .*\(ring, nside 8\)"),
+    ("cells_are_where_their_index_says", attribute("refinement_level", 4, "crs"), r"b: found .*\(nested, nside 16\)"),
+    ("coordinates_are_in_range", value("l", (0,), lambda l: l + 360), "l: found .*; expected 0 to 360"),
+    (
+        "cumulative_extinction_does_not_fall",
+        value("extinction_samples", (5, 3, 2), lambda _: 1e-3),
+        r"extinction_samples: .* first at \[cell=3, sample=5, distance=2\] \(l = .*, b = .*, distance = 0.95\)",
+    ),
+]
+WARNINGS = [
+    ("variables_are_there", without("strangeness"), "warning: strangeness: found no such variable"),
+    ("types_are_those_of_the_format", typed("extinction_sd", "f4"), "warning: extinction_sd: found type float32"),
+    (
+        "units_are_those_of_the_format",
+        attribute("units", "kpc", "distance"),
+        "warning: distance: found units 'kpc'; expected 'kilo",
+    ),
+    ("footprint_can_be_read", attribute("footprint_moc", "the plane"), "warning: footprint_moc: found 'the plane'"),
+    ("footprint_can_be_read", attribute("footprint_moc"), "warning: footprint_moc: found 'None'"),
+    (
+        "the_data_speak_somewhere",
+        value("distance_min", (2, 0), lambda _: 1.5),
+        r"warning: distance_min: found 1\.5; expected at most distance_max, 0\.7",
+    ),
+]
+
+
+def said(findings: list[Finding], name: str, pattern: str) -> None:
+    """One of the findings is by this check and says this."""
+    of_check = "\n".join(str(one) for one in findings if one.check == name)
+    assert of_check, [str(one) for one in findings]
+    assert re.search(pattern, of_check), of_check
+
+
+def test_good_cubes_pass_in_every_form(path: Path, store: Path, good, cells, tmp_path: Path) -> None:
+    with open_cube(path) as opened:
+        healpix.write(tmp_path / "healpix.nc", opened, 2**LEVEL, {})
+    assert check.check(path) == check.check(store) == check.check(tmp_path / "healpix.nc") == []
+    # the samples beside the other variables, as in files of old
+    assert written(good, tmp_path / "cube.nc") == written(cells, tmp_path / "cells.nc") == []
+
+
+@pytest.mark.parametrize(("name", "mutate", "pattern"), GRID, ids=[f"{i}-{one[0]}" for i, one in enumerate(GRID)])
+def test_a_broken_cube_is_refused(name, mutate, pattern, good: xr.Dataset, tmp_path: Path) -> None:
+    broken = good.copy(deep=True)
+    findings = written(broken if (other := mutate(broken)) is None else other, tmp_path / "cube.nc")
+    assert findings[0].severity == "error"
+    said(findings, name, pattern)
+
+
+@pytest.mark.parametrize(("name", "mutate", "pattern"), HEALPIX, ids=[f"{i}-{one[0]}" for i, one in enumerate(HEALPIX)])
+def test_a_broken_cube_of_cells_is_refused(name, mutate, pattern, cells: xr.Dataset, tmp_path: Path) -> None:
+    broken = cells.copy(deep=True)
+    findings = written(broken if (other := mutate(broken)) is None else other, tmp_path / "cube.nc")
+    assert findings[0].severity == "error"
+    said(findings, name, pattern)
+
+
+@pytest.mark.parametrize(("name", "mutate", "pattern"), WARNINGS)
+def test_a_warning_does_not_refuse(name, mutate, pattern, good: xr.Dataset, tmp_path: Path) -> None:
+    odd = good.copy(deep=True)
+    findings = written(odd if (other := mutate(odd)) is None else other, tmp_path / "cube.nc")
+    assert {one.severity for one in findings} == {"warning"}
+    said(findings, name, pattern)
+
+
+def test_flags_of_others_are_left_alone(good: xr.Dataset) -> None:
+    """A cube with flags of its own, and one that raises a second flag where nothing was observed."""
+    other = good.copy(deep=True)
+    attribute("flag_meanings", "not_observed a b c d", "quality")(other)
+    value("distance_max", (0, 0), lambda _: 1.2)(other)
+    assert check_dataset(other) == []
+    both = good.copy(deep=True)
+    value("quality", (0, 1), lambda bits: bits | cube.STARS_RUN_OUT)(both)
+    assert check_dataset(both) == []
+
+
+def test_every_check_has_a_cube_that_it_refuses() -> None:
+    checks = {one.__name__ for one in (*check.STRUCTURE, *check.DESCRIPTION, *check.VALUES)}
+    assert {one[0] for one in (*GRID, *HEALPIX, *WARNINGS)} == checks
+
+
+@given(
+    st.sampled_from(["extinction_samples", "extinction_density_samples"]),
+    st.tuples(st.integers(0, SAMPLES - 1), st.integers(1, 2), st.integers(0, 1), st.integers(0, 3)),
+    st.floats(2.5, 1e6),
+    st.sampled_from([-1, 1]),
+)
+def test_any_sample_that_is_moved_beyond_the_tolerance_is_found(good, name, place, tolerances, sign):
+    broken = good.copy()
+    samples = good[name].to_numpy().copy()
+    here = {"sample": place[0], "l": place[1], "b": place[2], "distance": place[3]}
+    share = check.rounding(good["extinction_samples"])
+    step = sign * tolerances * share * float(good["extinction_samples"][here])
+    # a density moves the sum by the width times as much
+    width = np.diff(EDGES)[place[3]] if "density" in name else 1.0
+    samples[place] += step / width
+    broken[name] = good[name].copy(data=samples)
+    findings = [one for one in check_dataset(broken) if one.check == "extinction_is_the_sum_of_the_density"]
+    assert [(one.variable, one.index, one.sightlines) for one in findings] == [("extinction_samples", here, 1)]
+
+
+@given(st.floats(0, 0.4), st.integers(0, 10_000))
+def test_samples_rounded_to_their_type_in_any_way_pass(spread, seed):
+    """The tolerance is wide enough: sums in single precision, densities as differences of rounded sums."""
+    rng = np.random.default_rng(seed)
+    width = np.diff(EDGES).astype("f4")
+    density = rng.lognormal(-1, spread * 10, (SAMPLES, 1, 1, 4)).astype("f4")
+    for total in (
+        np.cumsum(density * width, axis=-1, dtype="f4"),
+        np.cumsum(density.astype(float) * np.diff(EDGES), axis=-1).astype("f4"),
+    ):
+        dims = ("sample", "l", "b", "distance")
+        strip = xr.Dataset(
+            {
+                "extinction_samples": (dims, total),
+                "extinction_density_samples": (dims, density),
+                "distance_bounds": (("distance", "bounds"), np.stack([EDGES[:-1], EDGES[1:]], axis=1)),
+            }
+        )
+        assert not any(one.bad.any() for one in check.extinction_is_the_sum_of_the_density(strip))
+
+
+# --- files that cannot be read
+
+
+def test_a_truncated_file_is_a_finding(path: Path, tmp_path: Path) -> None:
+    whole = path.read_bytes()
+    for share in (0.0, 0.3, 0.999):
+        cut = tmp_path / f"cut{share}.nc"
+        cut.write_bytes(whole[: int(share * len(whole))])
+        (finding,) = check.check(cut)
+        assert (finding.severity, finding.check) == ("error", "file_opens")
+        assert "NetCDF" in str(finding)
+
+
+def test_no_file_and_another_kind_of_file_are_findings(tmp_path: Path) -> None:
+    (finding,) = check.check(tmp_path / "cube.nc")
+    assert "not found" in str(finding)
+    xr.Dataset({"x": 1}).to_netcdf(tmp_path / "other.nc")
+    (finding,) = check.check(tmp_path / "other.nc")
+    assert re.search("found no .*extinction.*; expected a cube", str(finding))
+
+
+def test_a_damaged_chunk_is_found_and_the_rest_is_still_checked(good, tmp_path, monkeypatch) -> None:
+    """Bytes of one sightline's samples are lost, another one's samples fall."""
+    broken, path = good.copy(deep=True), tmp_path / "cube.nc"
+    value("distance_max", (2, 1), lambda _: 2.1)(broken)
+    chunks = {"zlib": True, "shuffle": False, "chunksizes": (SAMPLES, 1, 1, 4)}
+    broken.to_netcdf(path, encoding={name: chunks for name in ("extinction_samples", "extinction_density_samples")})
+    part = zlib.compress(broken["extinction_samples"][:, 1, 1].to_numpy().tobytes(), 4)
+    data = bytearray(path.read_bytes())
+    assert data.count(part) == 1
+    start = data.find(part)
+    data[start + 2 : start + 40] = bytes(38)
+    path.write_bytes(data)
+    monkeypatch.setattr(check, "STRIP", 1)
+    findings = check.check(path)
+    said(
+        findings,
+        "values_can_be_read",
+        r"extinction_samples: found .*; expected values that can be read; .*\[l=1, b=1\]",
+    )
+    said(findings, "values_are_in_range", r"distance_max: found 2\.1; .*\[l=2, b=1\]")
+    assert len(findings) == 2
+
+
+def test_a_store_that_says_nothing_is_a_finding(store: Path) -> None:
+    (store / "zarr.json").write_bytes((store / "zarr.json").read_bytes()[:-20])
+    assert [one.check for one in check.check(store)] == ["file_opens"]
+
+
+def test_a_damaged_part_of_a_store_is_a_finding(store: Path) -> None:
+    part = store / "extinction_samples/c/0/1/0/0"
+    part.write_bytes(part.read_bytes()[:-20])
+    (finding,) = check.check(store)
+    assert (finding.check, finding.variable) == ("values_can_be_read", "extinction_samples")
+
+
+def test_a_part_of_a_store_that_is_missing_is_found(store: Path) -> None:
+    """Zarr gives the fill value for it, and says nothing."""
+    (store / "extinction_samples/c/0/1/0/0").unlink()
+    (finding,) = check.check(store)
+    assert (finding.check, finding.variable) == ("observed_sightlines_have_values", "extinction_samples")
+    assert (finding.index["l"], finding.sightlines) == (1, 2)
+
+
+ODD = st.one_of(
+    st.none(),
+    st.text(max_size=8),
+    st.integers(-5, 300),
+    st.floats(),
+    st.lists(st.integers(-3, 300), max_size=6).map(np.array),
+    st.lists(st.text(max_size=3), min_size=2, max_size=3),
+)
+
+
+@given(st.data())
+def test_nothing_in_a_file_makes_the_check_stumble(good, cells, data):
+    """Attributes of any kind, types of any kind, dimensions lost: findings, never a traceback."""
+    cube_ = data.draw(st.sampled_from([good, cells])).copy()
+    name = data.draw(st.sampled_from(sorted(map(str, cube_.variables))))
+    where = data.draw(st.sampled_from(["file", "variable", "type", "dimension", "values"]))
+    if where in ("file", "variable"):
+        attributes = cube_.attrs if where == "file" else cube_[name].attrs
+        attributes = dict(attributes)
+        attributes[data.draw(st.sampled_from([*attributes, "units", "bounds"]))] = data.draw(ODD)
+        if where == "file":
+            cube_.attrs = attributes
+        else:
+            cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+            cube_[name] = (cube_[name].dims, cube_[name].to_numpy(), attributes)
+    elif where == "type":
+        kind = data.draw(st.sampled_from(["S3", "U5", "?", "c16", "M8[s]", "m8[s]", "f2", "i1", "u8", "O"]))
+        cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+        cube_[name] = (cube_[name].dims, np.zeros(cube_[name].shape, kind), cube_[name].attrs)
+    elif where == "dimension":
+        cube_ = cube_.isel(
+            {data.draw(st.sampled_from(sorted(map(str, cube_.dims)))): data.draw(st.sampled_from([0, []]))}
+        )
+    else:
+        cube_ = cube_.drop_indexes([name] if name in cube_.indexes else [])
+        fill = data.draw(st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1e300, 127.0]))
+        values = np.full(cube_[name].shape, fill if cube_[name].dtype.kind == "f" else -1 if fill < 0 else 127)
+        with np.errstate(over="ignore"):
+            cube_[name] = (cube_[name].dims, values.astype(cube_[name].dtype), cube_[name].attrs)
+    assert all(str(one) for one in check_dataset(cube_))
+
+
+# --- strips
+
+
+@pytest.mark.parametrize("values", [1, 2 * SAMPLES * 4, 4 * SAMPLES * 4, 1 << 20])
+def test_findings_do_not_depend_on_the_size_of_the_strips(values, good, cells, monkeypatch) -> None:
+    grid, form = good.copy(deep=True), cells.copy(deep=True)
+    for one in (grid, form):
+        scaled("extinction_sd")(one)
+        value("extinction_samples", (5, *((2, 0) if one is grid else (3,)), 2), lambda _: 1e-3)(one)
+    whole = [check_dataset(one) for one in (grid, form)]
+    monkeypatch.setattr(check, "STRIP", values)
+    assert [check_dataset(one) for one in (grid, form)] == whole
+    assert {one.sightlines for one in whole[0]} == {1, 5}
+
+
+def test_strips_cover_all_sightlines_once_within_the_memory(monkeypatch) -> None:
+    shape = {"sample": 10, "l": 7, "b": 5, "distance": 4}
+    samples = xr.DataArray(np.zeros(tuple(shape.values()), "f4"), dims=tuple(shape))
+    for values, chunk in ((1, 1), (400, 1), (400, 3), (400, 100), (1400, 2), (10**6, 4)):
+        samples.encoding["preferred_chunks"] = {"l": chunk, "b": chunk}
+        monkeypatch.setattr(check, "STRIP", values)
+        seen = np.zeros((7, 5), int)
+        for block in check._strips(xr.Dataset({"extinction_samples": samples})):
+            seen[block["l"], block["b"]] += 1
+            assert samples.isel(block).size <= max(values, 40)
+            if values >= 40 * chunk * 5:
+                assert block["l"].start % chunk == 0
+        assert (seen == 1).all()
+
+
+# --- the command
+
+
+def test_the_command_prints_findings_and_fails_on_errors(path, good, tmp_path, capsys) -> None:
+    assert main(["check-cube", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: keeps the format\n"
+    broken, bad = good.copy(), tmp_path / "bad.nc"
+    attribute("units", "K", "extinction")(broken)
+    broken.to_netcdf(bad)
+    assert main(["check-cube", str(path), str(bad)]) == 1
+    shown = capsys.readouterr()
+    assert f"{path}: keeps the format" in shown.out
+    assert f"{bad}: refused\n  error: extinction: found units 'K'; expected 'mag' [units_are" in shown.out
+    assert f"galcarto check-cube: 1 of 2 files refused: {bad}" in shown.err
+
+
+def test_the_command_gives_machines_json(path, good, tmp_path, capsys) -> None:
+    broken, bad = good.copy(), tmp_path / "bad.nc"
+    value("extinction_samples", (5, 2, 1, 2), lambda _: np.inf)(broken)
+    broken.to_netcdf(bad)
+    assert main(["check-cube", "--json", str(path), str(bad)]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found[str(path)] == []
+    one = next(one for one in found[str(bad)] if one["check"] == "observed_sightlines_have_values")
+    assert one["index"] == {"l": 2, "b": 1, "sample": 5, "distance": 2}
+    assert one["position"] == {"l": 361.5, "b": 0.5, "distance": 0.95}
+    assert (one["severity"], one["variable"], one["found"], one["sightlines"]) == (
+        "error",
+        "extinction_samples",
+        "inf",
+        1,
+    )
+
+
+def test_a_warning_alone_is_no_failure(good, tmp_path, capsys) -> None:
+    odd, path = good.copy(), tmp_path / "cube.nc"
+    attribute("units", "kpc", "distance")(odd)
+    odd.to_netcdf(path)
+    assert main(["check_cube", str(path)]) == 0
+    assert "warning: distance: found units 'kpc'" in capsys.readouterr().out
