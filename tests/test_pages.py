@@ -118,6 +118,7 @@ def setting(block: Block, project: Path) -> None:
         read_settings(demo)
 
 
+@pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn where a reader has none of their maps
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     todo = [block for block in blocks(page) if runs(block)]
@@ -125,6 +126,7 @@ def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, mon
         return  # and no map is made for it
     project = request.getfixturevalue("project")
     monkeypatch.chdir(project)
+    monkeypatch.setenv("DUST_DIR", str(project.parent))  # else mwdust makes a folder in the reader's home
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in todo:
         where = f"{page.relative_to(ROOT)}, line {block.line}"
