@@ -657,6 +657,4 @@ def test_report_refuses_a_figure_it_cannot_caption(region, monkeypatch, capsys):
     monkeypatch.chdir(region)
     (region / "cat.png").write_bytes(b"")
     assert report(["cat.png"]) == 1
-    assert (
-        "found cat.png; expected a name that begins with one of ablation, calibration, cmds" in capsys.readouterr().err
-    )
+    assert "found cat.png; expected a name that begins with one of ablation, arms, artefacts" in capsys.readouterr().err

@@ -330,7 +330,7 @@ def test_snakemake_s_report_shows_every_figure_with_its_caption(finished: Path, 
         page = archive.read(next(name for name in names if name.endswith("report.html"))).decode()
     shown = sorted(Path(name).name for name in names if name.endswith(".png"))
     figures = sorted(path.name for path in (finished / "results/tiny/figures").glob("*.png"))
-    assert len(figures) == 10
+    assert len(figures) == 12
     assert [name for name in shown if name in figures] == figures
     for heading in ("Mocks and prior", "Training and calibration", "The map", "Comparisons"):
         assert f'"{heading}"' in page
