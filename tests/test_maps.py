@@ -83,6 +83,13 @@ def test_reach_is_where_stars_are_on_both_sides():
     np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
 
 
+def test_no_distance_min_lies_behind_distance_max():
+    beyond = np.array([[100.0, 90.0, 15.0, 10.0]])  # before: 10, 85, 90, 100
+    near, far = cube.reach(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
+    np.testing.assert_array_equal(near, [np.nan])
+    np.testing.assert_array_equal(far, [0.5])
+
+
 def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
     beyond = np.tile([100.0, 75.0, 50.0, 30.0], (5, 1))  # before: 25, 50, 70, 100
     narrowing = np.array(

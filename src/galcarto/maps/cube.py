@@ -234,7 +234,8 @@ def reach(
     -------
     distance_min, distance_max : ndarray, shape (tile,), kpc
         Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or beyond it,
-        both among those whose local density is better known than before; NaN and 0 where there is none.
+        both among those whose local density is better known than before; NaN where the first would lie behind the
+        last, NaN and 0 where there is none.
     """
     told = narrowing < NARROWER
     before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
@@ -242,7 +243,7 @@ def reach(
     nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
     good = (stars_beyond >= min_stars) & told
     last = np.where(good.any(axis=1), good.shape[1] - good[:, ::-1].argmax(axis=1), 0)
-    return nearest, edges[last]
+    return np.where(nearest <= edges[last], nearest, np.nan), edges[last]
 
 
 def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
