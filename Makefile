@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint bench bench-full bench-scale clean
+.PHONY: help demo test lint docs bench bench-full bench-scale clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -26,6 +26,9 @@ lint: .venv/.installed-test ## check style, types and the workflow; changes noth
 	.venv/bin/mypy
 	.venv/bin/snakemake --lint
 
+docs: .venv/.installed-docs ## build the documentation's site into site/, warnings as errors
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
 bench: .venv/.installed-bench ## time the heavy steps on one thread, into benchmarks/results.json
 	.venv/bin/python benchmarks/run.py
 
@@ -36,7 +39,7 @@ bench-scale: .venv/.installed-demo ## measure what a tile costs in maps of 100 t
 	.venv/bin/python benchmarks/scale.py
 
 clean: ## remove the demo's results, built files and the tools' caches; other regions and .venv stay
-	rm -rf results/demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf results/demo site build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
@@ -45,6 +48,10 @@ clean: ## remove the demo's results, built files and the tools' caches; other re
 
 .venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
+
+.venv/.installed-docs: pyproject.toml constraints.txt | .venv/bin/pip
+	.venv/bin/pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@
 
 .venv/.installed-test: pyproject.toml constraints.txt | .venv/bin/pip

@@ -1,6 +1,6 @@
 # What each part of the mock buys: 'snakemake --cores 2 ablation', no part of 'all'. Each variant trains a small network.
 # in:  settings, stars/, cmds/test/, sky/cmds.nc, control.json, HEALPix maps
-# out: ablation/{variant}.json, ablation.csv, ablation.md, figures/ablation.png
+# out: ablation/{variant}.json, ablation.csv, ablation.md, figures/ablation.png, figures/ablation.pdf
 
 
 wildcard_constraints:
@@ -139,7 +139,7 @@ rule plot_ablation:
     input:
         table=f"{RESULTS}/ablation.csv",
     output:
-        f"{RESULTS}/figures/ablation.png",
+        figure("ablation", "Ablation"),
     log:
         f"{RESULTS}/logs/plot_ablation.log",
     conda:

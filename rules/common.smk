@@ -1,5 +1,6 @@
 # Settings, names and input functions. No rule.
 
+import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -67,6 +68,9 @@ FIGURES = [
         *(["surveys"] if len(SETTINGS.surveys) > 1 else []),
     )
 ]
+CAPTIONS = sorted(
+    str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "rules/captions").iterdir()
+)
 # forms in which the cube is published
 FORMS = {
     "zarr": f"{RESULTS}/cube.zarr",
@@ -86,6 +90,18 @@ wildcard_constraints:
     shard=r"|\.\d{4}",
     strip=r"\d{4}",
     name="[A-Za-z0-9_-]+",
+
+
+def figure(name, category, folder=f"{RESULTS}/figures", caption=None):
+    """A figure's PNG, which Snakemake's report shows with its caption, and its PDF."""
+    caption = caption or re.match("[a-z]+", name)[0]
+    heading = Path(workflow.basedir, f"rules/captions/{caption}.rst").read_text(encoding="utf-8").partition("\n")[0]
+    labels = {
+        "Figure": heading,
+        **{wildcard.capitalize(): f"{{{wildcard}}}" for wildcard in re.findall("{(.*?)}", name)},
+    }
+    png = report(f"{folder}/{name}.png", caption=f"captions/{caption}.rst", category=category, labels=labels)
+    return [png, f"{folder}/{name}.pdf"]
 
 
 def growing(mb):

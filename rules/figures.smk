@@ -1,6 +1,6 @@
 # Datasets -> figures, the report and the explorer.
 # in:  cmds, history, cube, faceon, comparisons, metrics
-# out: figures/*.png, report.html, explorer.html
+# out: figures/*.png, figures/*.pdf, report.html, explorer.html
 
 
 rule plot_cmds:
@@ -9,7 +9,7 @@ rule plot_cmds:
         examples=examples("test")[0],
         sky=f"{RESULTS}/sky/cmds.nc",
     output:
-        f"{RESULTS}/figures/cmds.png",
+        figure("cmds", "Mocks and prior"),
     log:
         f"{RESULTS}/logs/plot_cmds.log",
     conda:
@@ -30,7 +30,7 @@ rule plot_training:
     input:
         history=f"{RESULTS}/network/history.csv",
     output:
-        f"{RESULTS}/figures/training.png",
+        figure("training", "Training and calibration"),
     log:
         f"{RESULTS}/logs/plot_training.log",
     conda:
@@ -51,7 +51,7 @@ rule plot_profiles:
         cube=f"{RESULTS}/cube.nc",
         truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
     output:
-        f"{RESULTS}/figures/profiles.png",
+        figure("profiles", "The map"),
     log:
         f"{RESULTS}/logs/plot_profiles.log",
     conda:
@@ -72,7 +72,7 @@ rule plot_calibration:
     input:
         heldout=f"{RESULTS}/comparisons/heldout.nc",
     output:
-        f"{RESULTS}/figures/calibration.png",
+        figure("calibration", "Training and calibration"),
     log:
         f"{RESULTS}/logs/plot_calibration.log",
     conda:
@@ -93,7 +93,7 @@ rule plot_errors:
         heldout=f"{RESULTS}/comparisons/heldout.nc",
         truth=[f"{RESULTS}/comparisons/truth.nc"] if SYNTHETIC else [],
     output:
-        f"{RESULTS}/figures/errors.png",
+        figure("errors", "Training and calibration"),
     log:
         f"{RESULTS}/logs/plot_errors.log",
     conda:
@@ -115,7 +115,7 @@ rule plot_limit:
     input:
         comparison=f"{RESULTS}/comparisons/limit.nc",
     output:
-        f"{RESULTS}/figures/limit.png",
+        figure("limit", "Training and calibration"),
     log:
         f"{RESULTS}/logs/plot_limit.log",
     conda:
@@ -136,7 +136,7 @@ rule plot_plane:
         comparison=f"{RESULTS}/comparisons/planck_{{name}}.nc",
         excess=[f"{RESULTS}/comparisons/excess.nc"] if EXCESS else [],
     output:
-        f"{RESULTS}/figures/planck_{{name}}.png",
+        figure("planck_{name}", "Comparisons"),
     log:
         f"{RESULTS}/logs/plot_plane/{{name}}.log",
     conda:
@@ -158,7 +158,7 @@ rule plot_map:
     input:
         comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
     output:
-        f"{RESULTS}/figures/map_{{name}}.png",
+        figure("map_{name}", "Comparisons"),
     log:
         f"{RESULTS}/logs/plot_map/{{name}}.log",
     conda:
@@ -179,7 +179,7 @@ rule plot_faceon:
         faceon=f"{RESULTS}/faceon.nc",
         tracers=TRACERS,
     output:
-        f"{RESULTS}/figures/faceon.png",
+        figure("faceon", "The map"),
     log:
         f"{RESULTS}/logs/plot_faceon.log",
     conda:
@@ -202,7 +202,7 @@ rule plot_control:
     input:
         comparison=f"{RESULTS}/comparisons/control.nc",
     output:
-        f"{RESULTS}/figures/control.png",
+        figure("control", "Mocks and prior"),
     log:
         f"{RESULTS}/logs/plot_control.log",
     conda:
@@ -222,7 +222,7 @@ rule plot_prior:
     input:
         prior=f"{RESULTS}/comparisons/prior.nc",
     output:
-        f"{RESULTS}/figures/prior.png",
+        figure("prior", "Mocks and prior"),
     log:
         f"{RESULTS}/logs/plot_prior.log",
     conda:
@@ -244,7 +244,7 @@ rule plot_narrowing:
         cube=f"{RESULTS}/cube.nc",
         prior=f"{RESULTS}/comparisons/prior.nc",
     output:
-        f"{RESULTS}/figures/narrowing.png",
+        figure("narrowing", "The map"),
     log:
         f"{RESULTS}/logs/plot_narrowing.log",
     conda:
@@ -265,7 +265,7 @@ rule plot_trust:
     input:
         cube=f"{RESULTS}/cube.nc",
     output:
-        f"{RESULTS}/figures/trust.png",
+        figure("trust", "The map"),
     log:
         f"{RESULTS}/logs/plot_trust.log",
     conda:
@@ -285,7 +285,7 @@ rule plot_arms:
     input:
         comparison=f"{RESULTS}/comparisons/arms.nc",
     output:
-        f"{RESULTS}/figures/arms.png",
+        figure("arms", "Comparisons"),
     log:
         f"{RESULTS}/logs/plot_arms.log",
     conda:
@@ -305,7 +305,7 @@ rule plot_artefacts:
     input:
         comparison=f"{RESULTS}/comparisons/artefacts.nc",
     output:
-        f"{RESULTS}/figures/artefacts.png",
+        figure("artefacts", "The map"),
     log:
         f"{RESULTS}/logs/plot_artefacts.log",
     conda:
@@ -325,7 +325,7 @@ rule plot_structure:
     input:
         comparison=f"{RESULTS}/comparisons/structure.nc",
     output:
-        f"{RESULTS}/figures/structure.png",
+        figure("structure", "Comparisons"),
     log:
         f"{RESULTS}/logs/plot_structure.log",
     conda:
@@ -345,7 +345,7 @@ rule plot_surveys:
     input:
         comparison=f"{RESULTS}/comparisons/surveys.nc",
     output:
-        f"{RESULTS}/figures/surveys.png",
+        figure("surveys", "Comparisons"),
     log:
         f"{RESULTS}/logs/plot_surveys.log",
     conda:
@@ -366,6 +366,7 @@ rule report:
         metrics=f"{RESULTS}/metrics.json",
         cube=f"{RESULTS}/cube.nc",
         figures=FIGURES,
+        captions=CAPTIONS,
     output:
         f"{RESULTS}/report.html",
     log:
@@ -379,8 +380,8 @@ rule report:
     params:
         code=code_digest("report"),
     shell:
-        "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --cube {input.cube:q} "
-        "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --captions {input.captions:q} "
+        "--cube {input.cube:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule explorer:

@@ -1,25 +1,17 @@
 # The mock Galaxy against the Besançon model and the literature: 'snakemake --cores 2 validate_galaxy'.
 # in:  settings, the Besançon model's star counts if they are there
-# out: results/galaxy/metrics.json, validation.nc, figures/*.png
+# out: results/galaxy/metrics.json, validation.nc, figures/*.png, figures/*.pdf
 #
 # Surveys from observed catalogues: 'snakemake --cores 2 measure_surveys'.
 # in:  settings, catalogues of 2MASS and Gaia; a survey that lacks one is left out
-# out: results/surveys/{survey}.yaml, {survey}.json, {survey}.nc, figures/{survey}_errors.png, _completeness.png
+# out: results/surveys/{survey}.yaml, {survey}.json, {survey}.nc, figures/{survey}_errors.png, _completeness.png and .pdf
 
 from pathlib import Path
 
 GALAXY = "results/galaxy"
 BESANCON = [path for path in [SETTINGS.validation.counts] if path and Path(path).is_file()]
-GALAXY_FIGURES = [
-    f"{GALAXY}/figures/{name}.png"
-    for name in (
-        *(["counts"] if BESANCON else []),
-        "luminosity_function",
-        "cmds",
-        "distances",
-        "isochrones",
-    )
-]
+GALAXY_NAMES = [*(["counts"] if BESANCON else []), "luminosity_function", "cmds", "distances", "isochrones"]
+GALAXY_FIGURES = [f"{GALAXY}/figures/{name}.png" for name in GALAXY_NAMES]
 SURVEYS = "results/surveys"
 CATALOGUES = {"2mass": SETTINGS.catalogues.twomass, "gaia": SETTINGS.catalogues.gaia}
 ABSENT = [path for paths in CATALOGUES.values() for path in paths if not Path(path).is_file()]
@@ -55,7 +47,7 @@ rule plot_galaxy:
     input:
         validation=f"{GALAXY}/validation.nc",
     output:
-        GALAXY_FIGURES,
+        [figure(name, "The mock Galaxy", f"{GALAXY}/figures", f"galaxy_{name}") for name in GALAXY_NAMES],
     log:
         f"{GALAXY}/logs/plot_galaxy.log",
     conda:
@@ -103,8 +95,8 @@ rule plot_survey:
     input:
         measured=f"{SURVEYS}/{{survey}}.nc",
     output:
-        errors=f"{SURVEYS}/figures/{{survey}}_errors.png",
-        completeness=f"{SURVEYS}/figures/{{survey}}_completeness.png",
+        errors=figure("{survey}_errors", "The surveys", f"{SURVEYS}/figures", "survey_errors"),
+        completeness=figure("{survey}_completeness", "The surveys", f"{SURVEYS}/figures", "survey_completeness"),
     log:
         f"{SURVEYS}/logs/plot_{{survey}}.log",
     wildcard_constraints:

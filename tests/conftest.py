@@ -71,6 +71,17 @@ def observations() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny region has been mapped."""
+    from test_workflow import copy_project, snakemake
+
+    project = copy_project(tmp_path_factory.mktemp("tiny"))
+    ran = snakemake(project)
+    assert ran.returncode == 0, ran.stdout
+    return project
+
+
 def linear_law(views: Sequence[View]) -> np.ndarray:
     """The law of `ForwardModel` where extinction grows evenly with A_V, for one class of stars."""
     return np.stack([view.coefficients[band] * LAW_GRID for view in views for band in view.bands])[None]

@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, plain_decades
 
 FAINTEST = 0.5  # stars per pixel at the dark end of the scale
 STEEPEST = 4.0  # standard deviations at the ends of the residuals' scale
@@ -75,7 +75,7 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
             cmap="RdBu_r",
             shading="nearest",
         )
-        panels[3].set(facecolor="0.88", title="(Observed − fitted) / σ")
+        panels[3].set(facecolor=GREY, title="(Observed − fitted) / σ")
         first.set_xlim(one.colour_axis[columns[0]] - 0.1, one.colour_axis[columns[-1]] + 0.1)
         first.set_ylim(one.magnitude_axis[rows[-1]] + 0.2, one.magnitude_axis[rows[0]] - 0.2)
         first.set_ylabel(f"{magnitude} (mag)")
@@ -83,9 +83,10 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
             ax.set_xlabel(f"{colour} (mag)")
         for ax in panels[1:]:
             ax.tick_params(labelleft=False)
-        block.colorbar(
+        bar = block.colorbar(
             image, ax=panels[:3], location="top", label="Stars per pixel", extend="min", aspect=40, shrink=0.8
         )
+        plain_decades(bar)
         block.colorbar(residual, ax=panels[3], location="top", label="σ", extend="both", aspect=13)
 
         ax = block.add_subplot(grid[1, :])

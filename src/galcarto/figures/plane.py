@@ -71,7 +71,7 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     fit = maps.attrs["slope"] * ends + maps.attrs["offset_mag"]
     scatter.plot(ends, fit, color=ORANGE, label="fitted line")
     scatter.plot(ends, ends, color="black", ls="--", lw=1, label="1 : 1")
-    scatter.set(xlim=ends, ylim=ends, aspect="equal", ylabel="$A_V$, this work (mag)")
+    scatter.set(xlim=ends, ylim=ends, aspect="equal", ylabel="$A_V$ from stars (mag)")
     scatter.set_xlabel(f"A(V), {maps.attrs['name']} (mag)", parse_math=False)
     numbers = (
         ("Spearman", f"{maps.attrs['spearman']:.3f}"),

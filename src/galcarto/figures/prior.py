@@ -54,9 +54,9 @@ def samples(prior: xr.Dataset) -> Figure:
     if "disc_extinction_mag" in prior:
         _published(runs, edges[-1], prior.disc_extinction_mag, "_disc")
     ceiling = float(prior.extinction.max())
-    runs.set(yscale="log", ylim=(1e-3, 1.5 * ceiling), xscale="log", xlim=(edges[0] * 0.9, edges[-1] * 1.08))
+    runs.set(yscale="log", ylim=(1e-3, 1.5 * ceiling), xscale="log", xlim=(min(0.05, 0.9 * edges[0]), edges[-1] * 1.08))
     runs.set(xlabel="Distance (kpc)", ylabel="$A_V$ (mag)")
-    runs.set_title("Six profiles, quantiles, and medians without a part")
+    runs.set_title("Profiles of the prior")
 
     bins = np.geomspace(1e-4, max(ceiling, 1e-2), 60)
     shades = np.linspace(0.75, 0.0, prior.sizes["at"])
@@ -66,7 +66,7 @@ def samples(prior: xr.Dataset) -> Figure:
         spread.hist(values, bins, weights=share, histtype="step", color=str(shade), lw=1.2, label=f"{at:g} kpc")
     spread.set(xscale="log", xlabel="$A_V$ (mag)", ylabel="Profiles in a bin (%)")
     spread.legend(title="$A_V$ to", loc="upper left", title_fontsize=8)
-    spread.set_title("First bin: all below")
+    spread.set_title("The first bin holds all below it")
 
     _band(density, prior.distance, prior.density.sel(variant="full"), "0.4", "prior")
     for name, colour, style, _ in VARIANTS:
@@ -77,7 +77,7 @@ def samples(prior: xr.Dataset) -> Figure:
     density.axhline(value, color=ORANGE, lw=1)
     density.set(yscale="log", xscale="log", ylim=(1e-3, 1.5 * float(prior.density.max())))
     density.set(xlabel="Distance (kpc)", ylabel="$\\mathrm{d}A_V/\\mathrm{d}s$ (mag kpc$^{-1}$)")
-    density.set_title("Orange: mean in the plane, published")
+    density.set_title("Local density (orange: published, in the plane)")
 
     table.set_axis_off()
     figure.legend(*runs.get_legend_handles_labels(), loc="outside upper center", ncols=3)
@@ -139,7 +139,7 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
     share.plot(told.distance, 100 * told.speaking, color="black")
     for values, colour, label in ((told.nearest, BLUE, "distance_min"), (told.farthest, ORANGE, "distance_max")):
         if np.isfinite(values).any():
-            share.axvline(float(np.nanmedian(values)), color=colour, ls="--", label=f"{label}, median")
+            share.axvline(float(np.nanmedian(values)), color=colour, ls="--", label=f"{label}, median", clip_on=False)
     share.set(ylim=(0, 105), ylabel="Tiles (%)")
     share.legend(loc="upper right")
     for name, colour in (("prior", "0.4"), ("posterior", BLUE)):
@@ -147,7 +147,8 @@ def narrowing(told: xr.Dataset, threshold: float) -> Figure:
         _band(density, told.distance, values, colour, name)
         density.plot(told.distance, values.sel(quantile=0.5), color=colour, label=f"{name}, median")
     density.set(yscale="log", xlabel="Distance (kpc)", ylabel="$\\mathrm{d}A_V/\\mathrm{d}s$ (mag kpc$^{-1}$)")
-    density.set(xlim=(0, float(told.distance.max())), ylim=(LEAST, 1.5 * float(told.prior.max())))
+    end = max(float(told.distance.max()), float(told.farthest.max()))
+    density.set(xlim=(0, end), ylim=(LEAST, 1.5 * float(told.prior.max())))
     density.legend(loc="upper right", ncols=2)
     figure.align_ylabels()
     return figure

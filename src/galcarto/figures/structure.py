@@ -43,7 +43,8 @@ def distances(found: xr.Dataset) -> Figure:
     top = max([window[1], *(found.half_rise + found.half_rise_sd).values, *found.known_distance.values])
     rise.set(xlabel="Galactic longitude $l$ (deg)", ylabel="Distance of the half-rise (kpc)", ylim=(0, 1.05 * top))
     rise.invert_xaxis()
-    above = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "ncols": 2, "alignment": "left", "title_fontsize": 8}
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1.01), "alignment": "left", "title_fontsize": 8}
+    above |= {"ncols": 2, "columnspacing": 1.0, "handlelength": 1.5}
     legend = rise.legend(
         title=f"{found.sizes['tile']} tiles over {found.attrs['above']:g} mag in {found.attrs['map']}", **above
     )

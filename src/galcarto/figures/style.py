@@ -1,18 +1,25 @@
 """One look for every figure: page widths, fonts, colours, and files whose bytes do not change between runs."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
+from cycler import cycler
+from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from galcarto.files import Output
 
 PAGE = 7.1  # inches: a page of two columns, so that fonts keep their size in print
 
 # Okabe & Ito (2008): told apart by readers of any colour vision
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
+CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "black")
 GREY = "0.88"  # where there is nothing to show
 OUTLINE = (withStroke(linewidth=2.2, foreground="white"),)  # for marks on top of an image
 
@@ -35,6 +42,8 @@ STYLE = matplotlib.style.context(
             "xtick.top": True,
             "ytick.right": True,
             "xtick.major.pad": 5,  # keeps the corner's two tick labels apart
+            "axes.prop_cycle": cycler(color=CYCLE),
+            "pdf.fonttype": 42,  # TrueType: journals refuse type 3, and the letters stay text
         },
     ]
 )
@@ -54,7 +63,25 @@ def direction(l: float, b: float) -> str:
     return f"$l$ = {l:.2f}°, $b$ = {b:.2f}°".replace("-", "−")
 
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # a hundred lines about each figure's letters
+
+# dates and versions would change a file's bytes
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
+}
+
+
 @STYLE
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG at 150 dpi, the same bytes on every run."""
-    figure.savefig(path, format="png", dpi=150, bbox_inches="tight", pad_inches=0.06, metadata={"Software": None})
+def save(figure: Figure, *paths: str | Path) -> None:
+    """Write a figure in the format of each path's name, ``png`` at 150 dpi or ``pdf``: the same bytes on every run.
+
+    Letters and lines of a PDF are vectors. Images in it are of 300 dpi: as vectors, each of their pixels would be drawn
+    with a seam around it.
+    """
+    for image in figure.findobj(QuadMesh):
+        image.set_rasterized(True)
+    for path in paths:
+        form = Path(path.final if isinstance(path, Output) else path).suffix[1:]
+        dpi = 150 if form == "png" else 300
+        figure.savefig(path, format=form, dpi=dpi, bbox_inches="tight", pad_inches=0.06, metadata=METADATA[form])

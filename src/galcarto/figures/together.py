@@ -42,12 +42,12 @@ def surveys(found: xr.Dataset) -> Figure:
     for ax in axes[len(chosen) : -1]:
         ax.set_visible(False)
     if len(chosen):
-        axes[0].legend(loc="best")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(marks))
     ratio = axes[-1]
     ratio.plot(found.distance, found.sd_ratio, "o-", color="black", ms=3.5)
     ratio.axhline(1.0, color="black", ls=":", lw=1)
-    ratio.set(ylim=(0, 1.1 * max(1.0, float(found.sd_ratio.max()))), ylabel="Error, both / best (number)")
-    ratio.set_title("Median over tiles", fontsize=8)
+    ratio.set(ylim=(0, 1.1 * max(1.0, float(found.sd_ratio.max()))), ylabel="Ratio of errors (number)")
+    ratio.set_title("Both over the better one, median", fontsize=8)
     for ax in (axes[0], axes[3]):
         ax.set_ylabel("$A_V$ (mag)")
     for ax in axes:

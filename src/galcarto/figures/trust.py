@@ -43,7 +43,7 @@ def maps(cube: xr.Dataset) -> Figure:
     shape = cube.sizes["b"] / cube.sizes["l"]  # tiles are as wide as they are high
     tall = shape > 0.6
     rows, columns = (2, 3) if tall else (3, 2)
-    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.4
+    height = min(PAGE / columns * 0.75 * shape, 3.0) + 1.3
     figure = Figure(figsize=(PAGE, rows * height + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True).ravel()
     for ax, (name, title, label, scale) in zip(axes, PANELS, strict=False):
@@ -62,7 +62,7 @@ def maps(cube: xr.Dataset) -> Figure:
         flags.plot(cube.l.values[i] + x * width, cube.b.values[j] + y * width, mark, color=colour, ms=3.5, label=label)
     flags.set(facecolor="white", title="Quality flags")
     for ax in axes:
-        ax.set_aspect("equal")
+        ax.set_aspect("equal", anchor="N")  # the flags have no colour bar below
         ax.set_xlim(float(cube.l.max()) + 0.5 * width, float(cube.l.min()) - 0.5 * width)
         ax.set_ylim(float(cube.b.min()) - 0.5 * width, float(cube.b.max()) + 0.5 * width)
     figure.legend(*flags.get_legend_handles_labels(), loc="outside lower center", ncols=2)

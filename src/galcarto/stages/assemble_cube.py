@@ -22,7 +22,18 @@ SECTIONS = [
     name
     for name in Settings.model_fields
     if name
-    not in ("region", "seed", "training_job", "inference_job", "compare", "faceon", "publish", "ablation", "validation")
+    not in (
+        "region",
+        "seed",
+        "training_job",
+        "inference_job",
+        "compare",
+        "faceon",
+        "publish",
+        "tracers",
+        "ablation",
+        "validation",
+    )
 ]
 
 

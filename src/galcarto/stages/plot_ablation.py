@@ -15,9 +15,9 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--table", required=True, help="scores of the variants (CSV)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
-    style.save(ablation.against_full(pd.read_csv(args.table)), args.output)
+    style.save(ablation.against_full(pd.read_csv(args.table)), *args.output)

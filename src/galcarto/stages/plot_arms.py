@@ -15,10 +15,10 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--comparison", required=True, help="nulls and curves (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.comparison) as found:
-        style.save(tracers.arms(found), args.output)
+        style.save(tracers.arms(found), *args.output)

@@ -16,10 +16,10 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--heldout", required=True, help="scores of the held-out mocks (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.heldout) as heldout:
-        style.save(calibration.coverage(heldout), args.output)
+        style.save(calibration.coverage(heldout), *args.output)

@@ -17,10 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--examples", required=True, help="mock diagrams of one sightline (netCDF)")
     parser.add_argument("--sky", required=True, help="observed diagrams (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.examples) as examples, xr.open_dataset(args.sky) as sky:
-        style.save(cmds.gallery(examples, sky), args.output)
+        style.save(cmds.gallery(examples, sky), *args.output)

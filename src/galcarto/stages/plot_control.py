@@ -16,11 +16,11 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--comparison", required=True, help="diagrams of the control field (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.comparison) as fitted:
         summaries = {name: summary(fitted.sel(survey=name)) for name in fitted["survey"].values}
-        style.save(control.fits(fitted, summaries), args.output)
+        style.save(control.fits(fitted, summaries), *args.output)

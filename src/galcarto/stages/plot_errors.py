@@ -17,11 +17,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--heldout", required=True, help="scores of the held-out mocks (netCDF)")
     parser.add_argument("--truth", help="scores of the sky against its truth (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     sky = xr.load_dataset(args.truth) if args.truth else None
     with xr.open_dataset(args.heldout) as heldout:
-        style.save(errors.against_distance(heldout, sky), args.output)
+        style.save(errors.against_distance(heldout, sky), *args.output)

@@ -18,11 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
     parser.add_argument("--arms", default="reid2019", choices=MODELS, help="model of the arms (reid2019)")
     parser.add_argument("--tracers", help="masers and HII regions to draw (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.faceon) as view:
         tracers = xr.load_dataset(args.tracers) if args.tracers else None
-        style.save(faceon.faceon(view, MODELS[args.arms], tracers), args.output)
+        style.save(faceon.faceon(view, MODELS[args.arms], tracers), *args.output)

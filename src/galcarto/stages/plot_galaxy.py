@@ -5,6 +5,7 @@ Example:
 """
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 
 import xarray as xr
@@ -21,12 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         type=Output,
-        help=f"PNG files to write, of the names {', '.join(galaxy.FIGURES)}",
+        help=f"PNG and PDF files to write, of the names {', '.join(galaxy.FIGURES)}",
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figures."""
     with xr.open_dataset(args.validation) as validation:
-        for path in args.output:
-            style.save(galaxy.FIGURES[Path(path.final).stem](validation), path)
+        for name, paths in groupby(args.output, lambda path: Path(path.final).stem):
+            style.save(galaxy.FIGURES[name](validation), *paths)

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,4 +47,4 @@ def run(args: argparse.Namespace) -> None:
             },
             coords={"quantile": list(QUANTILES), "distance": cube["distance"].to_numpy()},
         )
-        style.save(prior.narrowing(dataset, NARROWER), args.output)
+        style.save(prior.narrowing(dataset, NARROWER), *args.output)

@@ -15,10 +15,10 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.prior) as statistics:
-        style.save(prior.samples(statistics), args.output)
+        style.save(prior.samples(statistics), *args.output)

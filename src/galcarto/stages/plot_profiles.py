@@ -18,11 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--cube", required=True, help="the cube (netCDF)")
     parser.add_argument("--truth", help="true extinction of a synthetic sky (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     truth = xr.load_dataset(args.truth) if args.truth else None
     with open_cube(args.cube) as cube:
-        style.save(profiles.sightlines(cube, truth), args.output)
+        style.save(profiles.sightlines(cube, truth), *args.output)

@@ -16,13 +16,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--survey", required=True, choices=sorted(surveys.FIGURES))
     parser.add_argument("--measured", required=True, help="what measure_survey wrote (netCDF)")
-    parser.add_argument("--errors", required=True, type=Output, help="PNG file to write")
-    parser.add_argument("--completeness", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--errors", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
+    parser.add_argument("--completeness", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figures."""
     drawn = surveys.FIGURES[args.survey]
     with xr.open_dataset(args.measured) as measured:
-        style.save(drawn["errors"](measured), args.errors)
-        style.save(drawn["completeness"](measured), args.completeness)
+        style.save(drawn["errors"](measured), *args.errors)
+        style.save(drawn["completeness"](measured), *args.completeness)

@@ -15,9 +15,9 @@ from galcarto.files import Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--history", required=True, help="training history (CSV)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
-    style.save(training.history(pd.read_csv(args.history)), args.output)
+    style.save(training.history(pd.read_csv(args.history)), *args.output)

@@ -14,10 +14,10 @@ from galcarto.maps.reader import open_cube
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="PNG file to write")
+    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with open_cube(args.cube) as cube:
-        style.save(trust.maps(cube), args.output)
+        style.save(trust.maps(cube), *args.output)

@@ -1,0 +1,180 @@
+"""The documentation's site: it builds without a warning, fetches nothing, and the code on its pages runs.
+
+A block that cannot run in a test is marked in the page's source, by a comment above it that says why:
+
+    <!-- not run: installs packages -->
+    <!-- dry run -->                        snakemake and make only plan
+
+A YAML block with a title is written to the file of that name; any other is a part of a region's settings.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import markdown
+import pytest
+import yaml
+
+from galcarto.settings import read_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "config/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>.+?)\")?\n(?P<code>.*?)^```$", re.M | re.S
+)
+# blocks of each page that do not run; none of the others
+NOT_RUN = {"README.md": 2, "docs/cluster.md": 3, "docs/tutorial.md": 1}
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    mark: str
+    language: str
+    title: str
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(*(part or "" for part in found.groups()), text.count("\n", 0, found.start("code")) + 1)
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def runs(block: Block) -> bool:
+    return not block.mark.startswith("not run: ") and block.language != "text"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_says_what_it_is_and_most_run(page: Path) -> None:
+    text, found = page.read_text(), blocks(page)
+    assert len(re.findall("^ *```", text, re.M)) == 2 * len(found), "a fence that the tests do not see"
+    assert {block.language for block in found} <= {"bash", "python", "text", "yaml"}
+    assert {block.mark.partition(":")[0] for block in found} <= {"", "dry run", "not run"}
+    rest = markdown.markdown(BLOCK.sub("", text), extensions=["tables"])
+    assert "<pre>" not in rest, "indented code: fence it, so that it is tested"
+    assert sum(not runs(block) for block in found) == NOT_RUN.get(page.relative_to(ROOT).as_posix(), 0)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_of_the_repository(page: Path) -> None:
+    """As a code host shows the pages; the site's own links are checked when it is built."""
+    for link in re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A clone as a reader has it after 'make demo', but with the tiny region's map in place of the demo's."""
+    clone = tmp_path_factory.mktemp("reader") / "galcarto"
+    clone.mkdir()
+    for part in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt", "rules", "src", "envs", "slurm", "docs"):
+        (clone / part).symlink_to(ROOT / part)  # not copied, so that what numba has compiled is used
+    shutil.copytree(ROOT / "config", clone / "config")
+    shutil.copytree(finished / "results/tiny", clone / "results/demo")
+    (clone / ".venv/bin").mkdir(parents=True)
+    (clone / ".venv/bin/activate").touch()  # the tests' own environment stands for it
+    return clone
+
+
+def shell(code: str, project: Path, dry: bool) -> None:
+    """Run a block of shell commands in the reader's clone."""
+    plan = 'snakemake() { command snakemake -n "$@"; }; make() { command make -n "$@"; }\n' if dry else ""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CDPATH": str(project.parent)}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", plan + code],
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+    )
+    assert ran.returncode == 0, ran.stdout
+
+
+def setting(block: Block, project: Path) -> None:
+    """Write a titled file of settings; check it, or a part of one in place of the demo's."""
+    given: dict[str, Any] = yaml.safe_load(block.code)
+    if block.title:
+        (project / block.title).write_text(block.code)
+        read_settings(given)
+    else:
+        demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+        for name, section in given.items():
+            both = isinstance(section, dict) and isinstance(demo.get(name), dict)
+            demo[name] = {**demo[name], **section} if both else section
+        read_settings(demo)
+
+
+@pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn where a reader has none of their maps
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    todo = [block for block in blocks(page) if runs(block)]
+    if not todo:
+        return  # and no map is made for it
+    project = request.getfixturevalue("project")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DUST_DIR", str(project.parent))  # else mwdust makes a folder in the reader's home
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in todo:
+        where = f"{page.relative_to(ROOT)}, line {block.line}"
+        if block.language == "yaml":
+            setting(block, project)
+        elif block.language == "bash":
+            shell(block.code, project, block.mark == "dry run")
+        elif block.title:
+            (project / block.title).write_text(block.code)  # a script, which the page runs itself
+        else:
+            exec(compile("\n" * (block.line - 1) + block.code, where, "exec"), names)
+
+
+class Assets(HTMLParser):
+    """Addresses that a page's reader's browser fetches."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in ("script", "img", "iframe", "source"):
+            self.found.append(given.get("src") or "")
+        elif tag == "link" and given.get("rel") != "canonical":
+            self.found.append(given.get("href") or "")
+
+
+def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "WARNING" not in ran.stderr
+    pages = sorted(path for path in tmp_path.rglob("*.html"))
+    assert {"index.html", "tutorial.html", "settings.html", "api/maps.html"} <= {
+        path.relative_to(tmp_path).as_posix() for path in pages
+    }
+    for page in pages:
+        for address in Assets(page.read_text()).found:
+            assert "//" not in address, f"{page.name} fetches {address}"
+            assert not address or (page.parent / address.partition("?")[0]).is_file() or page.name == "404.html"
+    assert not any(re.search(r"url\((?:https?:)?//", path.read_text()) for path in tmp_path.rglob("*.css"))
+    maps = (tmp_path / "api/maps.html").read_text()
+    assert 'id="galcarto.maps.reader.open_cube"' in maps
