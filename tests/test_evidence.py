@@ -282,7 +282,7 @@ def test_profiles_of_a_class_are_the_median_of_its_tiles():
     assert np.isnan(found[1]).all()
 
 
-def test_the_structure_figure_draws_what_is_known_beside_the_tiles():
+def test_the_structure_figure_draws_what_is_known_beside_the_tiles(tmp_path):
     l = np.array([208.0, 210.0, 212.0, 214.0])
     rise = np.array([0.38, 0.41, 0.44, 0.47])
     found = xr.Dataset(
@@ -307,7 +307,7 @@ def test_the_structure_figure_draws_what_is_known_beside_the_tiles():
     assert left.xaxis_inverted()
     np.testing.assert_allclose(line(right, "over 8 mag (4)").get_ydata(), 3 * EDGES)
     assert [artist.get_label() for artist in right.get_lines()] == ["0–1 mag (5)", "over 8 mag (4)"]
-    style.save(figure, "/dev/null")  # the map's name is no mathematics
+    style.save(figure, tmp_path / "figure.png")  # the map's name is no mathematics
 
 
 def test_the_surveys_figure_draws_each_tile_with_its_own_errors():
@@ -340,8 +340,14 @@ def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
     used = np.ones((6, 4), bool)
     used[0, 0] = False
     scores = {"spearman": 0.9, "slope": 0.8, "offset_mag": 0.5, "scatter_mag": 0.2, "n": 23}
+    scores |= {"bias_mag": -0.2, "difference_scatter_mag": 0.3, "chi2": 1.1}
     maps = xr.Dataset(
-        {"extinction": (("l", "b"), 0.8 * planck), "planck": (("l", "b"), planck), "used": (("l", "b"), used)},
+        {
+            "extinction": (("l", "b"), 0.8 * planck),
+            "planck": (("l", "b"), planck),
+            "difference": (("l", "b"), -0.2 * planck),
+            "used": (("l", "b"), used),
+        },
         coords={"l": 208 + 0.5 * np.arange(6), "b": -19 + 0.5 * np.arange(4)},
         attrs={"name": "tau353", **scores},
     )

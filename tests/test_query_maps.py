@@ -346,8 +346,8 @@ def test_the_page_runs_from_its_first_block_to_its_last(packages, tmp_path, monk
     assert names["samples"].shape == (3, 100)
     assert names["profiles"].shape == (2, 20)
     names["cube"].close()
-    (tmp_path / "stars.csv").write_text("l,b,distance\n284.2,0.2,2\n")
-    for line in re.findall(r"^\$ galcarto (.*)$", text, flags=re.M):
+    (tmp_path / "table.csv").write_text("l,b,distance\n284.2,0.2,0.8\n")
+    for line in re.findall(r"^galcarto (.*)$", text, flags=re.M):
         assert main(line.split()) == 0
     assert "A_V_mean = " in capsys.readouterr().out
     assert (tmp_path / "extinction.ecsv").is_file()
