@@ -12,9 +12,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
 
-demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.yaml, say where the report is
+demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.yaml, say where to look
 	.venv/bin/snakemake --cores all
-	@echo "Report: $(CURDIR)/results/demo/report.html"
+	@echo "Report:   $(CURDIR)/results/demo/report.html"
+	@echo "Explorer: $(CURDIR)/results/demo/explorer.html"
 
 test: .venv/.installed-test ## install with the test extras, run every test
 	.venv/bin/python -m pytest
