@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.compare.information import extinction_sd
+from galcarto.cmd.nuisances import Nuisances
+from galcarto.compare.information import extinction_sd, slopes
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.model import draw_nuisances, forward_model, perturbed, read_stars
@@ -29,7 +30,8 @@ GAIA = {
 
 
 def image(value: float) -> np.ndarray:
-    return np.full((1, 1), value)
+    """One channel of one pixel."""
+    return np.full((1, 1, 1), value)
 
 
 def test_one_pixel_tells_what_its_counts_tell():
@@ -60,6 +62,23 @@ def test_sums_of_steps_take_their_correlation_along():
     near, both = extinction_sd(expected, slope, np.array([10.0, 10.0]), 2, [0])
     assert near == pytest.approx(10.0 / np.sqrt(2), rel=1e-3)
     assert both == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)
+
+
+def test_slopes_of_a_linear_image_are_its_coefficients():
+    """Also where a step has less than what the derivative is taken over: it stays positive."""
+
+    def shifted(value: float) -> Nuisances:
+        one = Nuisances.none(1, 1, 1)
+        return Nuisances(one.shares, one.spreads, one.scales, one.offsets + value)
+
+    def image_of(depth: np.ndarray, one: Nuisances) -> np.ndarray:
+        assert (depth >= 0).all()
+        return image(50.0 + 3.0 * depth[0] - 2.0 * depth[1] + 5.0 * one.offsets[0, 0, 0])
+
+    nuisances = {"middle": (shifted(0.0), shifted(0.0)), "colour": (shifted(-0.2), shifted(0.2))}  # 0.4 mag for one
+    expected, found = slopes(image_of, np.array([0.02, 1.0]), nuisances, 0.5)
+    np.testing.assert_allclose(expected, image(50.0 + 0.06 - 2.0))
+    np.testing.assert_allclose(found[:, 0, 0, 0], [3.0, -2.0, 2.0])
 
 
 @given(st.integers(0, 2**32 - 1))

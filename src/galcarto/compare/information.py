@@ -2,14 +2,17 @@
 
 A diagram's pixels are Poisson counts whose expectations change with the dust and with the nuisances. To first order in
 both the posterior is a normal distribution, whose covariance is the inverse of the counts' Fisher matrix and the
-prior's (Tegmark, Taylor & Heavens 1997, ApJ 480, 22). No unbiased estimate is narrower, so it says what another survey
-can add.
+prior's (Tegmark, Taylor & Heavens 1997, ApJ 480, 22): about what another survey can add. It is no bound on posteriors
+under a prior of another shape, such as one that knows that dust only adds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from galcarto.cmd.nuisances import Nuisances
+
+CHANGE = 0.1  # mag of A_V that a derivative is taken over
 FEWEST = 0.02  # expected counts of a pixel that is used: emptier ones have no derivative to speak of
 
 
@@ -44,3 +47,37 @@ def extinction_sd(
     covariance = np.linalg.inv(fisher)[:steps, :steps]
     sums = np.tril(np.ones((steps, steps)))
     return np.sqrt(np.diag(sums @ covariance @ sums.T))
+
+
+def slopes(
+    image: Callable[[np.ndarray, Nuisances], np.ndarray],
+    depth: np.ndarray,
+    nuisances: Mapping[str, tuple[Nuisances, Nuisances]],
+    amount: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected counts, and how they change with the steps of A_V and with each nuisance.
+
+    Parameters
+    ----------
+    image : callable
+        Expected counts, shape (channel, magnitude, colour), of steps of A_V (mag) and nuisances.
+    depth : ndarray, shape (step,), mag
+    nuisances : mapping
+        Of `model.perturbed`, so many standard deviations down and up; ``middle`` among them.
+    amount : float
+
+    Returns
+    -------
+    expected : ndarray, shape (channel, magnitude, colour)
+    derivatives : ndarray, shape (step + nuisance, channel, magnitude, colour)
+        Per mag, then per standard deviation.
+    """
+    middle, _ = nuisances["middle"]
+    found = []
+    for change in CHANGE * np.eye(len(depth)):
+        low = np.maximum(depth - change, 0.0)
+        found.append((image(depth + change, middle) - image(low, middle)) / (depth + change - low).sum())
+    for name, (down, up) in nuisances.items():
+        if name != "middle":
+            found.append((image(depth, up) - image(depth, down)) / (2 * amount))
+    return image(depth, middle), np.stack(found)

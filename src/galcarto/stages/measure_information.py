@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from galcarto.cmd.nuisances import Nuisances
-from galcarto.compare.information import extinction_sd
+from galcarto.compare.information import extinction_sd, slopes
 from galcarto.errors import UserError
 from galcarto.files import Output
 from galcarto.maps.grid import edges_of
@@ -71,20 +71,9 @@ def run(args: argparse.Namespace) -> None:
         counts = model.render(stars, profile, np.full(REPEATS, full), rng, repeated)
         return counts.mean(axis=0) * (area / full)
 
-    middle, _ = nuisances.pop("middle")
-    expected = image(depth, middle)
-    names, slopes, prior = [], [], []
-    for step in range(len(depth)):
-        change = 0.1 * np.eye(len(depth))[step]
-        low = np.maximum(depth - change, 0.0)
-        names.append(f"dust {step}")
-        slopes.append((image(depth + change, middle) - image(low, middle)) / (depth + change - low)[step])
-        prior.append(STEP_SD)
-    for name, (down, up) in nuisances.items():
-        names.append(name)
-        slopes.append((image(depth, up) - image(depth, down)) / (2 * AMOUNT))
-        prior.append(1.0)
-    derivatives = np.stack(slopes)
+    expected, derivatives = slopes(image, depth, nuisances, AMOUNT)
+    names = [f"dust {step}" for step in range(len(depth))] + [name for name in nuisances if name != "middle"]
+    prior = np.append(np.full(len(depth), STEP_SD), np.ones(len(nuisances) - 1))
 
     owner = np.array(model.surveys)
     kinds = {survey.name: np.flatnonzero(owner == at).tolist() for at, survey in enumerate(surveys)}
