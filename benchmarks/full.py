@@ -27,12 +27,12 @@ from typing import Any
 import torch
 import yaml
 
-from galcarto.inference.data import Examples
-from galcarto.inference.networks import Estimator, planes
-from galcarto.inference.training import CALIBRATION, fit
-from galcarto.model import support
-from galcarto.settings import Settings, read_settings
-from galcarto.sky import sightline_position
+from galcarto.core.sky import sightline_position
+from galcarto.dustmap.instrument import support
+from galcarto.dustmap.settings import Settings, read_settings
+from galcarto.learning.data import Examples
+from galcarto.learning.networks import Estimator, planes
+from galcarto.learning.training import CALIBRATION, fit
 
 ROOT = Path(__file__).parents[1]
 LIMITS = {"memory": 4000.0, "disk": 10_000.0}  # MB: the aims

@@ -18,9 +18,9 @@ import h5py
 import numpy as np
 import torch
 
-from galcarto.cmd.forward import LAW_GRID, LAW_STEP, TABLE_START, TABLE_STEP, ForwardModel, Stars, View
-from galcarto.cmd.kernel import HOPELESS, LEVELS
-from galcarto.cmd.nuisances import Nuisances
+from galcarto.dustmap.diagrams.forward import LAW_GRID, LAW_STEP, TABLE_START, TABLE_STEP, ForwardModel, Stars, View
+from galcarto.dustmap.diagrams.kernel import HOPELESS, LEVELS
+from galcarto.dustmap.diagrams.nuisances import Nuisances
 from galcarto.galaxy.synthesis import StarModel
 
 with warnings.catch_warnings():

@@ -33,27 +33,27 @@ import torch
 import xarray as xr
 from astropy.coordinates import SkyCoord
 
-from galcarto import examples
-from galcarto.cmd import kernel
-from galcarto.cmd.files import BLOCK, write_examples
-from galcarto.cmd.forward import EXTINCTION_GRID, ForwardModel, Stars
-from galcarto.cmd.integration import Integrator
-from galcarto.cmd.nuisances import Nuisances, Populations
+from galcarto.core.sky import Tiles, sightline_name
 from galcarto.dust import profiles
+from galcarto.dustmap import examples
+from galcarto.dustmap.diagrams import kernel
+from galcarto.dustmap.diagrams.files import BLOCK, write_examples
+from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Stars
+from galcarto.dustmap.diagrams.integration import Integrator
+from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.dustmap.infer import infer
+from galcarto.dustmap.instrument import draw_nuisances, forward_model, star_model, support
+from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.inference.calibration import Calibration
-from galcarto.inference.data import Examples
-from galcarto.inference.networks import Estimator, planes, prepare
-from galcarto.inference.posterior import Posterior
-from galcarto.inference.sightlines import infer
-from galcarto.inference.trained import Trained
-from galcarto.inference.training import CLIP, Learner
-from galcarto.inference.trust import Familiarity
+from galcarto.learning.calibration import Calibration
+from galcarto.learning.data import Examples
+from galcarto.learning.heads.tree import Posterior
+from galcarto.learning.networks import Estimator, planes, prepare
+from galcarto.learning.trained import Trained
+from galcarto.learning.training import CLIP, Learner
+from galcarto.learning.trust import Familiarity
 from galcarto.maps import cube, grid
 from galcarto.maps.query import DustAccessor
-from galcarto.model import draw_nuisances, forward_model, star_model, support
-from galcarto.settings import Realism, Settings, read_settings
-from galcarto.sky import Tiles, sightline_name
 
 ROOT = Path(__file__).parents[1]
 L, B = 284.0, 0.8  # deg: the sightline

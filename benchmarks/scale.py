@@ -26,8 +26,8 @@ import yaml
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.figures.style import PAGE, STYLE, save
-from galcarto.settings import Settings, read_settings
 from galcarto.stages.assemble_cube import SECTIONS
 
 DEMO = Path("results/demo")

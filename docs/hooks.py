@@ -41,10 +41,10 @@ def _commands() -> str:
 
 
 def _api(folder: Path) -> str:
-    """A page of every public module of a package."""
-    name = f"galcarto.{folder.name}"
-    modules = (path.stem for path in sorted(folder.glob("*.py")) if not path.stem.startswith("_"))
-    return "\n\n".join([f"# {name}", *(f"::: {name}.{module}" for module in modules)])
+    """A page of every public module of a package, those of its folders too."""
+    paths = (path for path in sorted(folder.rglob("*.py")) if not path.stem.startswith("_"))
+    names = (".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in paths)
+    return "\n\n".join([f"# galcarto.{folder.name}", *(f"::: {name}" for name in names)])
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

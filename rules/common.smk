@@ -6,12 +6,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from galcarto.ablation import variants
-from galcarto.errors import UserError
+from galcarto.dustmap.ablation import variants
+from galcarto.core.errors import UserError
 from galcarto.galaxy.components import table_digest
-from galcarto.provenance import code_digest
-from galcarto.settings import read_settings
-from galcarto.sky import sightline_position
+from galcarto.core.provenance import code_digest
+from galcarto.dustmap.settings import read_settings
+from galcarto.core.sky import sightline_position
 
 try:
     SETTINGS = read_settings(config)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from galcarto.cmd.forward import LAW_GRID, ForwardModel, View
+from galcarto.dustmap.diagrams.forward import LAW_GRID, ForwardModel, View
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
 

@@ -12,14 +12,14 @@ import pytest
 import yaml
 
 from galcarto.__main__ import main
-from galcarto.ablation import FULL, Variant, variants
-from galcarto.compare import ablation as tables
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
+from galcarto.core.seeds import generator
+from galcarto.core.sky import sightline_name
+from galcarto.dustmap.ablation import FULL, Variant, variants
+from galcarto.dustmap.compare import ablation as tables
+from galcarto.dustmap.instrument import draw_nuisances, forward_model, read_stars
+from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.figures import ablation as figures
-from galcarto.model import draw_nuisances, forward_model, read_stars
-from galcarto.seeds import generator
-from galcarto.settings import Settings, read_settings
-from galcarto.sky import sightline_name
 from galcarto.stages.ablate import SECTIONS
 
 ROOT = Path(__file__).parents[1]

@@ -23,10 +23,11 @@ from astropy.coordinates import SkyCoord
 from matplotlib.path import Path as Outline
 from test_workflow import copy_project, planned, snakemake
 
-from galcarto import __version__, download
+from galcarto import __version__
 from galcarto.__main__ import main
-from galcarto.download import Client, DownloadError, fetch
-from galcarto.settings import SettingsError, read_settings
+from galcarto.core import download
+from galcarto.core.download import Client, DownloadError, fetch
+from galcarto.dustmap.settings import SettingsError, read_settings
 from galcarto.surveys.archives import ARCHIVES, ArchiveError, Box, MissingPagesError, Pages, strips
 
 WINDOW = (358.5, 361.0), (-0.5, 0.5)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter1d
 
 from galcarto.__main__ import main
-from galcarto.compare import artefacts
+from galcarto.core.sky import Tiles, cartesian
+from galcarto.dustmap.compare import artefacts
 from galcarto.figures.artefacts import artefacts as draw
-from galcarto.sky import Tiles, cartesian
 
 TILES = Tiles(np.linspace(0, 24, 25), np.linspace(-2, 2, 5))
 EDGES = np.linspace(0, 4, 41)

@@ -13,12 +13,13 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galcarto import open_cube, provenance
+from galcarto import open_cube
 from galcarto.__main__ import main
-from galcarto.maps import check, cube, healpix, zarr
-from galcarto.maps.check import Finding, check_dataset
+from galcarto.core import provenance
+from galcarto.core.sky import Tiles
+from galcarto.maps import cube, format_check, healpix, zarr
 from galcarto.maps.cube import Strip
-from galcarto.sky import Tiles
+from galcarto.maps.format_check import Finding, check_dataset
 
 TILES = Tiles.cover((359.0, 362.0), (-1.0, 1.0), 1.0)  # three columns of two
 EDGES = np.array([0.0, 0.3, 0.7, 1.2, 2.0])  # kpc; unequal, so that widths matter
@@ -103,7 +104,7 @@ def store(path: Path, tmp_path: Path) -> Path:
 def written(dataset: xr.Dataset, path: Path) -> list[Finding]:
     """What is found in the file of a dataset."""
     dataset.to_netcdf(path)
-    return check.check(path)
+    return format_check.check(path)
 
 
 def without(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
@@ -433,7 +434,7 @@ def said(findings: list[Finding], name: str, pattern: str) -> None:
 def test_good_cubes_pass_in_every_form(path: Path, store: Path, good, cells, tmp_path: Path) -> None:
     with open_cube(path) as opened:
         healpix.write(tmp_path / "healpix.nc", opened, 2**LEVEL, {})
-    assert check.check(path) == check.check(store) == check.check(tmp_path / "healpix.nc") == []
+    assert format_check.check(path) == format_check.check(store) == format_check.check(tmp_path / "healpix.nc") == []
     # the samples beside the other variables, as in files of old
     assert written(good, tmp_path / "cube.nc") == written(cells, tmp_path / "cells.nc") == []
 
@@ -474,7 +475,7 @@ def test_flags_of_others_are_left_alone(good: xr.Dataset) -> None:
 
 
 def test_every_check_has_a_cube_that_it_refuses() -> None:
-    checks = {one.__name__ for one in (*check.STRUCTURE, *check.DESCRIPTION, *check.VALUES)}
+    checks = {one.__name__ for one in (*format_check.STRUCTURE, *format_check.DESCRIPTION, *format_check.VALUES)}
     assert {one[0] for one in (*GRID, *HEALPIX, *WARNINGS)} == checks
 
 
@@ -488,7 +489,7 @@ def test_any_sample_that_is_moved_beyond_the_tolerance_is_found(good, name, plac
     broken = good.copy()
     samples = good[name].to_numpy().copy()
     here = {"sample": place[0], "l": place[1], "b": place[2], "distance": place[3]}
-    share = check.rounding(good["extinction_samples"])
+    share = format_check.rounding(good["extinction_samples"])
     step = sign * tolerances * share * float(good["extinction_samples"][here])
     # a density moves the sum by the width times as much
     width = np.diff(EDGES)[place[3]] if "density" in name else 1.0
@@ -516,7 +517,7 @@ def test_samples_rounded_to_their_type_in_any_way_pass(spread, seed):
                 "distance_bounds": (("distance", "bounds"), np.stack([EDGES[:-1], EDGES[1:]], axis=1)),
             }
         )
-        assert not any(one.bad.any() for one in check.extinction_is_the_sum_of_the_density(strip))
+        assert not any(one.bad.any() for one in format_check.extinction_is_the_sum_of_the_density(strip))
 
 
 # --- files that cannot be read
@@ -527,16 +528,16 @@ def test_a_truncated_file_is_a_finding(path: Path, tmp_path: Path) -> None:
     for share in (0.0, 0.3, 0.999):
         cut = tmp_path / f"cut{share}.nc"
         cut.write_bytes(whole[: int(share * len(whole))])
-        (finding,) = check.check(cut)
+        (finding,) = format_check.check(cut)
         assert (finding.severity, finding.check) == ("error", "file_opens")
         assert "NetCDF" in str(finding)
 
 
 def test_no_file_and_another_kind_of_file_are_findings(tmp_path: Path) -> None:
-    (finding,) = check.check(tmp_path / "cube.nc")
+    (finding,) = format_check.check(tmp_path / "cube.nc")
     assert "not found" in str(finding)
     xr.Dataset({"x": 1}).to_netcdf(tmp_path / "other.nc")
-    (finding,) = check.check(tmp_path / "other.nc")
+    (finding,) = format_check.check(tmp_path / "other.nc")
     assert re.search("found no .*extinction.*; expected a cube", str(finding))
 
 
@@ -552,8 +553,8 @@ def test_a_damaged_chunk_is_found_and_the_rest_is_still_checked(good, tmp_path, 
     start = data.find(part)
     data[start + 2 : start + 40] = bytes(38)
     path.write_bytes(data)
-    monkeypatch.setattr(check, "STRIP", 1)
-    findings = check.check(path)
+    monkeypatch.setattr(format_check, "STRIP", 1)
+    findings = format_check.check(path)
     said(
         findings,
         "values_can_be_read",
@@ -565,20 +566,20 @@ def test_a_damaged_chunk_is_found_and_the_rest_is_still_checked(good, tmp_path, 
 
 def test_a_store_that_says_nothing_is_a_finding(store: Path) -> None:
     (store / "zarr.json").write_bytes((store / "zarr.json").read_bytes()[:-20])
-    assert [one.check for one in check.check(store)] == ["file_opens"]
+    assert [one.check for one in format_check.check(store)] == ["file_opens"]
 
 
 def test_a_damaged_part_of_a_store_is_a_finding(store: Path) -> None:
     part = store / "extinction_samples/c/0/1/0/0"
     part.write_bytes(part.read_bytes()[:-20])
-    (finding,) = check.check(store)
+    (finding,) = format_check.check(store)
     assert (finding.check, finding.variable) == ("values_can_be_read", "extinction_samples")
 
 
 def test_a_part_of_a_store_that_is_missing_is_found(store: Path) -> None:
     """Zarr gives the fill value for it, and says nothing."""
     (store / "extinction_samples/c/0/1/0/0").unlink()
-    (finding,) = check.check(store)
+    (finding,) = format_check.check(store)
     assert (finding.check, finding.variable) == ("observed_sightlines_have_values", "extinction_samples")
     assert (finding.index["l"], finding.sightlines) == (1, 2)
 
@@ -635,7 +636,7 @@ def test_findings_do_not_depend_on_the_size_of_the_strips(values, good, cells, m
         scaled("extinction_sd")(one)
         value("extinction_samples", (5, *((2, 0) if one is grid else (3,)), 2), lambda _: 1e-3)(one)
     whole = [check_dataset(one) for one in (grid, form)]
-    monkeypatch.setattr(check, "STRIP", values)
+    monkeypatch.setattr(format_check, "STRIP", values)
     assert [check_dataset(one) for one in (grid, form)] == whole
     assert {one.sightlines for one in whole[0]} == {1, 5}
 
@@ -645,9 +646,9 @@ def test_strips_cover_all_sightlines_once_within_the_memory(monkeypatch) -> None
     samples = xr.DataArray(np.zeros(tuple(shape.values()), "f4"), dims=tuple(shape))
     for values, chunk in ((1, 1), (400, 1), (400, 3), (400, 100), (1400, 2), (10**6, 4)):
         samples.encoding["preferred_chunks"] = {"l": chunk, "b": chunk}
-        monkeypatch.setattr(check, "STRIP", values)
+        monkeypatch.setattr(format_check, "STRIP", values)
         seen = np.zeros((7, 5), int)
-        for block in check._strips(xr.Dataset({"extinction_samples": samples})):
+        for block in format_check._strips(xr.Dataset({"extinction_samples": samples})):
             seen[block["l"], block["b"]] += 1
             assert samples.isel(block).size <= max(values, 40)
             if values >= 40 * chunk * 5:

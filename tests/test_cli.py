@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from galcarto.__main__ import STAGES, main
-from galcarto.files import Output
+from galcarto.core.files import Output
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galcarto.cmd import nuisances
-from galcarto.cmd.files import BLOCK, references, write_examples
-from galcarto.cmd.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
-from galcarto.cmd.kernel import CHUNK, GROUP, LEVELS
-from galcarto.cmd.nuisances import Nuisances, Populations
-from galcarto.errors import UserError
-from galcarto.inference import data
+from galcarto.core.errors import UserError
+from galcarto.dustmap.diagrams import nuisances
+from galcarto.dustmap.diagrams.files import BLOCK, references, write_examples
+from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
+from galcarto.dustmap.diagrams.kernel import CHUNK, GROUP, LEVELS
+from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.learning import data
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
 

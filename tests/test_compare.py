@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.compare import planck, scores
-from galcarto.compare.planck import MapError
+from galcarto.core.sky import Tiles
 from galcarto.dust.synthetic import through_beam
+from galcarto.dustmap.compare import planck
+from galcarto.dustmap.compare.planck import MapError
+from galcarto.dustmap.settings import read_settings
+from galcarto.learning import scores
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.settings import read_settings
-from galcarto.sky import Tiles
 
 EXAMPLES, SAMPLES, DISTANCES = 1500, 99, 6
 DISTANCE = np.arange(DISTANCES) + 0.5

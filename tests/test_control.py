@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galcarto.compare import control
-from galcarto.errors import UserError
-from galcarto.galaxy import strays
+from galcarto.core.errors import UserError
+from galcarto.dustmap import control_field
+from galcarto.galaxy import background_galaxies
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 
@@ -31,33 +31,35 @@ AREA = 12.0  # deg2
 
 @given(st.floats(0.1, 50.0), st.floats(0.1, 1.2), st.floats(10.0, 16.0))
 def test_expected_galaxies_are_the_integral_of_their_counts(density, slope, faintest):
-    magnitude = np.linspace(strays.BRIGHTEST, faintest, 4001)
+    magnitude = np.linspace(background_galaxies.BRIGHTEST, faintest, 4001)
     counts = density * 10 ** (slope * (magnitude - 14.0))
-    found = strays.expected(2.0, density, slope, faintest)
+    found = background_galaxies.expected(2.0, density, slope, faintest)
     assert found == pytest.approx(2.0 * np.trapezoid(counts, magnitude), rel=1e-4)
 
 
 def test_drawn_galaxies_are_as_many_and_as_red_as_expected(rng):
-    drawn = strays.draw(rng, 500.0, density=10.0, faintest=15.0, **GALAXIES)
-    expected = strays.expected(500.0, 10.0, 0.75, 15.0)
+    drawn = background_galaxies.draw(rng, 500.0, density=10.0, faintest=15.0, **GALAXIES)
+    expected = background_galaxies.expected(500.0, 10.0, 0.75, 15.0)
     assert abs(len(drawn["Ks"]) - expected) < 5 * np.sqrt(expected)
     for faint in (12.0, 13.0, 14.0):
-        number = strays.expected(500.0, 10.0, 0.75, faint)
+        number = background_galaxies.expected(500.0, 10.0, 0.75, faint)
         assert abs((drawn["Ks"] < faint).sum() - number) < 5 * np.sqrt(number)
-    assert drawn["Ks"].min() >= strays.BRIGHTEST
+    assert drawn["Ks"].min() >= background_galaxies.BRIGHTEST
     assert drawn["Ks"].max() <= 15.0
     assert stats.kstest((drawn["J"] - drawn["Ks"] - 1.3) / 0.2, "norm").pvalue > 1e-4
-    np.testing.assert_allclose((drawn["J"] - drawn["H"]) / (drawn["J"] - drawn["Ks"]), strays.J_H, rtol=1e-9)
+    np.testing.assert_allclose(
+        (drawn["J"] - drawn["H"]) / (drawn["J"] - drawn["Ks"]), background_galaxies.J_H, rtol=1e-9
+    )
 
 
 def test_no_density_is_no_galaxy(rng):
-    assert len(strays.draw(rng, 100.0, density=0.0, faintest=16.0, **GALAXIES)["J"]) == 0
+    assert len(background_galaxies.draw(rng, 100.0, density=0.0, faintest=16.0, **GALAXIES)["J"]) == 0
 
 
 def test_the_diagram_of_galaxies_holds_what_passes_the_limits(make_view, rng):
     view = make_view(limits=LIMITS)
-    image = control.galaxies_image(view, margin=MARGIN, a_v=0.5, **GALAXIES)
-    drawn = strays.draw(rng, 2000.0, density=10.0, faintest=14.8 + MARGIN, **GALAXIES)
+    image = control_field.galaxies_image(view, margin=MARGIN, a_v=0.5, **GALAXIES)
+    drawn = background_galaxies.draw(rng, 2000.0, density=10.0, faintest=14.8 + MARGIN, **GALAXIES)
     true = {band: drawn[band] + 0.5 * view.coefficients[band] for band in LIMITS}
     measured, _, seen = view.survey.observe(true, LIMITS, view.bright, rng)
     (counts,) = view.images({band: values[seen] for band, values in measured.items()})
@@ -69,7 +71,7 @@ def test_the_diagram_of_galaxies_holds_what_passes_the_limits(make_view, rng):
 
 def test_a_survey_without_ks_has_no_diagram_of_galaxies(make_view):
     view = make_view(limits={"J": 16.0, "H": 15.0}, magnitude_band="J", colour_bands=("J", "H"))
-    assert control.galaxies_image(view, margin=MARGIN, a_v=0.0, **GALAXIES).sum() == 0
+    assert control_field.galaxies_image(view, margin=MARGIN, a_v=0.0, **GALAXIES).sum() == 0
 
 
 # --- the fit
@@ -85,7 +87,7 @@ def mock_field(view, truth: dict[str, float], seed: int) -> dict[str, np.ndarray
     """Stars and galaxies as the survey would measure them if the mock were wrong by `truth`."""
     rng = np.random.default_rng(seed)
     drawn = model(truth["metallicity"]).draw(*DIRECTION, AREA * np.exp(truth["normalisation"]), rng)
-    galaxies = strays.draw(rng, AREA, density=truth["galaxies"], faintest=14.8 + MARGIN, **GALAXIES)
+    galaxies = background_galaxies.draw(rng, AREA, density=truth["galaxies"], faintest=14.8 + MARGIN, **GALAXIES)
     true = {
         band: np.concatenate([drawn[band].to_numpy(float), galaxies[band]]) + A_V * view.coefficients[band]
         for band in LIMITS
@@ -96,7 +98,7 @@ def mock_field(view, truth: dict[str, float], seed: int) -> dict[str, np.ndarray
 
 
 def fit(view, counts: np.ndarray):
-    return control.fit(counts, AREA, DIRECTION, model, view, EDGES, extinction=A_V, margin=MARGIN, **GALAXIES)
+    return control_field.fit(counts, AREA, DIRECTION, model, view, EDGES, extinction=A_V, margin=MARGIN, **GALAXIES)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +133,7 @@ def test_a_right_mock_needs_no_correction(view):
     nothing = dict.fromkeys(TRUTH, 0.0) | {"galaxies": 5.0}
     (counts,) = view.images(mock_field(view, nothing, 2))
     found = fit(view, counts.astype(float))
-    off = (found["value"] - np.array([nothing[name] for name in control.PARAMETERS])) / found["sd"]
+    off = (found["value"] - np.array([nothing[name] for name in control_field.PARAMETERS])) / found["sd"]
     assert (np.abs(off) < 4).all()
     assert found.attrs["chi2"] < 1.3
 

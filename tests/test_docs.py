@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import galcarto
-from galcarto.settings import Settings, read_settings, schema
+from galcarto.dustmap.settings import Settings, read_settings, schema
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = "required"

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from galcarto.core.errors import UserError
+from galcarto.core.sky import cartesian
 from galcarto.dust import law, profiles, synthetic
 from galcarto.dust.synthetic import SyntheticDust
-from galcarto.errors import UserError
-from galcarto.sky import cartesian
 from galcarto.surveys import TWOMASS
 
 WAVELENGTHS = {name: band.wavelength for name, band in TWOMASS.bands.items()}

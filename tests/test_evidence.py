@@ -10,13 +10,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from galcarto.__main__ import main
-from galcarto.compare import control as fitting
-from galcarto.compare import prior as measured
-from galcarto.compare import structure as clouds
 from galcarto.dust.profiles import draw
-from galcarto.figures import cmds, control, plane, prior, structure, style, together, trust
+from galcarto.dustmap import control_field as fitting
+from galcarto.dustmap.compare import prior as measured
+from galcarto.dustmap.compare import structure as clouds
+from galcarto.dustmap.settings import Profiles
+from galcarto.figures import control, diagrams, plane, prior, structure, style, together, trust
 from galcarto.maps.cube import VARIABLES
-from galcarto.settings import Profiles
 from galcarto.stages import collect_metrics
 
 EDGES = np.linspace(0.0, 2.0, 21)
@@ -388,7 +388,7 @@ def test_each_channel_has_a_block_and_parallaxes_grow_upwards():
             "b": ("tile", np.full(9, 22.0)),
         }
     )
-    figure = cmds.gallery(examples, sky)
+    figure = diagrams.gallery(examples, sky)
     labels = [(block.get_supxlabel(), block.get_supylabel()) for block in figure.subfigs]
     assert labels == [("J − Ks (mag)", "Ks (mag)"), ("BP − RP (mag)", "G (mag)"), ("BP − RP (mag)", "Parallax (mas)")]
     for block, inverted, bare in zip(figure.subfigs, (True, True, False), (True, True, False), strict=True):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import yaml
 
-from galcarto import examples
 from galcarto.__main__ import main
-from galcarto.settings import CHUNK, Settings, read_settings
+from galcarto.dustmap import examples
+from galcarto.dustmap.settings import CHUNK, Settings, read_settings
 
 TINY = Path(__file__).parent / "tiny.yaml"
 NUMBER = 2 * CHUNK + 300

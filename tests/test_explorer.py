@@ -25,10 +25,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from galcarto import open_cube
 from galcarto.__main__ import main
-from galcarto.maps import explorer
 from galcarto.maps.cube import VARIABLES
-from galcarto.maps.explorer import STEP, Packed, contents, pack
 from galcarto.maps.faceon import project
+from galcarto.pages import explorer
+from galcarto.pages.explorer import STEP, Packed, contents, pack
 
 TITLE = "Dust </script><script>document.title = 'taken'</script> & <b>more</b>"
 MISSING = (2, 1)  # the tile of the region that is not observed
@@ -300,7 +300,7 @@ def test_the_page_says_where_it_comes_from(region: Path) -> None:
 
 
 def test_text_stands_out_from_its_ground_in_both_themes() -> None:
-    css = (Path(explorer.__file__).parents[1] / "stages/explorer.css").read_text()
+    css = (Path(explorer.__file__).parent / "explorer.css").read_text()
 
     def luminance(colour: str) -> float:
         digits = colour.lstrip("#")

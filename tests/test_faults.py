@@ -25,10 +25,10 @@ from test_maps import write as write_cube
 from test_workflow import command, copy_project, environment, snakemake
 
 from galcarto.__main__ import main
-from galcarto.errors import UserError
-from galcarto.examples import SECTIONS
-from galcarto.files import Output, whole
-from galcarto.settings import read_settings
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output, whole
+from galcarto.dustmap.examples import SECTIONS
+from galcarto.dustmap.settings import read_settings
 from galcarto.stages import assemble_cube
 
 ROOT = Path(__file__).parent.parent

@@ -18,9 +18,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from galcarto.__main__ import main
-from galcarto.figures import calibration, cmds, errors, faceon, plane, profiles, published, style, training
+from galcarto.core.sky import SUN_RADIUS
+from galcarto.figures import calibration, diagrams, errors, faceon, plane, profiles, published, style, training
 from galcarto.galaxy.arms import REID2019, trace
-from galcarto.sky import SUN_RADIUS
 
 ROOT = Path(__file__).parents[1]
 EDGES = np.linspace(0.0, 5.0, 11)
@@ -192,7 +192,7 @@ def view():
 @pytest.fixture
 def figures(examples, sky, history, cube, heldout, maps, agreement, view):
     return {
-        "cmds": cmds.gallery(examples, sky),
+        "cmds": diagrams.gallery(examples, sky),
         "training": training.history(history),
         "profiles": profiles.sightlines(cube, cube[["extinction"]]),
         "calibration": calibration.coverage(heldout),
@@ -242,7 +242,7 @@ def test_bytes_do_not_depend_on_the_run(maps, tmp_path, monkeypatch):
 
 
 def test_pdf_letters_are_text_and_images_are_images(examples, sky, tmp_path):
-    style.save(cmds.gallery(examples, sky), tmp_path / "cmds.pdf")
+    style.save(diagrams.gallery(examples, sky), tmp_path / "cmds.pdf")
     content = (tmp_path / "cmds.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert b"/Type3" not in content
@@ -262,7 +262,7 @@ def titled(block):
 
 
 def test_diagrams_of_a_channel_share_one_logarithmic_scale_with_faint_below(examples, sky):
-    blocks = [titled(block) for block in cmds.gallery(examples, sky).subfigs]
+    blocks = [titled(block) for block in diagrams.gallery(examples, sky).subfigs]
     assert [len(panels) for panels in blocks] == [8, 7]  # 4 examples that Gaia saw have but 2 between the ends
     for panels in blocks:
         norm = panels[0].collections[0].norm
@@ -274,7 +274,7 @@ def test_diagrams_of_a_channel_share_one_logarithmic_scale_with_faint_below(exam
 
 
 def test_diagrams_go_from_bare_to_dusty_and_leave_out_empty_tiles(examples, sky):
-    for block, bare in zip(cmds.gallery(examples, sky).subfigs, (5.0, 1.75), strict=True):
+    for block, bare in zip(diagrams.gallery(examples, sky).subfigs, (5.0, 1.75), strict=True):
         panels = titled(block)
         np.testing.assert_allclose(panels[0].collections[0].get_array(), bare)
         totals = [float(re.search(r"= ([\d.]+) mag", ax.get_title())[1]) for ax in panels[1:-4]]
@@ -286,7 +286,7 @@ def test_diagrams_go_from_bare_to_dusty_and_leave_out_empty_tiles(examples, sky)
 
 
 def test_each_survey_s_diagrams_are_its_own(examples, sky):
-    blocks = cmds.gallery(examples, sky).subfigs
+    blocks = diagrams.gallery(examples, sky).subfigs
     labels = [(block.get_supxlabel(), block.get_supylabel()) for block in blocks]
     assert labels == [("J − Ks (mag)", "Ks (mag)"), ("BP − RP (mag)", "G (mag)")]
     # pixels reach half a step beyond the first colour and the last magnitude
@@ -304,14 +304,14 @@ def test_each_survey_s_diagrams_are_its_own(examples, sky):
 
 def test_one_channel_needs_no_blocks(examples, sky):
     one = examples.isel(channel=[0], survey=[0]).assign_attrs(channels="2mass:J-Ks,Ks")
-    figure = cmds.gallery(one, sky.isel(channel=[0], survey=[0]))
+    figure = diagrams.gallery(one, sky.isel(channel=[0], survey=[0]))
     assert not figure.subfigs
     assert (figure.get_supxlabel(), figure.get_supylabel()) == ("J − Ks (mag)", "Ks (mag)")
     assert len(titled(figure)) == 8
 
 
 def test_a_sky_of_one_tile_makes_one_panel_of_each_channel(examples, sky):
-    for block in cmds.gallery(examples, sky.isel(tile=[1])).subfigs:
+    for block in diagrams.gallery(examples, sky.isel(tile=[1])).subfigs:
         assert sum("Observed" in ax.get_title() for ax in block.axes if ax.get_visible()) == 1
 
 

@@ -17,19 +17,12 @@ from pydantic import ValidationError
 from scipy import stats
 from scipy.integrate import quad
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 from galcarto.galaxy import isochrones, synthesis
 from galcarto.galaxy.binaries import DUCHENE_KRAUS2013, brightness, quantiles
 from galcarto.galaxy.components import Component, Galaxy, MassFunction, load
 from galcarto.galaxy.isochrones import IsochroneError, Isochrones
-from galcarto.galaxy.synthesis import (
-    BANDS,
-    MODULUS_RANGE,
-    MODULUS_STEP,
-    EmptySightlineError,
-    StarModel,
-    StarModelError,
-)
+from galcarto.galaxy.synthesis import BANDS, MODULUS_RANGE, MODULUS_STEP, EmptySightlineError, StarModel, StarModelError
 
 ROBIN = load("robin2003")
 LIMITS = {"J": 16.3, "Ks": 14.8}

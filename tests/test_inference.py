@@ -24,18 +24,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from galcarto.__main__ import main
-from galcarto.cmd.files import BLOCK, require_filter, write_examples
-from galcarto.cmd.forward import EXTINCTION_GRID, View
-from galcarto.errors import UserError
-from galcarto.inference import data
-from galcarto.inference.calibration import FEWEST, Calibration, calibrate
-from galcarto.inference.data import Examples, Windows, images
-from galcarto.inference.networks import NETWORKS, Estimator, planes, prepare
-from galcarto.inference.posterior import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
-from galcarto.inference.trained import Trained
-from galcarto.inference.training import check_accelerator, fit
-from galcarto.inference.trust import Familiarity
-from galcarto.settings import read_settings
+from galcarto.core.errors import UserError
+from galcarto.dustmap.diagrams.files import BLOCK, require_filter, write_examples
+from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, View
+from galcarto.dustmap.settings import read_settings
+from galcarto.learning import data
+from galcarto.learning.calibration import FEWEST, Calibration, calibrate
+from galcarto.learning.data import Examples, Windows, images
+from galcarto.learning.heads.tree import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
+from galcarto.learning.networks import NETWORKS, Estimator, planes, prepare
+from galcarto.learning.trained import Trained
+from galcarto.learning.training import check_accelerator, fit
+from galcarto.learning.trust import Familiarity
 from galcarto.surveys import TWOMASS
 
 BINS = 12

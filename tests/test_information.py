@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.cmd.nuisances import Nuisances
-from galcarto.compare.information import extinction_sd, slopes
+from galcarto.core.seeds import generator
+from galcarto.dustmap.diagrams.nuisances import Nuisances
+from galcarto.dustmap.instrument import draw_nuisances, forward_model, perturbed, read_stars
+from galcarto.dustmap.limit.information import extinction_sd, slopes
+from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.model import draw_nuisances, forward_model, perturbed, read_stars
-from galcarto.seeds import generator
-from galcarto.settings import Settings, read_settings
 
 GAIA = {
     "name": "gaia",

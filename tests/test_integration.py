@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from galcarto.cmd import integration
-from galcarto.cmd.forward import EXTINCTION_GRID, View, stars_beyond
-from galcarto.cmd.integration import Integrator
+from galcarto.dustmap.diagrams import integration
+from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, View, stars_beyond
+from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.galaxy.components import load
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import StarModel

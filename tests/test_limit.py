@@ -7,19 +7,19 @@ import pytest
 import torch
 from scipy import stats
 
-from galcarto.cmd import nuisances
-from galcarto.cmd.forward import LAW_GRID, ForwardModel, View
-from galcarto.cmd.integration import Integrator
-from galcarto.cmd.nuisances import Mix, Nuisances, Populations, Widths
-from galcarto.cmd.slices import NODES, Slices
-from galcarto.compare.control import galaxies_image
+from galcarto.core.errors import UserError
 from galcarto.dust import profiles
-from galcarto.errors import UserError
+from galcarto.dustmap.control_field import galaxies_image
+from galcarto.dustmap.diagrams import nuisances
+from galcarto.dustmap.diagrams.forward import LAW_GRID, ForwardModel, View
+from galcarto.dustmap.diagrams.integration import Integrator
+from galcarto.dustmap.diagrams.nuisances import Mix, Nuisances, Populations, Widths
+from galcarto.dustmap.limit import colour_excess
+from galcarto.dustmap.limit.slices import NODES, Slices
+from galcarto.dustmap.limit.solver import BACKGROUND, Likelihood, Prior, solve
 from galcarto.figures import limit, style
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.inference import colour_excess
-from galcarto.inference.solver import BACKGROUND, Likelihood, Prior, solve
 from galcarto.stages import compare_limit
 from galcarto.surveys import TWOMASS
 

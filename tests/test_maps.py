@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from galcarto import open_cube
+from galcarto.core.sky import Tiles
 from galcarto.maps import cube, faceon
 from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING, Strip
 from galcarto.maps.grid import edges_of
-from galcarto.sky import Tiles
 
 TILES = Tiles.cover((359, 362), (-1, 1), 1)  # three columns of two
 EDGES = np.linspace(0.0, 2.0, 5)

@@ -21,7 +21,7 @@ import markdown
 import pytest
 import yaml
 
-from galcarto.settings import read_settings
+from galcarto.dustmap.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "config/README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.seeds import generator
+from galcarto.core import provenance
+from galcarto.core.seeds import generator
 
 
 def test_inputs_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None:
@@ -45,15 +45,15 @@ def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package in small: a stage that imports a room, which imports the ground floor."""
-    for folder in ("stages", "cmd", "maps"):
+    for folder in ("stages", "diagrams", "maps"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").write_text("")
     (tmp_path / "__init__.py").write_text("def f():\n    from galcarto.maps.reader import open_cube\n")
     (tmp_path / "units.py").write_text("")
     (tmp_path / "seeds.py").write_text("")
     (tmp_path / "maps/reader.py").write_text("")
-    (tmp_path / "cmd/kernel.py").write_text("from galcarto import units\n")
-    (tmp_path / "stages/render.py").write_text("import numpy\n\ndef run():\n    from galcarto.cmd import kernel\n")
+    (tmp_path / "diagrams/kernel.py").write_text("from galcarto import units\n")
+    (tmp_path / "stages/render.py").write_text("import numpy\n\ndef run():\n    from galcarto.diagrams import kernel\n")
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
     provenance.code_digest.cache_clear()
     yield tmp_path
@@ -64,8 +64,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("module", "changes"),
     [
         ("stages/render.py", True),
-        ("cmd/kernel.py", True),
-        ("cmd/__init__.py", True),
+        ("diagrams/kernel.py", True),
+        ("diagrams/__init__.py", True),
         ("units.py", True),
         ("seeds.py", False),
         ("maps/reader.py", False),

@@ -19,12 +19,12 @@ from test_maps import EDGES, SAMPLES, TILES
 from test_maps import write as write_cube
 
 import galcarto
+from galcarto.core.errors import UserError
+from galcarto.core.sky import Tiles
 from galcarto.dust.law import band_extinction
-from galcarto.errors import UserError
 from galcarto.maps import cube as cubes
-from galcarto.maps import healpix, query, sightlines, zarr
+from galcarto.maps import healpix, lookup, query, zarr
 from galcarto.maps.query import MISSING, MODES, Reason
-from galcarto.sky import Tiles
 from galcarto.surveys import TWOMASS
 
 ATTRIBUTES = {"extinction_law": "G23", "survey_limits": "J < 16.3 mag, Ks < 14.8 mag"}
@@ -282,9 +282,9 @@ def test_bins_hold_what_bisection_says(number, first, step, even):
     beside = [np.nextafter(edges, side) for side in (-np.inf, np.inf)]
     values = np.concatenate([edges, *beside, 0.5 * (edges[1:] + edges[:-1]), [-1e9, 1e9]])
     found = np.searchsorted(edges, values, side="right") - 1
-    np.testing.assert_array_equal(sightlines.Bins(edges)(values), found)
-    np.testing.assert_array_equal(sightlines.Bins(edges, closed=True)(values), np.minimum(found, number - 1))
-    assert sightlines.Bins(edges)(np.array([np.nan])) == [-1]
+    np.testing.assert_array_equal(lookup.Bins(edges)(values), found)
+    np.testing.assert_array_equal(lookup.Bins(edges, closed=True)(values), np.minimum(found, number - 1))
+    assert lookup.Bins(edges)(np.array([np.nan])) == [-1]
 
 
 @given(st.integers(0, 2), st.integers(0, 1), st.integers(0, 4), st.sampled_from(["mean", "sd", "median", "samples"]))
@@ -653,7 +653,7 @@ def test_pixels_that_are_not_there_have_no_answer(forms):
 def test_a_pixel_answers_alone_where_healpy_names_others_that_are_not_there(forms, monkeypatch):
     _, _, pixels = forms
     nowhere = np.full((2, 4), -1), np.full((2, 4), 0.25)
-    monkeypatch.setattr(sightlines.PixelSightlines, "around", lambda *_: nowhere)
+    monkeypatch.setattr(lookup.PixelSightlines, "around", lambda *_: nowhere)
     ask = at(np.array([0.0, 1.0]), np.array([0.3, -0.7]), 1.3)
     np.testing.assert_array_equal(pixels.dust.query(ask, interpolation="linear"), pixels.dust.query(ask))
 

@@ -19,10 +19,10 @@ from test_query import ATTRIBUTES, at
 
 import galcarto
 from galcarto.__main__ import main
+from galcarto.core.sky import Tiles
 from galcarto.maps import cube as cubes
 from galcarto.maps import query
 from galcarto.maps.query import Reason
-from galcarto.sky import Tiles
 
 ROOT = Path(__file__).parents[1]
 NSIDE, SAMPLES = 4, 5

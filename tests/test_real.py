@@ -11,11 +11,11 @@ from astropy.table import Table
 from scipy.spatial import ConvexHull
 
 from galcarto.__main__ import main
-from galcarto.compare import planck
+from galcarto.core.sky import Tiles
+from galcarto.dustmap.compare import planck
+from galcarto.dustmap.settings import read_settings
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.settings import read_settings
-from galcarto.sky import Tiles
 from galcarto.surveys import TWOMASS
 
 ROOT = Path(__file__).parent.parent

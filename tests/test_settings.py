@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galcarto import settings, units
-from galcarto.model import instrument
-from galcarto.settings import SettingsError, read_sections, read_settings
+from galcarto.core import units
+from galcarto.dustmap import settings
+from galcarto.dustmap.instrument import instrument
+from galcarto.dustmap.settings import SettingsError, read_sections, read_settings
 
 ROOT = Path(__file__).parents[1]
 CONTROL = {

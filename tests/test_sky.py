@@ -7,7 +7,7 @@ from astropy.coordinates import Galactic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galcarto.sky import Tiles, cartesian, sightline_name, sightline_position, to_galactic
+from galcarto.core.sky import Tiles, cartesian, sightline_name, sightline_position, to_galactic
 
 
 @st.composite

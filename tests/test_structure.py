@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.compare import excess, structure
-from galcarto.settings import read_settings
+from galcarto.dustmap.compare import excess, structure
+from galcarto.dustmap.settings import read_settings
 
 EDGES = np.linspace(0.0, 2.5, 51)  # 50 pc
 CLOUDS = {"total": 1.0, "window": (0.34, 0.48), "foreground": 0.25, "far": 1.5}

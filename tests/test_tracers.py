@@ -17,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.compare import tracers
+from galcarto.core.sky import SUN_RADIUS, Tiles
 from galcarto.dust.synthetic import SyntheticDust
+from galcarto.dustmap.compare import tracers
+from galcarto.dustmap.settings import Tracers
 from galcarto.figures import faceon
 from galcarto.figures.tracers import arms as draw
 from galcarto.galaxy.arms import REID2019, Spirals, courses, distance, trace
-from galcarto.settings import Tracers
-from galcarto.sky import SUN_RADIUS, Tiles
 from galcarto.surveys.tracers import TracerError, read_hii, read_masers
 
 TILES = Tiles(np.linspace(15, 75, 41), np.linspace(-1.5, 1.5, 4))

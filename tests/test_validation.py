@@ -15,14 +15,14 @@ import yaml
 from matplotlib.text import Text
 
 from galcarto.__main__ import main
-from galcarto.compare import galaxy as checks
-from galcarto.compare import integrals, neighbourhood, star_counts
-from galcarto.compare.star_counts import Counts, CountsError
+from galcarto.dustmap.settings import SettingsError, read_settings
 from galcarto.figures import galaxy as figures
 from galcarto.figures import style
 from galcarto.galaxy import components
+from galcarto.galaxy.checks import galaxy as checks
+from galcarto.galaxy.checks import integrals, neighbourhood, star_counts
+from galcarto.galaxy.checks.star_counts import Counts, CountsError
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.settings import SettingsError, read_settings
 
 ROOT = Path(__file__).parents[1]
 L = np.array([30.0, 120.0, 200.0, 90.0, 45.0, 5.0, 90.0])

@@ -364,11 +364,11 @@ def test_a_deleted_file_is_rebuilt_with_one_job(finished: Path) -> None:
     [
         ("stages/plot_faceon.py", {"plot_faceon", "report"}),
         ("maps/faceon.py", {"project_faceon", "plot_faceon", "report", "explorer"}),
-        ("stages/report.html.j2", {"report"}),
-        ("stages/explorer.js", {"explorer"}),
+        ("pages/report.html.j2", {"report"}),
+        ("pages/explorer.js", {"explorer"}),
         ("figures/training.py", {"plot_training", "report"}),
         ("maps/reader.py", {"project_faceon", "compare_truth", "compare_planck", "collect_metrics", "report"}),
-        ("compare/planck.py", {"compare_planck", "plot_plane", "collect_metrics", "report"}),
+        ("dustmap/compare/planck.py", {"compare_planck", "plot_plane", "collect_metrics", "report"}),
     ],
 )
 def test_an_edited_module_reruns_its_stage_and_what_follows(finished: Path, module: str, expected: set[str]) -> None:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from galcarto.errors import UserError
-from galcarto.files import Output, whole
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output, whole
 
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

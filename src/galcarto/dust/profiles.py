@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 
 ATTEMPTS = 100
 

@@ -10,7 +10,7 @@ import healpy as hp
 import numba
 import numpy as np
 
-from galcarto.sky import cartesian
+from galcarto.core.sky import cartesian
 
 CENTRE = 8.5  # kpc from the Sun to the Galactic centre
 SUN_HEIGHT = 0.015  # kpc

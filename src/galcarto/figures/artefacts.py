@@ -109,8 +109,8 @@ def artefacts(found: xr.Dataset) -> Figure:
     Parameters
     ----------
     found : Dataset
-        What `galcarto.compare.artefacts.measure` returns as curves, with coordinates separation (kpc), tiles_apart, l
-        and b (deg), and distance_bounds (kpc). The truth's are drawn where they are there.
+        What `galcarto.dustmap.compare.artefacts.measure` returns as curves, with coordinates separation (kpc),
+        tiles_apart, l and b (deg), and distance_bounds (kpc). The truth's are drawn where they are there.
 
     Returns
     -------

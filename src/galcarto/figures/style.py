@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from galcarto.files import Output
+from galcarto.core.files import Output
 
 PAGE = 7.1  # inches: a page of two columns, so that fonts keep their size in print
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from galcarto.sky import SUN_RADIUS
+from galcarto.core.sky import SUN_RADIUS
 
 PAST = 0.7  # an arm goes on past the masers that place it by this share of its length in azimuth
 

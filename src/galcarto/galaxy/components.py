@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
+from galcarto.core.sky import cartesian
 from galcarto.galaxy.laws import Flare, Law, Table, Warp
-from galcarto.sky import cartesian
 
 TABLES = Path(__file__).parent / "tables"
 

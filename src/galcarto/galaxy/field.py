@@ -10,8 +10,8 @@ import healpy as hp
 import numpy as np
 import pandas as pd
 
+from galcarto.core.seeds import generator
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.seeds import generator
 
 NSIDE = 128  # cells of 0.21 deg2; a cell has the densities of its middle
 PLACES = 22  # levels of HEALPix below a cell that place a star in it, to 0.4 milliarcsec

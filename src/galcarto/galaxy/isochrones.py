@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 
 # The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a line here.
 BANDS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 from galcarto.galaxy import isochrones, populations
 from galcarto.galaxy.components import Galaxy
 from galcarto.galaxy.hess import Hess

@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
+from galcarto.core.sky import Tiles, cartesian
 from galcarto.maps.footprint import tile_points
 from galcarto.maps.grid import bounded, derived_attributes, edges_of, tiles_of
-from galcarto.sky import Tiles, cartesian
 
 VOXELS = 30_000_000  # at most, by default
 LARGEST = 10 * VOXELS  # at most

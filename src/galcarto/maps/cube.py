@@ -9,17 +9,11 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
-from galcarto.inference import NARROWER
+from galcarto.core.sky import Tiles
+from galcarto.learning import NARROWER
 from galcarto.maps.footprint import footprint
-from galcarto.maps.grid import (
-    CONVENTIONS,
-    SAMPLES_GROUP,
-    distance_coordinate,
-    sample_coordinate,
-    tile_coordinates,
-)
+from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
 from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
-from galcarto.sky import Tiles
 
 POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
 UNLIKE = 0.999  # share of the familiar examples that are less far away

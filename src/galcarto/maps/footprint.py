@@ -7,7 +7,7 @@ import healpy as hp
 import numpy as np
 from mocpy import MOC
 
-from galcarto.sky import Tiles, to_icrs
+from galcarto.core.sky import Tiles, to_icrs
 
 POINTS = 32  # along a tile's side
 CELLS = 8  # at least, along a tile's side

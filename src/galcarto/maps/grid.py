@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from galcarto.sky import Tiles
+from galcarto.core.sky import Tiles
 
 CONVENTIONS = "CF-1.13, ACDD-1.3"
 SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples: who wants the map need not see them

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from galcarto.core.sky import Tiles
 from galcarto.maps.cube import COMPLETE, NOT_OBSERVED, PARTLY_OBSERVED, VARIABLES, create, statistics
 from galcarto.maps.footprint import POINTS, tile_points
 from galcarto.maps.grid import derived_attributes, edges_of, tiles_of
-from galcarto.sky import Tiles
 
 BLOCK = 3  # refinement levels between a pixel and the block that is in memory: 64 pixels
 RESAMPLING = (

@@ -23,9 +23,9 @@ import numpy as np
 import xarray as xr
 from astropy.coordinates import BaseCoordinateFrame, Galactic, SkyCoord
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 from galcarto.maps import quality
-from galcarto.maps.sightlines import Bins, Sightlines, sightlines, touching_edges
+from galcarto.maps.lookup import Bins, Sightlines, sightlines, touching_edges
 
 Coordinates: TypeAlias = SkyCoord | BaseCoordinateFrame
 SUMMARIES = ("mean", "best", "median", "percentile", "samples")

@@ -8,8 +8,8 @@ from urllib.request import url2pathname
 import numpy as np
 import xarray as xr
 
-from galcarto.errors import UserError
-from galcarto.maps import query as query  # registers cube.dust
+from galcarto.core.errors import UserError
+from galcarto.maps import query as query
 from galcarto.maps.grid import SAMPLES_GROUP
 
 EXPECTED = {"extinction", "extinction_density", "distance_max", "quality"}

@@ -20,21 +20,22 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto import examples, provenance
-from galcarto.cmd.files import references
-from galcarto.compare import heldout, planck, structure
+from galcarto.core import provenance
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.core.sky import Tiles, sightline_position
 from galcarto.dust import profiles as prior
-from galcarto.errors import UserError
-from galcarto.files import Output
-from galcarto.inference.data import surveys as owners
-from galcarto.inference.sightlines import infer
-from galcarto.inference.trained import Trained
-from galcarto.inference.training import learn
+from galcarto.dustmap import examples
+from galcarto.dustmap.compare import heldout, planck, structure
+from galcarto.dustmap.diagrams.files import references
+from galcarto.dustmap.infer import infer
+from galcarto.dustmap.instrument import corrections, forward_model, integrators, support
+from galcarto.dustmap.settings import CHUNK, Compare, Inference, read_sections
+from galcarto.learning.data import surveys as owners
+from galcarto.learning.trained import Trained
+from galcarto.learning.training import learn
 from galcarto.maps import cube
-from galcarto.model import corrections, forward_model, integrators, support
-from galcarto.seeds import generator
-from galcarto.settings import CHUNK, Compare, Inference, read_sections
-from galcarto.sky import Tiles, sightline_position
 
 SECTIONS = (*examples.SECTIONS, "sky", "profiles", "network", "training", "ablation", "inference", "compare")
 HELD_OUT = ("median_relative_error", "bias_mag", "rmse_mag", "coverage_68", "coverage_95", "valid_share", "n")

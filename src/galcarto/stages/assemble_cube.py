@@ -11,11 +11,11 @@ import json
 import netCDF4
 import numpy as np
 
-from galcarto import provenance
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import Settings, read_sections
 from galcarto.maps import cube
 from galcarto.maps.grid import window_attributes
-from galcarto.settings import Settings, read_sections
 from galcarto.surveys import SURVEYS
 
 SECTIONS = [

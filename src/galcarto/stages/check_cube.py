@@ -13,8 +13,8 @@ import argparse
 import json
 from dataclasses import asdict
 
-from galcarto.errors import UserError
-from galcarto.maps.check import check
+from galcarto.core.errors import UserError
+from galcarto.maps.format_check import check
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

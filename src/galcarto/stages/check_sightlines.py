@@ -14,15 +14,15 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto import provenance
-from galcarto.cmd.files import references
-from galcarto.cmd.integration import Integrator
-from galcarto.files import Output
-from galcarto.inference.trust import goodness_of_fit
-from galcarto.model import corrections, draw_nuisances, forward_model, read_stars, star_model
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
-from galcarto.sky import sightline_position
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.core.sky import sightline_position
+from galcarto.dustmap.diagrams.files import references
+from galcarto.dustmap.diagrams.integration import Integrator
+from galcarto.dustmap.instrument import corrections, draw_nuisances, forward_model, read_stars, star_model
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.trust import goodness_of_fit
 
 REPLICATES = 128
 # a mean of replicates is known to a few parts in a hundred: more digits would only fill the disk

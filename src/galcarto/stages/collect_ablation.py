@@ -8,8 +8,8 @@ import argparse
 import json
 from pathlib import Path
 
-from galcarto.compare import ablation
-from galcarto.files import Output
+from galcarto.core.files import Output
+from galcarto.dustmap.compare import ablation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

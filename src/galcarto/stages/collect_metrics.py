@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from galcarto.compare.structure import at_distance
-from galcarto.files import Output
+from galcarto.core.files import Output
+from galcarto.dustmap.compare.structure import at_distance
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.settings import read_sections
 
 NEAR = 1.0  # kpc: A_V is quoted to here where compare.distance says nothing
 

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.download import Client, DownloadError, fetch
-from galcarto.files import Output
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.download import Client, DownloadError, fetch
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import read_sections
 from galcarto.surveys.tracers import TracerError, read_hii, read_masers
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import tracers
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.core.sky import Tiles
+from galcarto.dustmap.compare import tracers
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import excess, planck
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.sky import Tiles
+from galcarto.dustmap.compare import excess, planck
+from galcarto.dustmap.instrument import band_coefficients
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import tile_coordinates
-from galcarto.model import band_coefficients
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
 from galcarto.surveys import catalogue
 
 

@@ -20,17 +20,17 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto import provenance
-from galcarto.cmd.forward import stars_beyond
-from galcarto.compare.scores import score
-from galcarto.errors import UserError
-from galcarto.files import Output
-from galcarto.inference import colour_excess
-from galcarto.inference.data import surveys as owners
-from galcarto.inference.solver import Likelihood, Prior, Solution, solve
-from galcarto.inference.trained import Trained
-from galcarto.model import corrections, star_model, tabulate, view
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.dustmap.diagrams.forward import stars_beyond
+from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
+from galcarto.dustmap.limit import colour_excess
+from galcarto.dustmap.limit.solver import Likelihood, Prior, Solution, solve
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.data import surveys as owners
+from galcarto.learning.scores import score
+from galcarto.learning.trained import Trained
 
 SECTIONS = (
     "galaxy",

@@ -10,9 +10,9 @@ import json
 import logging
 from pathlib import Path
 
-from galcarto import provenance
-from galcarto.compare import agreement, published
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.compare import agreement, published
 from galcarto.maps.reader import open_cube
 
 

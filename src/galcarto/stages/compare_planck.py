@@ -12,14 +12,14 @@ import logging
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import planck
-from galcarto.compare.differences import differences
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.sky import Tiles
+from galcarto.dustmap.compare import planck
+from galcarto.dustmap.compare.differences import differences
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

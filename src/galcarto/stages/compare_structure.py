@@ -11,12 +11,12 @@ import json
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import structure
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.compare import structure
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.settings import read_sections
 
 CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map that chooses the tiles
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare.structure import at_distance
-from galcarto.files import Output
-from galcarto.inference.trained import Trained
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.compare.structure import at_distance
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.trained import Trained
 
 DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 

@@ -10,9 +10,9 @@ import json
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare.scores import score
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.learning.scores import score
 from galcarto.maps.reader import open_cube
 
 

@@ -10,11 +10,11 @@ import json
 
 import netCDF4
 
-from galcarto import provenance
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
 from galcarto.dust import profiles as prior
-from galcarto.files import Output
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
+from galcarto.dustmap.settings import read_sections
 
 BLOCK = 8192  # profiles drawn and written at once
 

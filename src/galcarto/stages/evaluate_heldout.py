@@ -12,12 +12,12 @@ import netCDF4
 import numpy as np
 import torch
 
-from galcarto import provenance
-from galcarto.compare import heldout
-from galcarto.files import Output
-from galcarto.inference.data import surveys
-from galcarto.inference.trained import Trained
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.compare import heldout
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.data import surveys
+from galcarto.learning.trained import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ import logging
 import textwrap
 from pathlib import Path
 
-from galcarto.compare import published
-from galcarto.files import Output
+from galcarto.core.files import Output
+from galcarto.dustmap.compare import published
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

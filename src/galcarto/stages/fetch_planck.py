@@ -6,7 +6,7 @@ Example:
 
 import argparse
 
-from galcarto.download import Client, fetch
+from galcarto.core.download import Client, fetch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ import json
 
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.files import Output
-from galcarto.inference.sightlines import infer
-from galcarto.inference.trained import Trained
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.infer import infer
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.trained import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -13,12 +13,12 @@ import json
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import artefacts
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.dustmap.compare import artefacts
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.seeds import generator
 
 SAMPLES = 8  # of the posterior
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import control as fitting
-from galcarto.files import Output
-from galcarto.model import MARGIN, star_model, view
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.sky import Tiles
+from galcarto.dustmap import control_field as fitting
+from galcarto.dustmap.instrument import MARGIN, star_model, view
+from galcarto.dustmap.settings import read_sections
 from galcarto.surveys import catalogue
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from galcarto import provenance
-from galcarto.compare.galaxy import measure
-from galcarto.compare.integrals import ALL_STARS, BANDS
-from galcarto.compare.star_counts import read_counts
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import read_sections
+from galcarto.galaxy.checks.galaxy import measure
+from galcarto.galaxy.checks.integrals import ALL_STARS, BANDS
+from galcarto.galaxy.checks.star_counts import read_counts
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from galcarto.cmd.nuisances import Nuisances
-from galcarto.compare.information import extinction_sd, slopes
-from galcarto.errors import UserError
-from galcarto.files import Output
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.dustmap.diagrams.nuisances import Nuisances
+from galcarto.dustmap.instrument import corrections, forward_model, perturbed, read_stars
+from galcarto.dustmap.limit.information import extinction_sd, slopes
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.model import corrections, forward_model, perturbed, read_stars
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
 
 STEPS = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 STEP_SD = 0.3  # mag of A_V in each step, wide beside what the surveys tell

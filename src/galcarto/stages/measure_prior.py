@@ -11,12 +11,12 @@ import json
 import numpy as np
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.compare import prior
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.seeds import generator
+from galcarto.dustmap.compare import prior
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import distance_coordinate
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
 
 PROFILES = 20_000  # of each variant
 SHOWN = 6  # profiles kept as examples

@@ -12,10 +12,10 @@ import logging
 
 import yaml
 
-from galcarto import provenance
-from galcarto.compare.surveys import CATALOGUES, MEASURES
-from galcarto.files import Output
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import read_sections
+from galcarto.surveys.measure.surveys import CATALOGUES, MEASURES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

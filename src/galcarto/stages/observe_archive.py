@@ -9,9 +9,9 @@ import argparse
 import logging
 from pathlib import Path
 
-from galcarto.download import Client
-from galcarto.files import Output
-from galcarto.settings import read_sections
+from galcarto.core.download import Client
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import read_sections
 from galcarto.stages import observe_files
 from galcarto.surveys import archives
 

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.files import PARQUET, Output
+from galcarto.core import provenance
+from galcarto.core.files import PARQUET, Output
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import tile_coordinates
-from galcarto.settings import read_sections
 from galcarto.surveys import catalogue
 
 

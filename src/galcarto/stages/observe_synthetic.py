@@ -18,16 +18,16 @@ import pyarrow.parquet as pq
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto import provenance
+from galcarto.core import provenance
+from galcarto.core.files import PARQUET, Output
+from galcarto.core.seeds import generator
+from galcarto.core.sky import Tiles
 from galcarto.dust.synthetic import SyntheticDust, through_beam
-from galcarto.files import PARQUET, Output
+from galcarto.dustmap.instrument import star_extinction, star_model
+from galcarto.dustmap.settings import read_sections
 from galcarto.galaxy import field
 from galcarto.galaxy.synthesis import BANDS, EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.model import star_extinction, star_model
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
 from galcarto.surveys import SURVEYS
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond

@@ -1,16 +1,16 @@
 """Draw colour-magnitude diagrams: without dust, behind dust, and observed.
 
 Example:
-  galcarto plot_cmds --examples results/demo/cmds/test/l284.000_b-00.800.nc --sky results/demo/sky/cmds.nc \\
-      --output results/demo/figures/cmds.png
+  galcarto plot_cmds --examples results/demo/cmds/test/l284.000_b-00.800.nc --sky results/demo/sky/diagrams.nc \\
+      --output results/demo/figures/diagrams.png
 """
 
 import argparse
 
 import xarray as xr
 
-from galcarto.figures import cmds, style
-from galcarto.files import Output
+from galcarto.core.files import Output
+from galcarto.figures import diagrams, style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,4 +23,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the figure."""
     with xr.open_dataset(args.examples) as examples, xr.open_dataset(args.sky) as sky:
-        style.save(cmds.gallery(examples, sky), *args.output)
+        style.save(diagrams.gallery(examples, sky), *args.output)

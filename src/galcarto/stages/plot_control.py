@@ -8,9 +8,9 @@ import argparse
 
 import xarray as xr
 
-from galcarto.compare.control import summary
+from galcarto.core.files import Output
+from galcarto.dustmap.control_field import summary
 from galcarto.figures import control, style
-from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

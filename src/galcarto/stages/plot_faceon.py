@@ -8,9 +8,9 @@ import argparse
 
 import xarray as xr
 
-from galcarto.compare.tracers import MODELS
+from galcarto.core.files import Output
+from galcarto.dustmap.compare.tracers import MODELS
 from galcarto.figures import faceon, style
-from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from galcarto.core.files import Output
 from galcarto.figures import galaxy, style
-from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ import argparse
 
 import xarray as xr
 
+from galcarto.core.files import Output
 from galcarto.figures import published, style
-from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ import argparse
 
 import xarray as xr
 
+from galcarto.core.files import Output
 from galcarto.figures import profiles, style
-from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 

@@ -8,8 +8,8 @@ import argparse
 
 import pandas as pd
 
+from galcarto.core.files import Output
 from galcarto.figures import style, training
-from galcarto.files import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ Example:
 
 import argparse
 
+from galcarto.core.files import Output
 from galcarto.figures import style, trust
-from galcarto.files import Output
 from galcarto.maps.reader import open_cube
 
 

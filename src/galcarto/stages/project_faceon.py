@@ -8,12 +8,12 @@ Example:
 import argparse
 import json
 
-from galcarto import provenance
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.core.sky import SUN_RADIUS
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps.faceon import project
 from galcarto.maps.reader import open_cube
-from galcarto.settings import read_sections
-from galcarto.sky import SUN_RADIUS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import argparse
 
 from mocpy import MOC
 
-from galcarto.files import Output
+from galcarto.core.files import Output
 from galcarto.maps.reader import open_cube
 
 

@@ -8,11 +8,11 @@ Example:
 import argparse
 import json
 
-from galcarto import provenance
-from galcarto.files import Output
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.settings import read_sections
 from galcarto.maps import healpix
 from galcarto.maps.reader import open_cube
-from galcarto.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ Example:
 
 import argparse
 
-from galcarto.errors import UserError
-from galcarto.files import Output
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
 from galcarto.maps import zarr
 from galcarto.maps.reader import open_cube
 

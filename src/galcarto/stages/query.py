@@ -19,11 +19,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
-from galcarto.errors import UserError
-from galcarto.files import Output
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.core.units import parse
 from galcarto.maps.query import COLOUR, INTERPOLATIONS, Reason
 from galcarto.maps.reader import open_cube
-from galcarto.units import parse
 
 MODES = ("mean", "sd", "median", "percentile")
 FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}

@@ -13,10 +13,11 @@ import netCDF4
 import numpy as np
 from tqdm import tqdm
 
-from galcarto import examples, provenance
-from galcarto.files import Output
-from galcarto.model import corrections
-from galcarto.settings import CHUNK, read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap import examples
+from galcarto.dustmap.instrument import corrections
+from galcarto.dustmap.settings import CHUNK, read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from galcarto import provenance
-from galcarto.cmd.files import references
-from galcarto.cmd.integration import EXTINCTION_GRID
-from galcarto.files import Output
-from galcarto.model import corrections, forward_model, integrators
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.diagrams.files import references
+from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
+from galcarto.dustmap.instrument import corrections, forward_model, integrators
+from galcarto.dustmap.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.cmd.files import axis_centres
-from galcarto.cmd.forward import ForwardModel
-from galcarto.errors import UserError
-from galcarto.files import Output
-from galcarto.model import forward_model
-from galcarto.settings import read_sections
-from galcarto.sky import Tiles
+from galcarto.core import provenance
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.core.sky import Tiles
+from galcarto.dustmap.diagrams.files import axis_centres
+from galcarto.dustmap.diagrams.forward import ForwardModel
+from galcarto.dustmap.instrument import forward_model
+from galcarto.dustmap.settings import read_sections
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes

@@ -7,7 +7,7 @@ Example:
 import argparse
 import json
 
-from galcarto.settings import schema
+from galcarto.dustmap.settings import schema
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

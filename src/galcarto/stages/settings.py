@@ -6,7 +6,7 @@ Example:
 
 import argparse
 
-from galcarto.settings import Settings, read_settings
+from galcarto.dustmap.settings import Settings, read_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

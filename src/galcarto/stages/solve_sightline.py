@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from galcarto import provenance
-from galcarto.errors import UserError
-from galcarto.files import Output
-from galcarto.inference.solver import Likelihood, Prior, solve
-from galcarto.model import corrections, star_model, tabulate, view
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.errors import UserError
+from galcarto.core.files import Output
+from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
+from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
+from galcarto.dustmap.settings import read_sections
 
 SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles")
 

@@ -12,12 +12,12 @@ import logging
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galcarto import provenance
-from galcarto.files import PARQUET, Output
-from galcarto.model import corrections, star_model
-from galcarto.seeds import generator
-from galcarto.settings import read_sections
-from galcarto.sky import sightline_name
+from galcarto.core import provenance
+from galcarto.core.files import PARQUET, Output
+from galcarto.core.seeds import generator
+from galcarto.core.sky import sightline_name
+from galcarto.dustmap.instrument import corrections, star_model
+from galcarto.dustmap.settings import read_sections
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from galcarto import provenance
-from galcarto.files import Output
-from galcarto.inference.training import learn
-from galcarto.model import support
-from galcarto.settings import read_sections
+from galcarto.core import provenance
+from galcarto.core.files import Output
+from galcarto.dustmap.instrument import support
+from galcarto.dustmap.settings import read_sections
+from galcarto.learning.training import learn
 
 MARGIN = 5  # minutes
 

@@ -27,10 +27,10 @@ from astropy.io.votable.tree import VOTableFile
 from astropy.table import Table
 from tqdm import tqdm
 
-from galcarto.download import Client, PassingError, first_line
-from galcarto.errors import UserError
-from galcarto.provenance import file_sha256
-from galcarto.sky import to_galactic
+from galcarto.core.download import Client, PassingError, first_line
+from galcarto.core.errors import UserError
+from galcarto.core.provenance import file_sha256
+from galcarto.core.sky import to_galactic
 
 STRIP = 1.0  # deg of longitude: what is counted first
 SMALLEST = 1e-3  # deg; a box is not cut any further

@@ -11,8 +11,8 @@ import pandas as pd
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
-from galcarto.errors import UserError
-from galcarto.sky import Tiles, to_galactic
+from galcarto.core.errors import UserError
+from galcarto.core.sky import Tiles, to_galactic
 
 SAME = 0.5 * u.arcsec
 OPTIONAL = ("parallax",)  # read where a catalogue has it, mas

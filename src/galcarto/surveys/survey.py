@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 
 TABLES = Path(__file__).parent / "tables"
 

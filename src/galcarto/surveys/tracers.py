@@ -13,7 +13,7 @@ from astropy.io import ascii as text
 from astropy.io.votable.exceptions import VOTableSpecWarning
 from astropy.table import Table
 
-from galcarto.errors import UserError
+from galcarto.core.errors import UserError
 
 PRECISE = 5.0  # parallax over its error, from which on a distance is more than a guess
 SAME = 2 * u.arcsec

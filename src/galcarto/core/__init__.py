@@ -1,0 +1,1 @@
+"""What every part uses: errors, units, directions, files, provenance, downloads."""

@@ -1,0 +1,1 @@
+"""The dust map: settings, diagrams, training and inference of extinction profiles."""

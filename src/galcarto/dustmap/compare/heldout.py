@@ -1,0 +1,103 @@
+"""Scores on mock sightlines and profiles that a network has never seen."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from galcarto.dustmap.diagrams.forward import stars_beyond
+from galcarto.learning.scores import score
+from galcarto.learning.trained import Trained
+from galcarto.learning.trust import log_density_spread
+from galcarto.maps.cube import reach
+
+ENOUGH = 500  # examples at a distance for a coverage to be quoted
+TOGETHER = 200  # examples whose samples are drawn at once
+
+
+def answer(
+    trained: Trained,
+    counts: np.ndarray,
+    reference: np.ndarray,
+    detectable: np.ndarray,
+    area: np.ndarray,
+    present: np.ndarray,
+    owner: np.ndarray,
+    *,
+    samples: int,
+    min_stars: float,
+    generator: torch.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the network says of a sightline's examples, and how far its map would show it.
+
+    Parameters
+    ----------
+    trained : Trained
+    counts : ndarray, shape (example, channel, magnitude, colour)
+    reference : ndarray, shape (channel, magnitude, colour), per deg2
+    detectable : ndarray, shape (survey, distance, grid), per deg2
+    area : ndarray, shape (example,), deg2
+    present : ndarray, shape (example, survey)
+    owner : ndarray of int, shape (channel,)
+        Survey of each channel.
+    samples : int
+    min_stars : float
+        See `maps.cube.reach`.
+    generator : torch Generator
+
+    Returns
+    -------
+    drawn : ndarray, shape (example, sample, distance), mag
+    valid : ndarray of bool, shape (example, distance)
+    """
+    drawn = np.empty((len(area), samples, len(trained.edges) - 1), np.float32)
+    far = np.empty(len(area))
+    for start in range(0, len(area), TOGETHER):
+        part = slice(start, start + TOGETHER)
+        expected = reference * area[part, None, None, None]
+        posterior, _ = trained.posterior(counts[part], expected, present[part][:, owner])
+        drawn[part] = trained.calibration.sample(posterior, samples, generator).numpy()
+        # scored is what a map would show: a choice by the truth would favour little dust
+        mean = drawn[part].mean(axis=1)
+        beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
+        narrowing = log_density_spread(drawn[part].astype(float), trained.support[0]) / trained.prior_spread
+        _, far[part] = reach(beyond * area[part, None], narrowing, trained.edges, min_stars)
+    return drawn, trained.edges[1:] <= far[:, None]
+
+
+def judge(
+    drawn: np.ndarray, truth: np.ndarray, valid: np.ndarray, edges: np.ndarray
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Scores by distance, and the overall ones.
+
+    Parameters
+    ----------
+    drawn : ndarray, shape (example, sample, distance), mag
+    truth : ndarray, shape (example, distance), mag
+    valid : ndarray of bool, shape (example, distance)
+    edges : ndarray, shape (distance + 1,), kpc
+
+    Returns
+    -------
+    dataset : Dataset
+        From `scores.score`.
+    metrics : dict
+        Its attributes; coverage by distance and where it is worst, None where few examples reach; ``valid_share``, the
+        share of all bins that is scored; the coverage of the density.
+    """
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    dataset = score(drawn, truth, valid, centre)
+    density = score(np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0), valid, centre)
+    metrics = dict(dataset.attrs) | {"valid_share": float(valid.mean())}
+    share = dataset["valid_share"].to_numpy() * len(truth)
+    for level in (0.68, 0.95):
+        by_distance = dataset["coverage"].sel(level=level).to_numpy()
+        known = [round(value, 4) if np.isfinite(value) else None for value in by_distance.tolist()]
+        metrics[f"coverage_{100 * level:.0f}_by_distance"] = known
+        # a small test set may have no distance with enough examples
+        off = np.abs(by_distance - level)[share > ENOUGH]
+        metrics[f"coverage_{100 * level:.0f}_worst"] = float(off.max()) if len(off) else None
+    metrics["pit_worst"] = float(np.abs(dataset["pit_density"] - 1.0).max())
+    metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}
+    return dataset, metrics

@@ -1,0 +1,165 @@
+"""What the prior over profiles says before any star is looked at, beside published statistics of the nearby dust.
+
+Only numbers that were read in their source (as a rule its abstract) are listed here. No mean dA_V/ds of the plane is
+among them: it is worked out from the extinction at high latitudes and the scale height.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from galcarto.dust import profiles
+from galcarto.dustmap.compare.structure import at_distance
+
+QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
+DISTANCES = (0.1, 0.2, 0.3, 1.0)  # kpc
+CLOUD = 0.1  # kpc: the steepest piece of this length holds a cloud and little else
+INDEX_DROP = 2.0  # of an isotropic field's spectral index, from space to a line through it
+
+
+class Published(NamedTuple):
+    """A published statistic with its range and where it was read; low and high are the value where none is given."""
+
+    quantity: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    source: str
+
+
+PUBLISHED = (
+    Published("bubble_wall", 0.17, 0.07, 0.6, "kpc", "O'Neill et al. 2024, arXiv:2403.04961"),
+    # one disc of 103 pc; two discs of 73 and 225 pc
+    Published(
+        "scale_height", 0.103, 0.073, 0.225, "kpc", "Li et al. 2018, ApJ 858, 75; Guo et al. 2021, arXiv:2010.14092"
+    ),
+    Published("extinction_high_latitude", 0.12, 0.12, 0.12, "mag", "Gontcharov et al. 2022, arXiv:2302.03871"),
+    Published("extinction_55pc", 0.125, 0.05, 0.2, "mag", "Knude 2013, arXiv:1306.5962"),
+    Published("spectral_index", 3.1, 3.1, 3.1, "1", "Leike & Enßlin 2019, A&A 631, A32"),
+)
+
+
+def variants(prior: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The prior and what is left of it without each of its parts.
+
+    Parameters
+    ----------
+    prior : mapping
+        Keywords of `dust.profiles.draw`.
+
+    Returns
+    -------
+    dict of dict
+        Keywords of ``full``, ``no_clouds`` and ``no_bubble``.
+    """
+    full = dict(prior)
+    return {
+        "full": full,
+        "no_clouds": full | {"clouds": {**full["clouds"], "mean": 0.0}},
+        "no_bubble": full | {"bubble": (0.0, 0.0), "bubble_density": (1.0, 1.0)},
+    }
+
+
+def draw(rng: np.random.Generator, number: int, edges: np.ndarray, prior: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Profiles of each variant.
+
+    Returns
+    -------
+    dict of ndarray, shape (profile, distance), mag
+    """
+    return {name: profiles.draw(rng, number, edges, **keywords) for name, keywords in variants(prior).items()}
+
+
+def measure(extinction: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
+    """Statistics of profiles.
+
+    Parameters
+    ----------
+    extinction : ndarray, shape (profile, distance), mag
+        At the outer edges of the bins.
+    edges : ndarray, shape (distance + 1,), kpc
+
+    Returns
+    -------
+    dict
+        ``extinction_mag``: quantiles of A_V at `DISTANCES`, as far as the profiles go, and at the last edge; mean and
+        median of dA_V/ds beyond the bubble, mag/kpc, and the width of its logarithm over bins and profiles and along
+        a profile; and how much the steepest 100 pc hold, in mag and of the whole.
+    """
+    density = np.diff(extinction, axis=1, prepend=0.0) / np.diff(edges)
+    outside = density[:, edges[1:] > DISTANCES[2]]
+    logarithm = np.log(np.maximum(outside, 1e-6))
+    distances = [d for d in DISTANCES if d <= edges[-1]]
+    bins = min(max(1, round(CLOUD / (edges[1] - edges[0]))), extinction.shape[1])
+    profile = np.pad(extinction, ((0, 0), (1, 0)))
+    steepest = (profile[:, bins:] - profile[:, :-bins]).max(axis=1)
+    total = extinction[:, -1]
+    quantiles = {f"{d:g}": np.quantile(at_distance(extinction, edges, d), QUANTILES).tolist() for d in distances}
+    return {
+        "extinction_mag": quantiles | {f"{edges[-1]:g}": np.quantile(total, QUANTILES).tolist()},
+        "density_mean_mag_per_kpc": float(outside.mean()),
+        "density_median_mag_per_kpc": float(np.median(outside)),
+        "ln_density_sd": float(logarithm.std()),
+        "ln_density_sd_along": float(np.median(logarithm.std(axis=1))),
+        "steepest_100pc_median_mag": float(np.median(steepest)),
+        "steepest_100pc_share": float(np.median(steepest / np.maximum(total, 1e-6))),
+    }
+
+
+def expected(latitude: float) -> dict[str, list[float]]:
+    """What published statistics say of the prior's own quantities.
+
+    Parameters
+    ----------
+    latitude : float, deg
+        Of the region: a disc is left sooner at a high one.
+
+    Returns
+    -------
+    dict of [value, low, high]
+        ``bubble_wall_kpc``, ``extinction_55pc_mag``, ``spectral_index`` along a line, ``plane_density_mag_per_kpc``
+        (the extinction at high latitudes over the scale height), and outside the plane ``envelope_kpc`` and
+        ``disc_extinction_mag``, a disc's scale and its whole extinction along the sightline.
+    """
+    known = {entry.quantity: np.array([entry.value, entry.low, entry.high]) for entry in PUBLISHED}
+    slant = abs(np.sin(np.radians(latitude)))
+    result = {
+        "bubble_wall_kpc": known["bubble_wall"],
+        "extinction_55pc_mag": known["extinction_55pc"],
+        "spectral_index": known["spectral_index"] - INDEX_DROP,
+        "plane_density_mag_per_kpc": np.sort(known["extinction_high_latitude"] / known["scale_height"])[[1, 0, 2]],
+    }
+    if slant > 0.05:  # nearer to the plane a disc's radial run counts
+        result["envelope_kpc"] = known["scale_height"] / slant
+        result["disc_extinction_mag"] = known["extinction_high_latitude"] / slant
+    return {name: values.tolist() for name, values in result.items()}
+
+
+def narrowing(
+    spread: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, centres: np.ndarray
+) -> dict[str, np.ndarray]:
+    """How far the data speak, over the tiles.
+
+    Parameters
+    ----------
+    spread : ndarray, shape (tile, distance)
+        Of the local ln(density), posterior over prior.
+    nearest, farthest : ndarray, shape (tile,), kpc
+        distance_min and distance_max.
+    centres : ndarray, shape (distance,), kpc
+
+    Returns
+    -------
+    dict of ndarray
+        ``quantiles`` (quantile, distance) of the spread over tiles at `QUANTILES`, and ``speaking`` (distance,), the
+        share of the tiles between whose two distances it lies.
+    """
+    there = np.isfinite(spread).all(axis=1)
+    spread, nearest, farthest = spread[there], nearest[there], farthest[there]
+    if len(spread) == 0:
+        shape = (len(QUANTILES), len(centres))
+        return {"quantiles": np.full(shape, np.nan), "speaking": np.zeros(len(centres))}
+    inside = (centres >= nearest[:, None]) & (centres <= farthest[:, None])  # NaN: nowhere
+    return {"quantiles": np.quantile(spread, QUANTILES, axis=0), "speaking": inside.mean(axis=0)}

@@ -1,0 +1,305 @@
+"""Published maps of dust in three dimensions, as A_V along any sightlines.
+
+They are read by the classes of the package dustmaps, but for Lallement et al. 2022, of which dustmaps 1.0.14 has none.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import astropy.units as u
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from scipy.ndimage import map_coordinates
+
+from galcarto.core.provenance import file_sha256
+from galcarto.core.sky import cartesian
+from galcarto.dust.law import coefficients
+from galcarto.dustmap.compare.planck import MapError
+from galcarto.surveys import TWOMASS
+
+with warnings.catch_warnings():  # dustmaps asks for a configuration file, and its docstrings hold stray backslashes
+    warnings.simplefilter("ignore")
+    from dustmaps import bayestar, edenhofer2023, fetch_utils, marshall
+    from dustmaps.config import config
+
+TINY = 1e-6  # kpc
+# E(B-V) = 0.884 of Bayestar19's unit: from its E(g-r), Green et al. 2019, table 1, by the law of Fitzpatrick 1999 at
+# R_V = 3.1 (http://argonaut.skymaps.info/usage, eq. 1; eq. 2, from E(r-z), would give 0.996)
+BAYESTAR_A_V = 3.1 * 0.884
+# Edenhofer et al. 2024, section 3: the extinction of Zhang, Green & Rix 2023 times this is A_V (at 540 nm)
+EDENHOFER_A_V = 2.8
+A_0 = 0.55  # micrometre: Lallement et al. 2022 map the extinction at this wavelength
+# the address and digest of the class that dustmaps' repository holds but has not released
+LALLEMENT = "https://cdsarc.cds.unistra.fr/ftp/J/A+A/661/A147/cube_ext.fits.gz"
+LALLEMENT_MD5 = "5600c99aa869c6ad8971c5bb3b6aaea1"
+
+
+class Profiles(NamedTuple):
+    """What a map says along sightlines.
+
+    Attributes
+    ----------
+    extinction : ndarray, shape (sample, point, distance), mag
+        Cumulative A_V at each distance; one sample where a map has only a mean. NaN outside the map.
+    sd : ndarray, shape (point, distance), mag
+        Standard deviation where the map states it; None where the samples tell it, or nobody.
+    reliable : ndarray of bool, shape (point, distance)
+    """
+
+    extinction: np.ndarray
+    sd: np.ndarray | None
+    reliable: np.ndarray
+
+
+class Published(Protocol):
+    """A map that can be asked."""
+
+    def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Distances between which the map knows its extinction, from 0 on, in these directions (deg), kpc."""
+
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+        """A_V in directions of shape (point,), deg, at distances of shape (distance,), kpc."""
+
+
+def _positions(l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> SkyCoord:
+    """All distances in all directions, shape (point * distance,)."""
+    return SkyCoord(
+        np.repeat(l, len(distance)) * u.deg,
+        np.repeat(b, len(distance)) * u.deg,
+        distance=np.tile(distance, len(l)) * u.kpc,
+        frame="galactic",
+    )
+
+
+class Marshall:
+    """Marshall et al. 2006 (A&A 453, 635): A_Ks in |l| < 100, |b| < 10 deg, with its errors."""
+
+    def __init__(self, path: str, law: str, r_v: float) -> None:
+        self._map = marshall.MarshallQuery(map_fname=path)
+        self._factor = 1.0 / coefficients(law, r_v, {"Ks": TWOMASS.bands["Ks"].wavelength})["Ks"]
+
+    def _bins(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Distances of each sightline's bins, NaN beyond its last and outside the map; the class keeps them private."""
+        j, k, inside = self._map._gal2idx(SkyCoord(l * u.deg, b * u.deg, frame="galactic"))
+        return np.where(inside[:, None], self._map._dist[j, k], np.nan)
+
+    def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Each sightline has bins of its own: their medians, as far as half of the sightlines reach."""
+        bins = self._bins(l, b)
+        bins = bins[np.isfinite(bins).any(axis=1)]
+        reached = np.isfinite(bins).mean(axis=0) >= 0.5 if len(bins) else np.zeros(bins.shape[1], bool)
+        return np.append(0.0, np.sort(np.nanmedian(bins[:, reached], axis=0)))
+
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+        """From the first to the last bin of a sightline the map is reliable."""
+        found = self._map.query(_positions(l, b, distance), return_sigma=True)
+        extinction, sd = (self._factor * value.reshape(len(l), -1) for value in found)
+        bins = np.where(np.isfinite(bins := self._bins(l, b)), bins, -np.inf)
+        within = (distance >= bins[:, :1] - TINY) & (distance <= bins.max(axis=1, keepdims=True) + TINY)
+        return Profiles(extinction[None], sd, within & np.isfinite(extinction))
+
+
+class Bayestar:
+    """Green et al. 2019 (ApJ 887, 93): posterior samples at declinations above -30 deg."""
+
+    def __init__(self, path: str, law: str, r_v: float) -> None:
+        self._map = bayestar.BayestarQuery(map_fname=path)
+
+    def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The same everywhere."""
+        return np.append(0.0, self._map.distances.to_value(u.kpc))
+
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+        """The map says itself where it has converged and between which distances it has stars."""
+        found, flags = self._map.query(_positions(l, b, distance), mode="samples", return_flags=True)
+        extinction = BAYESTAR_A_V * found.T.reshape(-1, len(l), len(distance))
+        reliable = (flags["converged"] & flags["reliable_dist"]).reshape(len(l), -1)
+        return Profiles(extinction, None, reliable & np.isfinite(extinction).all(axis=0))
+
+
+class Edenhofer:
+    """Edenhofer et al. 2024 (A&A 685, A82): 69 pc to 1.25 kpc; with samples where the file has them."""
+
+    def __init__(self, path: str, law: str, r_v: float) -> None:
+        self._map = edenhofer2023.Edenhofer2023Query(map_fname=path, integrated=True)
+        self._mode = "mean" if self._map.n_samples is None else "samples"
+
+    def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The same everywhere."""
+        return np.append(0.0, self._map.distance_bounds.to_value(u.kpc))
+
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+        """Reliable wherever it has a value."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # at the very ends of the map, where it gives NaN
+            found = self._map.query(_positions(l, b, distance), mode=self._mode)
+        extinction = EDENHOFER_A_V * found.T.reshape(-1, len(l), len(distance))
+        return Profiles(extinction, None, np.isfinite(extinction).all(axis=0))
+
+
+class Lallement:
+    """Lallement et al. 2022 (A&A 661, A147): a Cartesian cube of dA_0 / dr, 6 x 6 x 0.8 kpc around the Sun."""
+
+    def __init__(self, path: str, law: str, r_v: float) -> None:
+        with fits.open(path) as file:
+            header = file[0].header
+            self._density = np.asarray(file[0].data, np.float32)  # z, y, x; mag/pc
+        self._step = header["STEP"] / 1000.0  # kpc
+        self._sun = [header[f"SUN_POS{axis}"] for axis in "ZYX"]  # in voxels from the cube's corner
+        self._factor = 1.0 / coefficients(law, r_v, {"A_0": A_0})["A_0"]
+
+    def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Voxels, as far as the cube's farthest corner."""
+        corner = np.linalg.norm(np.maximum(self._sun, np.subtract(self._density.shape, self._sun)))
+        return self._step * np.arange(np.ceil(corner) + 1)
+
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+        """The density's integral in steps of half a voxel; reliable inside the cube, of which no error is published."""
+        half = 0.5 * self._step
+        edges = half * np.arange(np.ceil(distance[-1] / half) + 1)
+        x, y, z = cartesian(l[:, None], b[:, None], 0.5 * (edges[1:] + edges[:-1]))
+        # a voxel's value holds at its centre: half a voxel from its corner
+        at = [axis / self._step + sun - 0.5 for axis, sun in zip((z, y, x), self._sun, strict=True)]
+        density = map_coordinates(self._density, at, order=1, mode="constant", cval=np.nan)
+        whole = np.cumsum(np.pad(density.astype(float), ((0, 0), (1, 0))), axis=1) * half * 1000.0
+        low = np.minimum((distance / half).astype(int), len(edges) - 2)
+        extinction = whole[:, low] + (distance / half - low) * (whole[:, low + 1] - whole[:, low])
+        return Profiles(self._factor * extinction[None], None, np.isfinite(extinction))
+
+
+def _fetch_lallement() -> None:
+    path = Path(config["data_dir"]) / SOURCES["lallement22"].file
+    fetch_utils.download_and_verify(LALLEMENT, LALLEMENT_MD5, fname=str(path))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published map: how it is called, where it comes from, and how it is read and fetched.
+
+    Attributes
+    ----------
+    title : str
+    reference : str
+    conversion : str
+        From the map's own quantity to A_V.
+    file : str
+        Below the folder of dustmaps' data.
+    read : callable
+        From the file, the extinction law and R_V to the map.
+    fetch : callable
+        Puts the file there.
+    """
+
+    title: str
+    reference: str
+    conversion: str
+    file: str
+    read: Callable[[str, str, float], Published]
+    fetch: Callable[[], Any]
+
+
+SOURCES = {
+    "marshall06": Source(
+        "Marshall et al. 2006",
+        "A&A 453, 635",
+        "A_Ks over A_Ks / A_V of the cube's law",
+        "marshall/marshall.h5",
+        Marshall,
+        marshall.fetch,
+    ),
+    "bayestar19": Source(
+        "Bayestar19",
+        "Green et al. 2019, ApJ 887, 93",
+        "3.1 x 0.884 times the map's unit: E(g-r) by the law of Fitzpatrick 1999, R_V = 3.1",
+        "bayestar/bayestar2019.h5",
+        Bayestar,
+        lambda: bayestar.fetch(version="bayestar2019"),
+    ),
+    "edenhofer24": Source(
+        "Edenhofer et al. 2024",
+        "A&A 685, A82",
+        "2.8 times the extinction of Zhang, Green & Rix 2023 (MNRAS 524, 1855)",
+        f"{edenhofer2023.DATA_DIR_SUBDIR}/mean_and_std_healpix.fits",
+        Edenhofer,
+        edenhofer2023.fetch,
+    ),
+    "lallement22": Source(
+        "Lallement et al. 2022",
+        "A&A 661, A147",
+        "A_0 at 550 nm over A_0 / A_V of the cube's law",
+        "lallement_2022/cube_ext.fits.gz",
+        Lallement,
+        _fetch_lallement,
+    ),
+}
+
+
+def fetch(name: str, folder: str | Path, offline: bool = False) -> tuple[Path, str]:
+    """Fetch a map as dustmaps does, below a folder, unless it is there already and whole.
+
+    Parameters
+    ----------
+    name : str
+        One of `SOURCES`.
+    folder : path
+    offline : bool
+        Refuse instead of asking a server.
+
+    Returns
+    -------
+    path : path
+        The map's file.
+    sha256 : str
+        Its digest, kept beside it: dustmaps leaves half a file where a download is cut.
+
+    Raises
+    ------
+    Exception
+        Of whatever kind dustmaps' own code ends in.
+    """
+    path = Path(folder) / SOURCES[name].file
+    note = path.with_name(f"{path.name}.sha256")
+    if path.is_file() and note.is_file() and note.read_text() == (digest := file_sha256(path)):
+        return path, digest
+    if offline:
+        raise MapError(f"{path}: not there, or not whole, and sky.offline is set; set sky.offline: false, or its path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    config.fname = str(path.with_name("dustmapsrc"))  # else setting the folder writes into the user's home
+    config["data_dir"] = str(folder)
+    SOURCES[name].fetch()
+    digest = file_sha256(path)
+    note.write_text(digest)
+    return path, digest
+
+
+def read(name: str, path: str | Path, law: str, r_v: float) -> Published:
+    """Open a map.
+
+    Parameters
+    ----------
+    name : str
+        One of `SOURCES`.
+    path : path
+        Its file, as dustmaps fetches it.
+    law : str
+    r_v : float
+        The extinction law of the cube to compare with.
+
+    Raises
+    ------
+    MapError
+        If there is no such file, or it is none of this map.
+    """
+    source = SOURCES[name]
+    if not Path(path).is_file():
+        raise MapError(f"{path}: not found; expected the file of {source.title} (compare.maps.path)")
+    try:
+        return source.read(str(path), law, r_v)
+    except (OSError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise MapError(
+            f"{path}: cannot be read as {source.title} ({type(error).__name__}: {error}); expected the file that "
+            f"dustmaps fetches to {source.file}"
+        ) from None

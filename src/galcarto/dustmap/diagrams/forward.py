@@ -1,0 +1,362 @@
+"""From bare stars and extinction profiles to diagrams of surveys."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from galcarto.core.errors import UserError
+from galcarto.dustmap.diagrams import kernel
+from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID, Diagram
+from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.surveys.survey import Survey
+
+TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
+LAW_STEP = 0.25  # mag
+LAW_GRID = np.arange(0.0, 60.0 + LAW_STEP / 2, LAW_STEP)  # A_V, mag; behind more a star is out of every survey's reach
+PARALLAX = "parallax"
+NO_LIMIT = 1e9  # of parallaxes: finite, as the kernel is compiled for finite numbers
+
+
+@dataclass(frozen=True)
+class Stars:
+    """Bare stars of a sightline, packed for the kernel.
+
+    Attributes
+    ----------
+    packed : ndarray of float32, shape (star, 3 + band)
+        See `kernel.render`.
+    populations : Populations
+    area : float, deg2
+        Solid angle that holds that many stars.
+    """
+
+    packed: np.ndarray
+    populations: Populations
+    area: float
+
+
+@dataclass(frozen=True)
+class View:
+    """One survey as a region uses it: its limits and its diagrams.
+
+    Attributes
+    ----------
+    survey : Survey
+    limits : dict of str to float, mag
+        Faint limits; its bands are all needed for a star to count.
+    bright : float, mag
+    coefficients : dict of str to float
+        A_band / A_V of a typical star.
+    magnitude_band : str
+    colour_bands : (str, str)
+    magnitude_range, colour_range : (float, float), mag
+    parallax_range : (float, float) or None, mas
+        Of a second diagram, parallax against colour.
+    offsets : dict of str to (float, float)
+        What real stars measure beyond the mock's, in a band: at magnitude 13 (mag), and per magnitude.
+    normalisation : float
+        Real stars over the mock's.
+    pixels : int
+    """
+
+    survey: Survey
+    limits: Mapping[str, float]
+    bright: float
+    coefficients: Mapping[str, float]
+    magnitude_band: str
+    colour_bands: tuple[str, str]
+    magnitude_range: tuple[float, float]
+    colour_range: tuple[float, float]
+    pixels: int
+    parallax_range: tuple[float, float] | None = None
+    offsets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    normalisation: float = 1.0
+
+    @property
+    def bands(self) -> list[str]:
+        """The bands a star needs."""
+        return list(self.limits)
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of its diagrams."""
+        first = f"{self.survey.name}:{'-'.join(self.colour_bands)},{self.magnitude_band}"
+        if self.parallax_range is None:
+            return [first]
+        return [first, f"{self.survey.name}:{'-'.join(self.colour_bands)},{PARALLAX}"]
+
+    def axis_edges(self, channel: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel edges of a diagram's rows (mag, or mas of parallax) and columns (mag)."""
+        rows = self.magnitude_range if channel == 0 else self.parallax_range
+        assert rows is not None
+        return np.linspace(*rows, self.pixels + 1), np.linspace(*self.colour_range, self.pixels + 1)
+
+    def tables(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Error and completeness of a band (of the parallax: mas, against the magnitude), shape (table,)."""
+        table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
+        if name == PARALLAX:
+            assert self.survey.parallax is not None
+            return self.survey.parallax.error(table), np.ones(TABLE_SIZE)
+        band = self.survey.bands[name]
+        return band.error(table), band.completeness(table)
+
+    def diagram(self) -> Diagram:
+        """The survey and its first diagram as the integrals need them."""
+        names = tuple(dict.fromkeys([self.magnitude_band, *self.colour_bands, *self.bands]))
+        errors, completeness = zip(*(self.tables(name) for name in names), strict=True)
+        magnitude_edges, colour_edges = self.axis_edges()
+        return Diagram(
+            bands=names,
+            colour=(names.index(self.colour_bands[0]), names.index(self.colour_bands[1])),
+            limits=np.array([self.limits[name] for name in names]),
+            coefficients=np.array([self.coefficients[name] for name in names]),
+            bright=self.bright,
+            table_start=TABLE_START,
+            table_step=TABLE_STEP,
+            errors=np.stack(errors),
+            completeness=np.stack(completeness),
+            magnitude_edges=magnitude_edges,
+            colour_edges=colour_edges,
+            offsets=np.array([self.offsets.get(name, (0.0, 0.0)) for name in names]),
+            normalisation=self.normalisation,
+        )
+
+    def images(self, stars: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The diagrams of an observed catalogue whose rows pass the limits.
+
+        Parameters
+        ----------
+        stars : mapping of str to ndarray, shape (star,)
+            The bands, and the parallax (mas) where there is a diagram of it; a star whose parallax is not known is
+            left out there.
+
+        Returns
+        -------
+        ndarray of int64, shape (channel, row, column)
+        """
+        counts = np.zeros((1, len(self.channels), self.pixels, self.pixels), np.int64)
+        self.add(stars, np.zeros(len(stars[self.magnitude_band]), np.int64), counts)
+        return counts[0]
+
+    def add(self, stars: Mapping[str, np.ndarray], tile: np.ndarray, counts: np.ndarray, first: int = 0) -> None:
+        """Add an observed catalogue to the diagrams of its tiles.
+
+        Parameters
+        ----------
+        stars
+            As `images` takes them.
+        tile : ndarray of int, shape (star,)
+        counts : ndarray of int, shape (tile, channel, row, column)
+            Contiguous; changed in place. May be a memory map: each diagram's part is visited once, in its order.
+        first : int
+            Channel of this survey's first diagram.
+        """
+        colour = np.asarray(stars[self.colour_bands[0]]) - np.asarray(stars[self.colour_bands[1]])
+        for channel in range(len(self.channels)):
+            rows = np.asarray(stars[self.magnitude_band if channel == 0 else PARALLAX])
+            places, inside = [], np.ones(len(tile), bool)
+            for values, edges in zip((rows, colour), self.axis_edges(channel), strict=True):
+                # the last pixel holds its upper edge; what is not known lies beyond it
+                place = np.searchsorted(edges, values, side="right") - 1 - (values == edges[-1])
+                inside &= (place >= 0) & (place < len(edges) - 1)
+                places.append(place)
+            place = np.ravel_multi_index(
+                (tile[inside], np.full(inside.sum(), first + channel), *(p[inside] for p in places)), counts.shape
+            )
+            cells, number = np.unique(place, return_counts=True)
+            total = counts.reshape(-1)[cells] + number
+            most = np.iinfo(counts.dtype).max
+            if total.max(initial=0) > most:
+                raise UserError(
+                    f"found {total.max()} stars in a pixel of {self.survey.name}; expected at most {most}: use "
+                    "smaller tiles"
+                )
+            counts.reshape(-1)[cells] = total
+
+
+@dataclass(frozen=True)
+class ForwardModel:
+    """How surveys see stars behind dust, as images.
+
+    Attributes
+    ----------
+    views : sequence of View
+        One for each survey.
+    edges : ndarray, shape (distance + 1,), kpc
+        Equal steps from 0.
+    law : ndarray, shape (class, band, grid), mag
+        Extinction of the views' bands on `LAW_GRID`, for classes of intrinsic BP-RP.
+    colours : ndarray, shape (class - 1,), mag
+        Borders of the classes; empty where all stars redden alike.
+    """
+
+    views: Sequence[View]
+    edges: np.ndarray
+    law: np.ndarray
+    colours: np.ndarray
+
+    def __post_init__(self) -> None:
+        names = [band for view in self.views for band in view.bands]
+        if self.law.shape != (len(self.colours) + 1, len(names), len(LAW_GRID)):
+            raise ValueError(
+                f"found an extinction law of shape {self.law.shape}; "
+                f"expected {(len(self.colours) + 1, len(names), len(LAW_GRID))}"
+            )
+
+    @property
+    def channels(self) -> list[str]:
+        """Names of all diagrams, survey after survey."""
+        return [name for view in self.views for name in view.channels]
+
+    @property
+    def surveys(self) -> list[int]:
+        """Number of the survey of each channel."""
+        return [number for number, view in enumerate(self.views) for _ in view.channels]
+
+    @property
+    def bands(self) -> list[tuple[int, str]]:
+        """What the kernel measures: number of the survey, and band or parallax."""
+        return [
+            (number, band)
+            for number, view in enumerate(self.views)
+            for band in [*view.bands, *([PARALLAX] if view.parallax_range else [])]
+        ]
+
+    @property
+    def pixels(self) -> int:
+        """Along each side of a diagram."""
+        return self.views[0].pixels
+
+    def pack(
+        self,
+        distance: np.ndarray,
+        magnitudes: Mapping[str, np.ndarray],
+        area: float,
+        populations: tuple[Populations, np.ndarray] | None = None,
+    ) -> Stars:
+        """Bare stars in the kernel's form.
+
+        Parameters
+        ----------
+        distance : ndarray, shape (star,), kpc
+            Beyond the last edge the extinction stays what it is there; infinite for galaxies.
+        magnitudes : mapping of str to ndarray, shape (star,), mag
+        area : float, deg2
+        populations : (Populations, ndarray of int, shape (star,)), optional
+            Groups whose numbers vary together, and each star's; none for one group.
+        """
+        groups, group = populations or (Populations.single(len(distance)), np.zeros(len(distance)))
+        colour = np.zeros(len(distance))
+        if len(self.colours):
+            colour = np.searchsorted(self.colours, magnitudes["BP"] - magnitudes["RP"])
+        columns = [np.interp(distance, self.edges, np.arange(len(self.edges))), group, colour]
+        for _, band in self.bands:
+            columns.append(1.0 / distance if band == PARALLAX else magnitudes[band])
+        packed = np.stack(columns, axis=1).astype(np.float32)
+        # by magnitude: an image's stars then fall on near pixels, one after the other
+        order = np.argsort(magnitudes[self.views[0].magnitude_band], kind="stable")
+        return Stars(np.ascontiguousarray(packed[order]), groups, area)
+
+    def render(
+        self,
+        stars: Stars,
+        extinction: np.ndarray,
+        area: np.ndarray,
+        rng: np.random.Generator,
+        nuisances: Nuisances | None = None,
+    ) -> np.ndarray:
+        """One set of diagrams per profile, each with a fresh Poisson realisation of the stars.
+
+        Parameters
+        ----------
+        stars : Stars
+        extinction : ndarray, shape (profile, distance), mag
+            Cumulative A_V at the outer edge of each bin.
+        area : ndarray, shape (profile,), deg2
+        rng : numpy Generator
+        nuisances : Nuisances, optional
+            None for the mock as it is.
+
+        Returns
+        -------
+        ndarray of uint16, shape (profile, channel, row, column)
+        """
+        number = len(extinction)
+        nuisances = nuisances or Nuisances.none(number, len(stars.populations.number), len(self.bands))
+        views = [self.views[survey] for survey, _ in self.bands]
+        names = [name for _, name in self.bands]
+        largest = nuisances.shares.max(axis=1)
+        normalisation = self.views[0].normalisation  # of the stars, whichever survey sees them
+        profiles = np.pad(extinction, ((0, 0), (1, 0)))
+        profiles = np.concatenate([profiles, profiles[:, -1:]], axis=1)
+        tables = [view.tables(name) for view, name in zip(views, names, strict=True)]
+        own = np.array([view.offsets.get(name, (0.0, 0.0)) for view, name in zip(views, names, strict=True)])
+        is_band = [name != PARALLAX for name in names]
+        law = np.zeros((len(self.law), len(names), len(LAW_GRID)), np.float32)
+        law[:, is_band] = self.law
+        sources, axes, origin, pixel = [], [], [], []
+        for at, (survey, name) in enumerate(self.bands):
+            sources.append(self.bands.index((survey, self.views[survey].magnitude_band)) if name == PARALLAX else at)
+        for survey, view in enumerate(self.views):
+            columns = [self.bands.index((survey, band)) for band in view.colour_bands]
+            for channel, name in enumerate([view.magnitude_band, PARALLAX][: len(view.channels)]):
+                axes.append([self.bands.index((survey, name)), *columns])
+                edges = view.axis_edges(channel)
+                origin.append([edge[0] for edge in edges])
+                pixel.append([edge[1] - edge[0] for edge in edges])
+        out = np.zeros((number, len(axes), self.pixels, self.pixels), np.uint32)
+        kernel.render(
+            stars.packed,
+            np.ascontiguousarray(profiles, np.float32),
+            (stars.area / (area * largest * normalisation)).astype(np.float64),
+            rng.integers(0, 2**64, number, dtype=np.uint64),
+            (nuisances.shares / largest[:, None]).astype(np.float32),
+            nuisances.spreads.astype(np.float32),
+            nuisances.scales.astype(np.float32),
+            (nuisances.offsets + own).astype(np.float32),
+            law,
+            np.float32(LAW_STEP),
+            np.array([view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32),
+            np.array(
+                [view.bright if name != PARALLAX else -NO_LIMIT for view, name in zip(views, names, strict=True)],
+                np.float32,
+            ),
+            np.array([1 << survey for survey, _ in self.bands], np.uint32),
+            np.array(sources),
+            np.stack([errors for errors, _ in tables]).astype(np.float32),
+            np.stack([completeness for _, completeness in tables]).astype(np.float32),
+            np.float32(TABLE_START),
+            np.float32(TABLE_STEP),
+            np.array(axes),
+            np.array(origin, np.float32),
+            np.array(pixel, np.float32),
+            kernel.NORMALS,
+            kernel.GAPS,
+            out,
+        )
+        if out.max(initial=0) > np.iinfo(np.uint16).max:
+            raise UserError(f"found a pixel of {out.max()} stars; at most 65535 can be stored: choose smaller tiles")
+        return out.astype(np.uint16)
+
+
+def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:
+    """Expected detectable stars per deg2 in or beyond each bin, behind a profile.
+
+    Parameters
+    ----------
+    detectable : ndarray, shape (..., distance, grid), per deg2
+        From `Integrator.detectable`.
+    extinction : ndarray, shape (..., distance), mag
+
+    Returns
+    -------
+    ndarray, shape (..., distance), per deg2
+    """
+    at = np.clip(np.searchsorted(EXTINCTION_GRID, extinction, side="right") - 1, 0, len(EXTINCTION_GRID) - 2)
+    fraction = np.clip((extinction - EXTINCTION_GRID[at]) / (EXTINCTION_GRID[at + 1] - EXTINCTION_GRID[at]), 0, 1)
+    detectable = np.broadcast_to(detectable, (*extinction.shape, len(EXTINCTION_GRID)))
+    low = np.take_along_axis(detectable, at[..., None], axis=-1)[..., 0]
+    high = np.take_along_axis(detectable, at[..., None] + 1, axis=-1)[..., 0]
+    here = low + fraction * (high - low)
+    return np.cumsum(here[..., ::-1], axis=-1)[..., ::-1]

@@ -1,0 +1,70 @@
+"""Posteriors of the tiles of an observed sky."""
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm import tqdm
+
+from galcarto.core.seeds import generator
+from galcarto.dustmap.diagrams.forward import stars_beyond
+from galcarto.learning.trained import Trained
+from galcarto.learning.trust import log_density_spread
+
+
+def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, samples: int, seed: int) -> xr.Dataset:
+    """Samples of cumulative extinction per tile, and how far detectable stars reach.
+
+    Parameters
+    ----------
+    trained : Trained
+    images : Dataset
+        Tiles of `render_sky`.
+    min_area_fraction : float
+        A survey that observed less of a tile is left out there.
+    samples : int
+    seed : int
+
+    Returns
+    -------
+    Dataset
+        ``extinction_samples(tile, sample, distance)``, mag, NaN for a tile that no survey saw; ``stars_beyond`` and
+        ``narrowing(tile, distance)``; ``strangeness(tile)``; ``seen(tile, survey)``.
+    """
+    bins = len(trained.edges) - 1
+    area = images["area"].to_numpy()  # (tile, survey)
+    full = images["full_area"].to_numpy()
+    seen = (area >= min_area_fraction * full[:, None]) & (images["stars"].to_numpy() > 0)
+    usable = seen.any(axis=1)
+    owner = images["owner"].to_numpy()
+    drawn = np.full((len(area), samples, bins), np.nan, np.float32)
+    beyond = np.zeros((len(area), bins), np.float32)
+    strangeness = np.full(len(area), np.nan, np.float32)
+    if usable.any():
+        assert trained.familiarity is not None
+        chosen = images.isel(tile=usable)
+        reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
+        posterior, features = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
+        strangeness[usable] = trained.familiarity.strangeness(features).numpy()
+        for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
+            # each tile has its own stream: a map does not depend on how it is cut into strips
+            name = f"{float(images['l'][at]):.4f} {float(images['b'][at]):.4f}"
+            own = int(generator(seed, "infer_sightlines", name).integers(2**63))
+            stream = torch.Generator().manual_seed(own)
+            drawn[at] = trained.calibration.sample(posterior[i : i + 1], samples, stream)[0].numpy()
+            mean = drawn[at].mean(axis=0)
+            for survey in np.flatnonzero(seen[at]):
+                beyond[at] += stars_beyond(images["detectable"][at, survey].to_numpy(), mean) * area[at, survey]
+    narrowing = log_density_spread(drawn.astype(float), trained.support[0]) / trained.prior_spread
+    return xr.Dataset(
+        {
+            "extinction_samples": (("tile", "sample", "distance"), drawn, {"units": "mag"}),
+            "stars_beyond": (("tile", "distance"), beyond, {"units": "1"}),
+            "strangeness": ("tile", strangeness, {"units": "1"}),
+            "narrowing": (
+                ("tile", "distance"),
+                narrowing.astype("f4"),
+                {"units": "1", "long_name": "spread of the log-density over that of the prior"},
+            ),
+            "seen": (("tile", "survey"), seen.astype(np.uint8)),
+        }
+    )

@@ -1,0 +1,1 @@
+"""How much the diagrams can tell: the likelihood itself, and its information."""

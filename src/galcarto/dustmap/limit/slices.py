@@ -1,0 +1,247 @@
+"""The expected diagram as a sum of slices in distance, each shifted along the reddening vector.
+
+`Integrator.image` integrates one profile; here the parts that do not depend on the profile are worked out once for a
+sightline: the diagram of each thin slice of stars behind each A_V of a grid. A profile's diagram is then an
+interpolation between those, cheap and differentiable.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+from scipy.special import ndtr
+
+from galcarto.core.errors import UserError
+from galcarto.dustmap.diagrams.integration import FAINTEST, FINE, MODULUS_RANGE, REFERENCE_MAGNITUDE, STEP, Integrator
+from galcarto.dustmap.diagrams.integration import _accumulate as accumulate
+from galcarto.dustmap.diagrams.integration import _blur as blur
+from galcarto.galaxy.background_galaxies import BRIGHTEST, REFERENCE
+
+QUANTILES = 16  # places within a slice, each with as many stars, at which a profile is read
+ROWS = 2  # cells of the integrator's magnitude in one of ours
+# A_V behind which slices are tabulated, mag: the reddening from one to the next is less than a pixel of colour
+NODES = np.concatenate([np.arange(0.0, 3.0, 0.15), np.arange(3.0, 9.0, 0.3), np.arange(9.0, 40.6, 0.6)])
+REACH = 0.8  # mag around the diagram from which errors bring stars in
+BLOCK = 1000  # cells blurred at once
+LEAST = 1e-9  # chance of a pixel below which it is left out
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Diagrams of slices of a sightline behind uniform dust.
+
+    Attributes
+    ----------
+    position : ndarray, shape (slice, QUANTILES)
+        Quantiles of the distance of a slice's stars as a fractional index into the bin edges: one slice for each bin,
+        one for the stars behind the last edge and one for stray galaxies, which both have the last edge's.
+    images : ndarray of float32, shape (slice, node, magnitude * colour), per deg2
+        Expected diagram of a slice behind the A_V of `NODES`.
+    stars : ndarray, shape (slice, row, column), per deg2
+        The slices without dust and errors, in fine cells of apparent magnitude and colour.
+    response : csr_array, shape (magnitude * colour, cell)
+        Chance that a star of a cell of the apparent diagram is seen in a pixel.
+    place : ndarray, shape (cell, 2), mag
+        Magnitude and colour of those cells.
+    lag : ndarray of int, shape (2,)
+        Row and column of `stars` at which the apparent diagram begins.
+    shape : (int, int)
+        Rows and columns of the apparent diagram.
+    step : ndarray, shape (2,), mag
+        Of the fine cells.
+    along : ndarray, shape (2,)
+        Magnitude and colour that one magnitude of A_V adds.
+    """
+
+    position: np.ndarray
+    images: np.ndarray
+    stars: np.ndarray
+    response: csr_array
+    place: np.ndarray
+    lag: np.ndarray
+    shape: tuple[int, int]
+    step: np.ndarray
+    along: np.ndarray
+
+    @classmethod
+    def build(
+        cls,
+        integrator: Integrator,
+        l: float,
+        b: float,
+        galaxies: tuple[float, float, tuple[float, float]] = (0.0, 0.0, (1.0, 0.2)),
+        margin: float = 0.75,
+    ) -> "Slices":
+        """Tabulate a sightline.
+
+        Parameters
+        ----------
+        integrator : Integrator
+        l, b : float, deg
+        galaxies : (float, float, (float, float))
+            Stray galaxies per deg2 and mag at Ks = 14, slope of lg(counts) and mean and standard deviation of J-Ks.
+        margin : float, mag
+            How far below the limit galaxies are, as in the images' star lists.
+
+        Raises
+        ------
+        UserError
+            If the diagram has more than two bands.
+        """
+        d = integrator.diagram
+        if len(d.bands) != 2:
+            raise UserError(
+                f"surveys: found a first diagram of {', '.join(d.bands)}; expected two bands, as the solver shifts "
+                "stars in magnitude and colour only: leave compare.limit out"
+            )
+        step = np.array([ROWS * STEP, FINE])
+        along = np.linalg.lstsq(d.matrix(), d.coefficients, rcond=None)[0]
+        # the apparent diagram, and the bare one from which dust brings stars into it
+        low = np.floor(np.array([d.magnitude_edges[0] - REACH, d.colour_edges[0] - REACH]) / step).astype(int)
+        high = np.ceil(np.array([d.limits[0] + FAINTEST, d.colour_edges[-1] + REACH]) / step).astype(int)
+        first = np.floor(low - np.maximum(along, 0) * NODES[-1] / step).astype(int)
+        first[1] = max(first[1], min(integrator.hess.cell[:, 1].min(), low[1]))
+        stars, position = _bare(integrator, l, b, first, high)
+        strays = d.normalisation * _galaxies(galaxies, first, high, step, d.limits[0] + margin)
+        stars = np.concatenate([stars, strays.astype(np.float32)])
+        position = np.concatenate([position, position[-1:]])
+        shape = tuple(high - low)
+        cells = np.stack(np.unravel_index(np.arange(shape[0] * shape[1]), shape), axis=-1) + low
+        # a pair of the integrator's cells, whose middles lie at their upper edges in magnitude
+        place = (cells + np.array([0.5 + 0.5 / ROWS, 0.5])) * step
+        response = _response(integrator, place)
+        alive = np.flatnonzero(np.diff(response.tocsc().indptr))
+        made = cls(position, np.empty(0), stars, response, place, low - first, shape, step, along)
+        images = np.empty((len(stars), len(NODES), response.shape[0]), np.float32)
+        part = response[:, alive]
+        for n, a_v in enumerate(NODES):
+            images[:, n] = (part @ made.behind(stars, a_v).reshape(len(stars), -1)[:, alive].T).T
+        return cls(position, images, stars, response, place, low - first, shape, step, along)
+
+    def behind(self, stars: np.ndarray, a_v: float) -> np.ndarray:
+        """Fine cells of the apparent diagram of `stars` behind A_V, both of shape (..., row, column)."""
+        shift = self.along * a_v / self.step
+        whole = np.floor(shift).astype(int)
+        part = shift - whole
+        result = np.zeros((*stars.shape[:-2], *self.shape), stars.dtype)
+        for corner in np.ndindex(2, 2):
+            weight = np.prod(np.where(corner, part, 1.0 - part))
+            # an apparent cell's stars come from so far up and left
+            source = self.lag - whole - corner
+            start = np.maximum(-source, 0)
+            stop = np.minimum(np.array(stars.shape[-2:]) - source, self.shape)
+            if weight > 0 and (stop > start).all():
+                rows, columns = (slice(i, j) for i, j in zip(source + start, source + stop, strict=True))
+                result[..., start[0] : stop[0], start[1] : stop[1]] += (
+                    stars.dtype.type(weight) * stars[..., rows, columns]
+                )
+        return result
+
+    def image(self, a_v: np.ndarray) -> np.ndarray:
+        """Expected diagram, shape (magnitude * colour,), per deg2.
+
+        Parameters
+        ----------
+        a_v : ndarray, shape (slice, sample), mag
+            In front of a slice's stars: equally probable values.
+        """
+        at = np.clip(np.searchsorted(NODES, a_v, side="right") - 1, 0, len(NODES) - 2)
+        part = np.clip((a_v - NODES[at]) / (NODES[at + 1] - NODES[at]), 0.0, 1.0) / a_v.shape[1]
+        weight = np.zeros((len(a_v), len(NODES)))
+        number = np.arange(len(a_v))[:, None]
+        np.add.at(weight, (number, at), 1.0 / a_v.shape[1] - part)
+        np.add.at(weight, (number, at + 1), part)
+        return np.tensordot(weight, self.images, 2)
+
+    def derivatives(self, weight: np.ndarray) -> np.ndarray:
+        """How the diagram changes with the stars' zero points, shape (3, magnitude * colour), per deg2 and mag.
+
+        Per magnitude of the colour's zero point, of its slope (times mag from 13 of the band that carries it) and of
+        the magnitude's zero point.
+
+        Parameters
+        ----------
+        weight : ndarray, shape (slice, node)
+            Share of a slice's stars behind the A_V of `NODES`.
+        """
+        stars = np.zeros(self.shape, self.stars.dtype)
+        for n, a_v in enumerate(NODES):
+            if weight[:, n].any():
+                stars += self.behind(np.tensordot(weight[:, n].astype(self.stars.dtype), self.stars, 1), a_v)
+        red = (self.place.sum(axis=1) - REFERENCE_MAGNITUDE).reshape(self.shape)
+        flows = [(stars, 1), (red * stars, 1), (stars, 0)]
+        return np.stack(
+            [self.response @ -np.gradient(flow, self.step[axis], axis=axis).ravel() for flow, axis in flows]
+        )
+
+
+def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: np.ndarray):
+    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and quantiles of their positions."""
+    edges, model, hess = integrator.edges, integrator.model, integrator.hess
+    borders = np.append(edges, max(model.edges[-1], edges[-1]))
+    near, far = model.edges[:-1], model.edges[1:]
+    content, seen = np.concatenate(model.content(l, b)), sum(part.sum(axis=0) for part in model.expected(l, b))
+    low = first * np.array([ROWS, 1])
+    cell = np.ascontiguousarray(hess.cell - low)
+    grid_shape = (high - first) * np.array([ROWS, 1])
+    grid_shape[1] = max(grid_shape[1], cell[:, 1].max() + 1)
+    still = np.zeros((2 * len(near), 2))
+    stars = np.zeros((len(borders) - 1, high[0] - first[0], high[1] - first[1]), np.float32)
+    # stars in front of a distance, and a trace of them everywhere, so that the number grows
+    volume = np.append(0.0, model.edges**3)
+    number = np.append([0.0, 0.0], np.cumsum(seen)) + 1e-9 * volume
+    ends = np.interp(borders**3, volume, number)
+    level = (np.arange(QUANTILES) + 0.5) / QUANTILES
+    places = np.cbrt(np.interp(ends[:-1, None] + level * np.diff(ends)[:, None], number, volume))
+    position = np.interp(places, edges, np.arange(len(edges)))
+    for s, (start, stop) in enumerate(pairwise(borders)):
+        inner, outer = np.maximum(near, start), np.minimum(far, stop)
+        share = np.where(outer > inner, (outer**3 - inner**3) / (far**3 - near**3), 0.0)
+        grid = np.zeros(grid_shape)
+        if share.any():
+            accumulate(
+                hess.first,
+                hess.entry,
+                hess.number,
+                cell,
+                content * share,
+                round(MODULUS_RANGE[0] / STEP),
+                still,
+                grid.reshape(-1),
+                grid_shape,
+            )
+        paired = grid.reshape(-1, ROWS, grid_shape[1]).sum(axis=1)
+        stars[s] = integrator.diagram.normalisation * paired[:, : high[1] - first[1]]
+    return stars, position
+
+
+def _galaxies(galaxies, first: np.ndarray, high: np.ndarray, step: np.ndarray, faintest: float) -> np.ndarray:
+    """The stray galaxies as one more slice, shape (1, row, column), per deg2."""
+    density, slope, (mean, sigma) = galaxies
+    rows, columns = (step[i] * np.arange(first[i], high[i] + 1) for i in range(2))
+    middle = 0.5 * (rows[1:] + rows[:-1])
+    number = density * step[0] * 10.0 ** (slope * (middle - REFERENCE)) * ((middle > BRIGHTEST) & (middle < faintest))
+    return np.outer(number, np.diff(ndtr((columns - mean) / sigma)))[None]
+
+
+def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
+    """Chance that a star of a fine cell is seen in a pixel, shape (pixel, cell)."""
+    d = integrator.diagram
+    true = place @ d.matrix().T
+    true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
+    pivot = 0 if 0 in d.colour else d.colour[1]
+    other = d.colour[0] if d.colour[1] == pivot else d.colour[1]
+    sign = 1.0 if d.colour[0] == other else -1.0
+    shape = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
+    parts = []
+    for start in range(0, len(true), BLOCK):
+        some = true[start : start + BLOCK]
+        images = np.zeros((len(some), *shape))  # one chunk for each cell: nothing is summed
+        blur(
+            np.ones(len(some)), some, d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step,
+            pivot, other, sign, d.magnitude_edges, d.colour_edges, images,
+        )  # fmt: skip
+        images[images < LEAST] = 0.0
+        parts.append(csr_array(images.reshape(len(some), -1)))
+    return csr_array(vstack(parts).T)

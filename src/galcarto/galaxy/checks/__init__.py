@@ -1,0 +1,1 @@
+"""Checks of the mock Galaxy against star counts and the literature."""

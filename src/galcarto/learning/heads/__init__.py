@@ -1,0 +1,1 @@
+"""Heads: distributions whose parameters a network gives."""

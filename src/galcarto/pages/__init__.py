@@ -1,0 +1,1 @@
+"""Web pages: the report and the explorer."""

@@ -1,0 +1,1 @@
+"""Measure a survey's errors and completeness from an observed catalogue."""
