@@ -51,7 +51,7 @@ from galcarto.learning.heads.tree import Posterior
 from galcarto.learning.networks import Estimator, planes, prepare
 from galcarto.learning.trained import Trained
 from galcarto.learning.training import CLIP, Learner
-from galcarto.learning.trust import Familiarity
+from galcarto.learning.trust import FeatureDistribution
 from galcarto.maps import cube, grid
 from galcarto.maps.query import DustAccessor
 
@@ -390,7 +390,7 @@ def bench_samples(results: measure.Results, sizes: Sizes) -> None:
     shape = {"name": "compact", "channels": planes(1), "pixels": 64, "bins": bins, "dropout": 0.1}
     trained = Trained(network, shape, edges, bounds, Calibration.none(bins), None, np.ones(bins))
     features = torch.randn(2000, 512, generator=torch.Generator().manual_seed(7))
-    trained = replace(trained, familiarity=Familiarity.learn(features))
+    trained = replace(trained, feature_distribution=FeatureDistribution.learn(features))
     images = _tiles(sizes.tiles, 1)
     run = partial(infer, trained, images, min_area_fraction=0.3, samples=samples, seed=1)
     layers = measure.bare_layers(network, run, False, torch.autocast("cpu", enabled=False))

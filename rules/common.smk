@@ -54,7 +54,7 @@ FIGURES = [
         "prior",
         "training",
         "profiles",
-        "narrowing",
+        "contraction",
         "trust",
         "calibration",
         "errors",

@@ -237,16 +237,16 @@ rule plot_prior:
         "python -m galcarto plot_prior --prior {input.prior:q} " "--output {output:q} > {log:q} 2>&1"
 
 
-rule plot_narrowing:
+rule plot_contraction:
     """Draw where the posterior is narrower than the prior."""
     input:
         strips=expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
         cube=f"{RESULTS}/cube.nc",
         prior=f"{RESULTS}/comparisons/prior.nc",
     output:
-        figure("narrowing", "The map"),
+        figure("contraction", "The map"),
     log:
-        f"{RESULTS}/logs/plot_narrowing.log",
+        f"{RESULTS}/logs/plot_contraction.log",
     conda:
         "../envs/galcarto.yaml"
     threads: 1
@@ -254,9 +254,9 @@ rule plot_narrowing:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_narrowing"),
+        code=code_digest("plot_contraction"),
     shell:
-        "python -m galcarto plot_narrowing --strips {input.strips:q} --cube {input.cube:q} --prior {input.prior:q} "
+        "python -m galcarto plot_contraction --strips {input.strips:q} --cube {input.cube:q} --prior {input.prior:q} "
         "--output {output:q} > {log:q} 2>&1"
 
 

@@ -43,8 +43,8 @@ def summary() -> dict[str, np.ndarray]:
     strip = Strip(
         samples=rng.gamma(1.0, 0.3, (6, SAMPLES, 4)).cumsum(axis=2),
         stars_beyond=np.tile([100.0, 80.0, 50.0, 30.0], (6, 1)),
-        narrowing=np.full((6, 4), 0.5),
-        strangeness=np.linspace(0.1, 0.9, 6),
+        contraction=np.full((6, 4), 0.5),
+        out_of_distribution=np.linspace(0.1, 0.9, 6),
         fit_p_value=np.linspace(0.2, 0.8, 6),
         fit_chi2=np.linspace(0.9, 1.1, 6),
         stars=np.full(6, 100),
@@ -52,8 +52,8 @@ def summary() -> dict[str, np.ndarray]:
         full_area=np.full(6, 1.0),
     )
     strip.stars_beyond[SHORT] = [40.0, 25.0, 5.0, 1.0]
-    strip.samples[HIDDEN] = strip.narrowing[HIDDEN] = np.nan
-    for values in (strip.strangeness, strip.fit_p_value, strip.fit_chi2):
+    strip.samples[HIDDEN] = strip.contraction[HIDDEN] = np.nan
+    for values in (strip.out_of_distribution, strip.fit_p_value, strip.fit_chi2):
         values[HIDDEN] = np.nan
     return cube.summarise(strip, EDGES, 20.0)
 
@@ -314,7 +314,11 @@ GRID = [
         "extinction_density_samples: found -.*; expected 0 or more",
     ),
     ("values_are_in_range", value("fit_p_value", (0, 0), lambda _: 1.5), r"fit_p_value: found 1\.5; expected 0 to 1"),
-    ("values_are_in_range", value("strangeness", (0, 0), lambda _: -0.5), r"strangeness: found -0\.5; expected 0 to 1"),
+    (
+        "values_are_in_range",
+        value("out_of_distribution", (0, 0), lambda _: -0.5),
+        r"out_of_distribution: found -0\.5; expected 0 to 1",
+    ),
     ("values_are_in_range", value("distance_max", (0, 0), lambda _: 2.1), r"distance_max: found 2\.1; expected 0 to 2"),
     ("values_are_in_range", value("stars", (0, 0), lambda _: -1), "stars: found -1; expected 0 or more"),
     (
@@ -407,7 +411,7 @@ HEALPIX = [
     ),
 ]
 WARNINGS = [
-    ("variables_are_there", without("strangeness"), "warning: strangeness: found no such variable"),
+    ("variables_are_there", without("out_of_distribution"), "warning: out_of_distribution: found no such variable"),
     ("types_are_those_of_the_format", typed("extinction_sd", "f4"), "warning: extinction_sd: found type float32"),
     (
         "units_are_those_of_the_format",

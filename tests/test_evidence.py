@@ -180,10 +180,10 @@ def test_the_stages_prior_is_that_of_training(drawn_prior):
 def test_narrowing_counts_the_tiles_where_the_data_speak():
     centres = np.array([0.5, 1.5, 2.5])
     spread = np.array([[0.5, 0.6, 1.0], [0.7, 0.8, 1.0], [np.nan] * 3])
-    told = measured.narrowing(spread, np.array([0.4, np.nan, np.nan]), np.array([2.0, 0.0, np.nan]), centres)
+    told = measured.contraction(spread, np.array([0.4, np.nan, np.nan]), np.array([2.0, 0.0, np.nan]), centres)
     np.testing.assert_allclose(told["speaking"], [0.5, 0.5, 0.0])  # of the two that are observed
     np.testing.assert_allclose(told["quantiles"][2], [0.6, 0.7, 1.0])
-    empty = measured.narrowing(spread[2:], np.array([np.nan]), np.array([np.nan]), centres)
+    empty = measured.contraction(spread[2:], np.array([np.nan]), np.array([np.nan]), centres)
     assert not empty["speaking"].any()
 
 
@@ -201,7 +201,7 @@ def test_the_narrowing_figure_marks_the_threshold_and_the_median_reach():
         },
         coords={"quantile": levels, "distance": [0.25, 0.75, 1.25, 1.75]},
     )
-    spread, share, density = prior.narrowing(told, 0.9).axes
+    spread, share, density = prior.contraction(told, 0.9).axes
     assert set(line(spread, "the data speak below 0.9").get_ydata()) == {0.9}
     np.testing.assert_allclose(line(spread, "tiles, median").get_ydata(), values[2])
     assert line(share, "distance_min, median").get_xdata()[0] == pytest.approx(0.3)
@@ -217,7 +217,7 @@ def cube():
     quality[0, 0], quality[1, 1], quality[2, 0] = 1, 8, 8 | 16
     data = {
         name: (grid, np.where(quality == 1, np.nan, rng.uniform(0.1, 1.0, (6, 2))))
-        for name in ("fit_p_value", "fit_chi2", "strangeness", "distance_min", "distance_max")
+        for name in ("fit_p_value", "fit_chi2", "out_of_distribution", "distance_min", "distance_max")
     }
     profile = np.where(quality[..., None] == 1, np.nan, np.linspace(0.1, 2.0, 20)) * rng.uniform(1, 2, (6, 2, 1))
     return xr.Dataset(
@@ -402,5 +402,5 @@ def test_each_channel_has_a_block_and_parallaxes_grow_upwards():
 
 def test_every_new_figure_has_a_caption():
     captions = {path.stem: path.read_text() for path in Path(__file__).parents[1].glob("rules/captions/*.rst")}
-    assert {"control", "prior", "narrowing", "trust", "structure", "surveys"} <= set(captions)
+    assert {"control", "prior", "contraction", "trust", "structure", "surveys"} <= set(captions)
     assert "O'Neill et al. 2024" in captions["prior"]

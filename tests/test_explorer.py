@@ -60,7 +60,11 @@ def make_cube(l: int, b: int, bins: int, samples: int) -> xr.Dataset:
         **{"extinction_samples": extinction.astype("f4"), "extinction_density_samples": density.astype("f4")},
         "distance_min": np.full((l, b), 0.25 * edges[-1]),
         "distance_max": np.full((l, b), 0.75 * edges[-1]),
-        **{"fit_p_value": rng.random((l, b)), "fit_chi2": 2 * rng.random((l, b)), "strangeness": rng.random((l, b))},
+        **{
+            "fit_p_value": rng.random((l, b)),
+            "fit_chi2": 2 * rng.random((l, b)),
+            "out_of_distribution": rng.random((l, b)),
+        },
         **{"stars": rng.integers(10, 99, (l, b)), "area": np.full((l, b), 0.25), "quality": np.zeros((l, b), "u1")},
     }
     places = bounded("l", 100 + 0.5 * np.arange(l + 1)) | bounded("b", -1 + 0.5 * np.arange(b + 1))
@@ -436,7 +440,7 @@ def test_a_click_on_a_sightline_shows_its_numbers(reader: Reader, cube: xr.Datas
     facts = reader.text("#facts")
     for number in (f"chi2 {float(cube.fit_chi2[0, 0]):.3g}", f"p = {float(cube.fit_p_value[0, 0]):.3f}"):
         assert number in facts
-    assert f"above {100 * float(cube.strangeness[0, 0]):.1f} % of mocks" in facts
+    assert f"above {100 * float(cube.out_of_distribution[0, 0]):.1f} % of mocks" in facts
     assert "from 0.3 to 0.9 kpc" in facts
     # another tile, without a flag
     reader.click("sky-plot", float(cube.l[3]), float(cube.b[2]))

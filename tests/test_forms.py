@@ -186,7 +186,9 @@ def test_a_file_s_address_is_its_path(name, folder, opened):
 
 def test_a_sightline_is_all_that_is_fetched(tmp_path, serve):
     tiles, edges = Tiles.cover((0, 16), (-8, 8), 1), np.linspace(0, 2, 41)
-    columns = (strip(16, seed=i, samples=noise(i), stars_beyond=beyond(), narrowing=0.5 * beyond()) for i in range(16))
+    columns = (
+        strip(16, seed=i, samples=noise(i), stars_beyond=beyond(), contraction=0.5 * beyond()) for i in range(16)
+    )
     strips = ((i, cube.summarise(column, edges, 20.0)) for i, column in enumerate(columns))
     cube.write(tmp_path / "cube.nc", tiles, edges, 50, strips, {})
     with open_cube(tmp_path / "cube.nc") as near:
@@ -349,7 +351,7 @@ def test_a_pixel_has_the_worst_of_its_tiles(pixels, opened):
             "distance_max": np.min,
             "distance_min": np.max,
             "fit_p_value": np.min,
-            "strangeness": np.max,
+            "out_of_distribution": np.max,
         }.items():
             assert float(pixels[name][k]) == worst(opened[name].to_numpy()[at]), name
     assert ((pixels["quality"] & STARS_RUN_OUT) > 0).any()

@@ -35,7 +35,7 @@ from galcarto.learning.heads.tree import CONTEXT, END, KERNELS, PARAMETERS, SHAR
 from galcarto.learning.networks import NETWORKS, Estimator, planes, prepare
 from galcarto.learning.trained import Trained
 from galcarto.learning.training import check_accelerator, fit
-from galcarto.learning.trust import Familiarity
+from galcarto.learning.trust import FeatureDistribution
 from galcarto.surveys import TWOMASS
 
 BINS = 12
@@ -675,10 +675,10 @@ def test_a_network_file_round_trips_without_code(tmp_path: Path, caplog: pytest.
     shape = {"name": "compact", "channels": planes(2), "pixels": 64, "bins": BINS, "dropout": 0.1}
     calibration = Calibration(torch.rand(BINS), torch.rand(2, 3, BINS) + 0.5)
     estimator = Estimator(**shape).eval()
-    _, features = estimator.look(torch.rand(60, shape["channels"], 64, 64))
-    familiarity = Familiarity.learn(features.detach())
+    _, features = estimator.forward_features(torch.rand(60, shape["channels"], 64, 64))
+    feature_distribution = FeatureDistribution.learn(features.detach())
     spread = np.linspace(0.5, 1.5, BINS)
-    trained = Trained(estimator, shape, EDGES, (FLOOR, CEILING), calibration, familiarity, spread)
+    trained = Trained(estimator, shape, EDGES, (FLOOR, CEILING), calibration, feature_distribution, spread)
     trained.save(tmp_path / "network.pt", {"rule": "test"})
     again = Trained.load(tmp_path / "network.pt")
     counts = np.random.default_rng(1).poisson(2.0, (3, 2, 64, 64))
@@ -690,12 +690,13 @@ def test_a_network_file_round_trips_without_code(tmp_path: Path, caplog: pytest.
         for one, (posterior, _) in zip((trained, again), answers, strict=True)
     ]
     assert torch.equal(*drawn)
-    assert again.familiarity is not None
+    assert again.feature_distribution is not None
     mine, theirs = (
-        one.distance(features) for one, (_, features) in zip((familiarity, again.familiarity), answers, strict=True)
+        one.distance(features)
+        for one, (_, features) in zip((feature_distribution, again.feature_distribution), answers, strict=True)
     )
     assert torch.equal(mine, theirs)
-    assert torch.equal(again.familiarity.distances, familiarity.distances)
+    assert torch.equal(again.feature_distribution.distances, feature_distribution.distances)
     np.testing.assert_array_equal(again.prior_spread, spread)
     assert again.support == (FLOOR, CEILING)
     np.testing.assert_array_equal(again.edges, EDGES)

@@ -25,8 +25,8 @@ def strip(tiles: int, seed: int = 1, **changes) -> Strip:
     values = {
         "samples": rng.gamma(1.0, 0.3, (tiles, SAMPLES, 4)).cumsum(axis=2),
         "stars_beyond": np.tile([100.0, 80.0, 50.0, 30.0], (tiles, 1)),
-        "narrowing": np.full((tiles, 4), 0.5),
-        "strangeness": np.linspace(0.1, 0.9, tiles),
+        "contraction": np.full((tiles, 4), 0.5),
+        "out_of_distribution": np.linspace(0.1, 0.9, tiles),
         "fit_p_value": np.linspace(0.2, 0.8, tiles),
         "fit_chi2": np.linspace(0.9, 1.1, tiles),
         "stars": np.arange(tiles) + 100,
@@ -40,7 +40,7 @@ def two_strips():
     """The first two columns and the third; tile (0, 1) not observed, tile (2, 0) in part and short of stars."""
     first, second = strip(4), strip(2, seed=2)
     first.samples[1], first.stars_beyond[1], first.stars[1], first.area[1] = np.nan, 0.0, 0, 0.0
-    for values in (first.narrowing, first.strangeness, first.fit_p_value, first.fit_chi2):
+    for values in (first.contraction, first.out_of_distribution, first.fit_p_value, first.fit_chi2):
         values[1] = np.nan
     second.stars_beyond[0], second.area[0] = [40.0, 25.0, 5.0, 1.0], 0.6
     return first, second
@@ -92,7 +92,7 @@ def test_no_distance_min_lies_behind_distance_max():
 
 def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
     beyond = np.tile([100.0, 75.0, 50.0, 30.0], (5, 1))  # before: 25, 50, 70, 100
-    narrowing = np.array(
+    contraction = np.array(
         [
             [0.5, 0.5, 0.5, 0.5],
             [1.0, 0.5, 0.5, 1.0],
@@ -101,7 +101,7 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
             [np.nan, np.nan, np.nan, np.nan],
         ]
     )
-    near, far = cube.reach(beyond, narrowing, EDGES, 20.0)
+    near, far = cube.reach(beyond, contraction, EDGES, 20.0)
     np.testing.assert_array_equal(near, [0.5, 1.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.5, 1.5, 0.0, 0.0])
 
@@ -112,12 +112,12 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
     st.floats(0.5, 50),
     st.floats(0.5, 50),
 )
-def test_reach_shrinks_with_the_stars_asked_for(here, narrowing, fewer, more):
+def test_reach_shrinks_with_the_stars_asked_for(here, contraction, fewer, more):
     beyond = here[::-1].cumsum()[::-1][None]
     fewer, more = sorted((fewer, more))
     near, far = (
         np.nan_to_num(np.concatenate(v), nan=9.0)
-        for v in zip(*(cube.reach(beyond, narrowing, EDGES, n) for n in (fewer, more)), strict=True)
+        for v in zip(*(cube.reach(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
     )
     assert near[0] <= near[1]
     assert far[0] >= far[1]
@@ -133,7 +133,7 @@ def test_reach_shrinks_with_the_stars_asked_for(here, narrowing, fewer, more):
 def test_extinction_is_the_sum_of_the_density(steps, width):
     edges = width * np.arange(7)
     samples = steps.cumsum(axis=2)
-    one = strip(2, samples=samples, stars_beyond=np.full((2, 6), 50.0), narrowing=np.full((2, 6), 0.5))
+    one = strip(2, samples=samples, stars_beyond=np.full((2, 6), 50.0), contraction=np.full((2, 6), 0.5))
     found = cube.summarise(one, edges, 20.0)
     # the means exactly, not just nearly
     np.testing.assert_array_equal(found["extinction"], np.cumsum(found["extinction_density"] * np.diff(edges), axis=1))
@@ -165,10 +165,10 @@ def test_every_flag_has_its_cause():
     one = strip(
         8,
         stars_beyond=np.array([plenty, few, *[plenty] * 6]),
-        narrowing=np.array([told, told, untold, *[told] * 5]),
+        contraction=np.array([told, told, untold, *[told] * 5]),
         area=np.array([1.0, 1.0, 1.0, 0.94, 0.96, 1.0, 1.0, 1.0]),
         fit_p_value=np.array([0.5, 0.5, 0.5, 0.5, 0.02, 0.019, 0.5, 0.001]),
-        strangeness=np.array([0.5, 0.5, 0.5, 0.5, 0.999, 0.5, 0.9991, 1.0]),
+        out_of_distribution=np.array([0.5, 0.5, 0.5, 0.5, 0.999, 0.5, 0.9991, 1.0]),
     )
     found = cube.summarise(one, EDGES, 20.0)["quality"]
     np.testing.assert_array_equal(
@@ -194,7 +194,7 @@ def test_a_tile_that_is_not_observed_says_so():
     assert not (found["quality"][[0, 2, 3]] & NOT_OBSERVED).any()
     for name in (
         *("extinction", "extinction_sd", "extinction_density", "extinction_samples", "distance_max"),
-        *("strangeness", "fit_p_value", "fit_chi2"),
+        *("out_of_distribution", "fit_p_value", "fit_chi2"),
     ):
         assert np.isnan(found[name][1]).all(), name
         assert np.isfinite(found[name][[0, 2, 3]]).all(), name
@@ -262,7 +262,7 @@ def test_tiles_are_where_they_belong(opened):
     np.testing.assert_allclose(samples, expected, rtol=1e-5)
     np.testing.assert_array_equal(opened["stars"], [[100, 0], [102, 103], [100, 101]])
     np.testing.assert_allclose(opened["area"], [[1, 0], [1, 1], [0.6, 1]], rtol=1e-6)
-    for name in ("strangeness", "fit_p_value", "fit_chi2"):
+    for name in ("out_of_distribution", "fit_p_value", "fit_chi2"):
         given_values = np.concatenate([getattr(first, name), getattr(second, name)]).reshape(3, 2)
         np.testing.assert_allclose(opened[name], given_values, rtol=1e-6)
     np.testing.assert_allclose(
@@ -299,6 +299,14 @@ def test_a_cube_of_old_with_all_in_one_group_opens_as_before(tmp_path, opened):
     opened.drop_vars("sample").to_netcdf(tmp_path / "old.nc")
     with open_cube(tmp_path / "old.nc") as old:
         xr.testing.assert_equal(old, opened.drop_vars("sample"))
+
+
+def test_a_cube_of_old_with_an_old_name_opens_with_the_new_one(tmp_path, opened):
+    opened.rename(out_of_distribution="strangeness").to_netcdf(tmp_path / "old.nc")
+    with open_cube(tmp_path / "old.nc") as old:
+        xr.testing.assert_equal(old, opened)
+    with netCDF4.Dataset(tmp_path / "old.nc", "a"):  # HDF5 refuses to change what is open for reading
+        pass
 
 
 def test_a_closed_cube_leaves_no_file_open(path, tmp_path):

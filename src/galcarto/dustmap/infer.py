@@ -28,7 +28,7 @@ def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, sam
     -------
     Dataset
         ``extinction_samples(tile, sample, distance)``, mag, NaN for a tile that no survey saw; ``stars_beyond`` and
-        ``narrowing(tile, distance)``; ``strangeness(tile)``; ``seen(tile, survey)``.
+        ``contraction(tile, distance)``; ``out_of_distribution(tile)``; ``seen(tile, survey)``.
     """
     bins = len(trained.edges) - 1
     area = images["area"].to_numpy()  # (tile, survey)
@@ -38,13 +38,13 @@ def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, sam
     owner = images["owner"].to_numpy()
     drawn = np.full((len(area), samples, bins), np.nan, np.float32)
     beyond = np.zeros((len(area), bins), np.float32)
-    strangeness = np.full(len(area), np.nan, np.float32)
+    out_of_distribution = np.full(len(area), np.nan, np.float32)
     if usable.any():
-        assert trained.familiarity is not None
+        assert trained.feature_distribution is not None
         chosen = images.isel(tile=usable)
         reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
         posterior, features = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
-        strangeness[usable] = trained.familiarity.strangeness(features).numpy()
+        out_of_distribution[usable] = trained.feature_distribution.score(features).numpy()
         for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
             # each tile has its own stream: a map does not depend on how it is cut into strips
             name = f"{float(images['l'][at]):.4f} {float(images['b'][at]):.4f}"
@@ -54,15 +54,15 @@ def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, sam
             mean = drawn[at].mean(axis=0)
             for survey in np.flatnonzero(seen[at]):
                 beyond[at] += stars_beyond(images["detectable"][at, survey].to_numpy(), mean) * area[at, survey]
-    narrowing = log_density_spread(drawn.astype(float), trained.support[0]) / trained.prior_spread
+    contraction = log_density_spread(drawn.astype(float), trained.support[0]) / trained.prior_spread
     return xr.Dataset(
         {
             "extinction_samples": (("tile", "sample", "distance"), drawn, {"units": "mag"}),
             "stars_beyond": (("tile", "distance"), beyond, {"units": "1"}),
-            "strangeness": ("tile", strangeness, {"units": "1"}),
-            "narrowing": (
+            "out_of_distribution": ("tile", out_of_distribution, {"units": "1"}),
+            "contraction": (
                 ("tile", "distance"),
-                narrowing.astype("f4"),
+                contraction.astype("f4"),
                 {"units": "1", "long_name": "spread of the log-density over that of the prior"},
             ),
             "seen": (("tile", "survey"), seen.astype(np.uint8)),

@@ -111,7 +111,7 @@ def _known(bounds: xr.DataArray) -> str:
 
 
 @STYLE
-def narrowing(told: xr.Dataset, threshold: float) -> Figure:
+def contraction(told: xr.Dataset, threshold: float) -> Figure:
     """How much narrower than the prior the posterior of the local density is, and what is left of the prior.
 
     Parameters

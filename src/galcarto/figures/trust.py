@@ -1,4 +1,4 @@
-"""Where the map can be trusted: fits, strangeness, reach and flags of the tiles."""
+"""Where the map can be trusted: fits, out_of_distribution, reach and flags of the tiles."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, plain_decade
 PANELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("fit_p_value", "Fit: p-value", "p (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis"}),
     ("fit_chi2", "Fit: $\\chi^2$ over chance's", "ratio (number)", {"norm": "log", "cmap": "viridis"}),
-    ("strangeness", "Strangeness", "share (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis_r"}),
+    ("out_of_distribution", "Strangeness", "share (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis_r"}),
     ("distance_min", "Data speak from", "distance_min (kpc)", {"vmin": 0, "cmap": "viridis"}),
     ("distance_max", "Data speak to", "distance_max (kpc)", {"vmin": 0, "cmap": "viridis"}),
 )
@@ -32,7 +32,7 @@ def maps(cube: xr.Dataset) -> Figure:
     Parameters
     ----------
     cube : Dataset
-        fit_p_value, fit_chi2, strangeness, distance_min and distance_max, kpc (l, b); quality (l, b) with the
+        fit_p_value, fit_chi2, out_of_distribution, distance_min and distance_max, kpc (l, b); quality (l, b) with the
         attributes flag_masks and flag_meanings.
 
     Returns

@@ -1,3 +1,1 @@
-"""The inverse: from images to posteriors of a cumulative profile."""
-
-NARROWER = 0.9  # spread of the posterior's local density over that of the prior up to which the data speak
+"""The machinery that learns: examples, training, networks, heads, calibration, trust, scores. It knows no dust."""

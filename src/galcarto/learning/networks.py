@@ -105,7 +105,7 @@ class Estimator(nn.Module):
         """Parameters of the posterior, shape (batch, PARAMETERS * bins), for images (batch, channel, row, column)."""
         return self.network(images)
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What `forward` gives, and the last layer's input, shape (batch, feature)."""
         dense = cast(nn.Sequential, self.network.dense)
         features = dense[:-1](cast(nn.Module, self.network.features)(images))

@@ -17,7 +17,7 @@ from galcarto.core.files import check_zip
 from galcarto.learning.calibration import Calibration
 from galcarto.learning.heads.tree import Posterior
 from galcarto.learning.networks import Estimator, prepare
-from galcarto.learning.trust import Familiarity
+from galcarto.learning.trust import FeatureDistribution
 
 FORMAT = 3
 BATCH = 256
@@ -38,7 +38,7 @@ class Trained:
     support : (float, float)
         Floor of the posterior's increments and ceiling of the cumulative profile.
     calibration : Calibration
-    familiarity : Familiarity or None
+    feature_distribution : FeatureDistribution or None
         None until the network is trained.
     prior_spread : ndarray, shape (bin,)
         Standard deviation of the log-density over the prior; see `trust.log_density_spread`.
@@ -49,7 +49,7 @@ class Trained:
     edges: np.ndarray
     support: tuple[float, float]
     calibration: Calibration
-    familiarity: Familiarity | None
+    feature_distribution: FeatureDistribution | None
     prior_spread: np.ndarray
 
     def on_gpu(self, gpus: int) -> "Trained":
@@ -81,14 +81,16 @@ class Trained:
             for start in range(0, len(counts), BATCH):
                 part = slice(start, start + BATCH)
                 arrays = (np.ascontiguousarray(array[part], np.float32) for array in (counts, reference, present))
-                parameters, seen = self.network.look(prepare(*(torch.from_numpy(a).to(device) for a in arrays)))
+                parameters, seen = self.network.forward_features(
+                    prepare(*(torch.from_numpy(a).to(device) for a in arrays))
+                )
                 outputs.append(parameters)
                 features.append(seen.cpu())
         return Posterior.from_outputs(torch.cat(outputs), self.network.tree, *self.support), torch.cat(features)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any]) -> None:
         """Write tensors and JSON only: readable with ``weights_only=True``."""
-        assert self.familiarity is not None
+        assert self.feature_distribution is not None
         content = {
             "format": FORMAT,
             "shape": json.dumps(dict(self.shape)),
@@ -96,7 +98,11 @@ class Trained:
             "support": list(self.support),
             "stretch": self.calibration.stretch,
             "shift": self.calibration.shift,
-            "familiarity": [self.familiarity.mean, self.familiarity.whitening, self.familiarity.distances],
+            "feature_distribution": [
+                self.feature_distribution.mean,
+                self.feature_distribution.whitening,
+                self.feature_distribution.distances,
+            ],
             "prior_spread": torch.from_numpy(self.prior_spread),
             "weights": self.network.state_dict(),
             "provenance": json.dumps(dict(provenance)),
@@ -132,6 +138,6 @@ class Trained:
             edges,
             tuple(content["support"]),
             calibration,
-            Familiarity(*content["familiarity"]),
+            FeatureDistribution(*content["feature_distribution"]),
             content["prior_spread"].numpy(),
         )

@@ -31,13 +31,13 @@ from torch.utils.data import DataLoader
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output, whole
 from galcarto.core.seeds import generator
-from galcarto.learning import NARROWER
 from galcarto.learning.calibration import Calibration, calibrate
 from galcarto.learning.data import Examples, images
 from galcarto.learning.heads.tree import Posterior
 from galcarto.learning.networks import Estimator, planes, prepare
 from galcarto.learning.trained import Trained
-from galcarto.learning.trust import Familiarity, log_density_spread
+from galcarto.learning.trust import FeatureDistribution, log_density_spread
+from galcarto.maps.cube import CONTRACTED
 
 WARM_UP = 0.05  # share of the steps over which the learning rate rises
 CLIP = 1.0  # largest norm of a gradient
@@ -511,12 +511,12 @@ def learn(
     posterior, features = trained.posterior(*(tensor.numpy() for tensor in shown))
     told = partial(_told, floor=support[0], prior_spread=spread)
     calibration = calibrate(posterior, truth, told, seed)
-    return replace(trained, calibration=calibration, familiarity=Familiarity.learn(features)), history
+    return replace(trained, calibration=calibration, feature_distribution=FeatureDistribution.learn(features)), history
 
 
 def _told(samples: Tensor, floor: float, prior_spread: np.ndarray) -> Tensor:
     """Where the posterior of the profile or of what lies behind it is narrower than the prior."""
-    narrower = log_density_spread(samples.numpy().astype(float), floor) < NARROWER * prior_spread
+    narrower = log_density_spread(samples.numpy().astype(float), floor) < CONTRACTED * prior_spread
     return torch.from_numpy(np.logical_or.accumulate(narrower[:, ::-1], axis=1)[:, ::-1].copy())
 
 

@@ -17,7 +17,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class FeatureDistribution:
     """The network's features of examples like those it was trained on.
 
     Attributes
@@ -34,7 +34,7 @@ class Familiarity:
     distances: Tensor
 
     @classmethod
-    def learn(cls, features: Tensor) -> "Familiarity":
+    def learn(cls, features: Tensor) -> "FeatureDistribution":
         """From features of shape (example, feature): half give mean and covariance, half the distances."""
         first, second = features[::2].double(), features[1::2].double()
         mean = first.mean(dim=0)
@@ -49,7 +49,7 @@ class Familiarity:
         """Mahalanobis distance of features of shape (example, feature) (Lee et al. 2018, arXiv:1807.03888)."""
         return torch.linalg.norm((features.double() - self.mean) @ self.whitening, dim=1)
 
-    def strangeness(self, features: Tensor) -> Tensor:
+    def score(self, features: Tensor) -> Tensor:
         """Share of familiar examples that are less far away, shape (example,); 1 beyond all of them."""
         return torch.searchsorted(self.distances, self.distance(features)) / len(self.distances)
 

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 
 from galcarto.core.sky import Tiles
-from galcarto.learning import NARROWER
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
 from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 
 POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
 UNLIKE = 0.999  # share of the familiar examples that are less far away
+CONTRACTED = 0.9  # posterior over prior standard deviation of the log-density, below which the data constrain it
 COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
@@ -137,7 +137,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
             "coverage_content_type": "qualityInformation",
         },
     ),
-    "strangeness": (
+    "out_of_distribution": (
         PLANE,
         "f4",
         {
@@ -194,17 +194,17 @@ class Strip:
         Cumulative; NaN for a tile that is not observed.
     stars_beyond : ndarray, shape (tile, distance)
         Detectable stars in or beyond each bin.
-    narrowing : ndarray, shape (tile, distance)
+    contraction : ndarray, shape (tile, distance)
         Spread of the log-density over that of the prior.
-    strangeness, fit_p_value, fit_chi2 : ndarray, shape (tile,)
+    out_of_distribution, fit_p_value, fit_chi2 : ndarray, shape (tile,)
     stars : ndarray, shape (tile,)
     area, full_area : ndarray, shape (tile,), deg2
     """
 
     samples: np.ndarray
     stars_beyond: np.ndarray
-    narrowing: np.ndarray
-    strangeness: np.ndarray
+    contraction: np.ndarray
+    out_of_distribution: np.ndarray
     fit_p_value: np.ndarray
     fit_chi2: np.ndarray
     stars: np.ndarray
@@ -213,14 +213,14 @@ class Strip:
 
 
 def reach(
-    stars_beyond: np.ndarray, narrowing: np.ndarray, edges: np.ndarray, min_stars: float
+    stars_beyond: np.ndarray, contraction: np.ndarray, edges: np.ndarray, min_stars: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distances between which there are stars on both sides and the posterior is narrower than the prior.
 
     Parameters
     ----------
     stars_beyond : ndarray, shape (tile, distance)
-    narrowing : ndarray, shape (tile, distance)
+    contraction : ndarray, shape (tile, distance)
     edges : ndarray, shape (distance + 1,), kpc
     min_stars : float
 
@@ -231,11 +231,11 @@ def reach(
         both among those whose local density is better known than before; NaN where the first would lie behind the
         last, NaN and 0 where there is none.
     """
-    told = narrowing < NARROWER
+    informed = contraction < CONTRACTED
     before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
-    enough = (before >= min_stars) & told
+    enough = (before >= min_stars) & informed
     nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
-    good = (stars_beyond >= min_stars) & told
+    good = (stars_beyond >= min_stars) & informed
     last = np.where(good.any(axis=1), good.shape[1] - good[:, ::-1].argmax(axis=1), 0)
     return np.where(nearest <= edges[last], nearest, np.nan), edges[last]
 
@@ -273,16 +273,18 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    near, far = reach(strip.stars_beyond, strip.narrowing, edges, min_stars)
+    near, far = reach(strip.stars_beyond, strip.contraction, edges, min_stars)
     share = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
     partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
-    partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(strip.strangeness > UNLIKE, UNLIKE_TRAINING, 0)
+    partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(
+        strip.out_of_distribution > UNLIKE, UNLIKE_TRAINING, 0
+    )
     return {
         **statistics(density_samples, width),
         "distance_min": np.where(missing, np.nan, near),
         "distance_max": np.where(missing, np.nan, far),
-        "strangeness": strip.strangeness,
+        "out_of_distribution": strip.out_of_distribution,
         "fit_p_value": strip.fit_p_value,
         "fit_chi2": strip.fit_chi2,
         "stars": strip.stars,

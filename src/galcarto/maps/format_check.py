@@ -32,7 +32,7 @@ from galcarto.maps.reader import open_cube
 STRIP = 1 << 21  # values of a variable that are in memory at once
 ROUNDINGS = 4  # of the stored type, that a value may be off by
 CLOSE = 1e-6  # of a cell: by how much the edges of neighbours may differ; degree: pixel centres
-DIAGNOSTICS = ("fit_p_value", "fit_chi2", "strangeness", "stars", "area")  # a map can be used without
+DIAGNOSTICS = ("fit_p_value", "fit_chi2", "out_of_distribution", "stars", "area")  # a map can be used without
 MAY_BE_NAN = ("distance_min",)  # also where observed: no distance is told from the prior
 POSITION = ("l", "b", "distance")
 ABOUT = ("title", "band", "extinction_law", "survey")
@@ -479,7 +479,7 @@ def other_sightlines_have_none(strip: xr.Dataset) -> Iterator[Fault]:
 def values_are_in_range(strip: xr.Dataset) -> Iterator[Fault]:
     """No negative dust, no negative spread, shares within 0 to 1, distances within the grid."""
     end = float(strip["distance_bounds"].max()) if "distance_bounds" in strip.variables else np.inf
-    highest = {"fit_p_value": 1.0, "strangeness": 1.0, "distance_min": end, "distance_max": end}
+    highest = {"fit_p_value": 1.0, "out_of_distribution": 1.0, "distance_min": end, "distance_max": end}
     for name in VARIABLES:
         if name in strip and name != "quality":
             found = strip[name]

@@ -21,14 +21,14 @@ RESAMPLING = (
     "Tiles to HEALPix pixels: the posterior samples of the density are averaged over the observed tiles in the pixel, "
     "weighted by the area they share; extinction, means and standard deviations follow from the averages. Samples of "
     "different tiles are paired by the rank of their extinction to the last bin: the tiles' errors count as common, so "
-    "that averaging does not shrink them. stars and area are shared out by area; distance_min, strangeness and "
+    "that averaging does not shrink them. stars and area are shared out by area; distance_min, out_of_distribution and "
     "fit_chi2 are the largest, distance_max and fit_p_value the smallest of these tiles; a flag is raised where one of "
     "them raises it, partly_observed also where they cover less than 0.95 of the pixel."
 )
 
 COMBINED = {
     np.add: ("stars", "area"),
-    np.maximum: ("distance_min", "strangeness", "fit_chi2"),
+    np.maximum: ("distance_min", "out_of_distribution", "fit_chi2"),
     np.minimum: ("distance_max", "fit_p_value"),
     np.bitwise_or: ("quality",),
 }

@@ -13,6 +13,7 @@ from galcarto.maps import query as query
 from galcarto.maps.grid import SAMPLES_GROUP
 
 EXPECTED = {"extinction", "extinction_density", "distance_max", "quality"}
+RENAMED = {"strangeness": "out_of_distribution"}  # variables of older cubes
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
@@ -62,6 +63,11 @@ def open_cube(path: str | Path) -> xr.Dataset:
     if missing:
         cube.close()
         raise UserError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
+    old = {name: RENAMED[name] for name in RENAMED if name in cube}
+    if old:
+        renamed = cube.rename(old)
+        renamed.set_close(cube.close)
+        return renamed
     return cube
 
 

@@ -234,8 +234,8 @@
       most: 5, // beyond, no fit is a fit
       caption: () => "Chi2 of the observed diagram over what chance makes: 1 where the posterior predicts it",
     },
-    strangeness: {
-      at: (tile) => of.strangeness[tile],
+    out_of_distribution: {
+      at: (tile) => of.out_of_distribution[tile],
       title: "share of mocks",
       digits: 3,
       caption: () => "Share of training-like mocks that look less strange to the network",
@@ -681,7 +681,7 @@
           Number.isFinite(near) ? `from ${fixed(near, distanceDecimals)} to ${kpc(of.distance_max[tile])}` : "nowhere",
         ],
         ["Fit", `chi2 ${+of.fit_chi2[tile].toPrecision(3)} × chance, p = ${fixed(of.fit_p_value[tile], 3)}`],
-        ["Strangeness", `above ${(100 * of.strangeness[tile]).toFixed(1)} % of mocks`],
+        ["Strangeness", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
       );
     }
     $("facts").replaceChildren(...facts.flatMap(([term, detail]) => [element("dt", term), element("dd", detail)]));

@@ -31,7 +31,7 @@ FLAGS = {
     "poor_fit": "Poor fit: the posterior does not predict the observed diagram",
     "unlike_training": "Unlike the training set: stranger to the network than nearly all mocks",
 }
-TILES = ("distance_min", "distance_max", "fit_p_value", "fit_chi2", "strangeness", "stars", "area", "quality")
+TILES = ("distance_min", "distance_max", "fit_p_value", "fit_chi2", "out_of_distribution", "stars", "area", "quality")
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ def _held_out(
                     f"{path}: found diagrams of shape {file['counts'].shape[1:]} and {file['extinction'].shape[1]} "
                     f"distances; expected {reference.shape} and {len(trained.edges) - 1}: render it again"
                 )
-            answer = heldout.answer(
+            answer = heldout.sample(
                 trained,
                 np.asarray(file["counts"][:]),
                 reference,
@@ -166,7 +166,7 @@ def _held_out(
             truths.append(np.asarray(file["extinction"][:]))
         answers.append(answer)
     drawn, valid = (np.concatenate(part) for part in zip(*answers, strict=True))
-    _, metrics = heldout.judge(drawn, np.concatenate(truths), valid, trained.edges)
+    _, metrics = heldout.evaluate(drawn, np.concatenate(truths), valid, trained.edges)
     return {name: metrics[name] for name in HELD_OUT}
 
 
@@ -180,13 +180,13 @@ def _observed(
     posterior = infer(trained, images, min_area_fraction=fraction, samples=inference.samples, seed=seed)
     samples = posterior["extinction_samples"].to_numpy()
     _, far = cube.reach(
-        posterior["stars_beyond"].to_numpy(), posterior["narrowing"].to_numpy(), trained.edges, inference.min_stars
+        posterior["stars_beyond"].to_numpy(), posterior["contraction"].to_numpy(), trained.edges, inference.min_stars
     )
     far = np.where(np.isnan(samples[:, 0, 0]), np.nan, far)
     mean = samples.mean(axis=1, dtype=float)
     ours = planck.total(mean, far, trained.edges, compare.distance).reshape(tiles.shape)
-    strange = float(np.nanmedian(posterior["strangeness"].to_numpy())) if np.isfinite(far).any() else None
-    result: dict[str, Any] = {"sky": {"median_strangeness": strange}, "planck": {}}
+    strange = float(np.nanmedian(posterior["out_of_distribution"].to_numpy())) if np.isfinite(far).any() else None
+    result: dict[str, Any] = {"sky": {"median_out_of_distribution": strange}, "planck": {}}
     for entry, path in zip(compare.planck, maps, strict=True):
         sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
         means = planck.tile_means(sphere, tiles, entry.frame)

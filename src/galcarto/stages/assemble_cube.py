@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> None:
                 strip = cube.Strip(
                     samples=np.ma.filled(file["extinction_samples"][:], np.nan),
                     stars_beyond=np.asarray(file["stars_beyond"][:]),
-                    narrowing=np.ma.filled(file["narrowing"][:], np.nan),
-                    strangeness=np.ma.filled(file["strangeness"][:], np.nan),
+                    contraction=np.ma.filled(file["contraction"][:], np.nan),
+                    out_of_distribution=np.ma.filled(file["out_of_distribution"][:], np.nan),
                     fit_p_value=np.ma.filled(checked["fit_p_value"][:], np.nan),
                     fit_chi2=np.ma.filled(checked["fit_chi2"][:], np.nan),
                     stars=np.asarray(file["stars"][:]).sum(axis=1),

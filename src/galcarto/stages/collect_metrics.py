@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         metrics["trust"] = {
             f"{name}_share": float(((quality & bit) > 0)[observed].mean()) for name, bit in shares.items()
         }
-        for name in ("fit_p_value", "fit_chi2", "strangeness", "distance_min"):
+        for name in ("fit_p_value", "fit_chi2", "out_of_distribution", "distance_min"):
             values = cube[name].to_numpy()
             known = np.isfinite(values)
             metrics["trust"][f"median_{name}"] = float(np.median(values[known])) if known.any() else None

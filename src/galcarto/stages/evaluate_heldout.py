@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     answers, truths = [], []
     for path in args.examples:
         with netCDF4.Dataset(path) as file:
-            found = heldout.answer(
+            found = heldout.sample(
                 trained,
                 np.asarray(file["counts"][:]),
                 np.asarray(file["reference"][:]),
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
             truths.append(np.asarray(file["extinction"][:]))
         answers.append(found)
     drawn, valid = (np.concatenate(part) for part in zip(*answers, strict=True))
-    dataset, metrics = heldout.judge(drawn, np.concatenate(truths), valid, trained.edges)
+    dataset, metrics = heldout.evaluate(drawn, np.concatenate(truths), valid, trained.edges)
     inputs = [args.network, *args.examples]
     dataset.attrs |= provenance.attributes("evaluate_heldout", json.loads(args.settings), args.seed, inputs)
     dataset.to_netcdf(args.comparison)

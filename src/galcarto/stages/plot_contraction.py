@@ -1,8 +1,8 @@
 """Draw how much narrower than the prior the posterior of the local density is.
 
 Example:
-  galcarto plot_narrowing --strips results/orion/sightlines/????.nc --cube results/orion/cube.nc \\
-      --prior results/orion/comparisons/prior.nc --output results/orion/figures/narrowing.png
+  galcarto plot_contraction --strips results/orion/sightlines/????.nc --cube results/orion/cube.nc \\
+      --prior results/orion/comparisons/prior.nc --output results/orion/figures/contraction.png
 """
 
 import argparse
@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from galcarto.core.files import Output
-from galcarto.dustmap.compare.prior import QUANTILES, narrowing
+from galcarto.dustmap.compare.prior import QUANTILES, contraction
 from galcarto.figures import prior, style
-from galcarto.learning import NARROWER
+from galcarto.maps.cube import CONTRACTED
 from galcarto.maps.reader import open_cube
 
 
@@ -30,10 +30,10 @@ def run(args: argparse.Namespace) -> None:
     spreads = []
     for path in args.strips:
         with xr.open_dataset(path) as strip:
-            spreads.append(strip["narrowing"].to_numpy())
+            spreads.append(strip["contraction"].to_numpy())
     with open_cube(args.cube) as cube, xr.open_dataset(args.prior) as statistics:
         nearest, farthest = (cube[name].to_numpy().ravel() for name in ("distance_min", "distance_max"))
-        told = narrowing(np.concatenate(spreads), nearest, farthest, cube["distance"].to_numpy())
+        told = contraction(np.concatenate(spreads), nearest, farthest, cube["distance"].to_numpy())
         dims = ("quantile", "distance")
         posterior = cube["extinction_density_samples"].quantile(list(QUANTILES), ("sample", "l", "b"))
         dataset = xr.Dataset(
@@ -47,4 +47,4 @@ def run(args: argparse.Namespace) -> None:
             },
             coords={"quantile": list(QUANTILES), "distance": cube["distance"].to_numpy()},
         )
-        style.save(prior.narrowing(dataset, NARROWER), *args.output)
+        style.save(prior.contraction(dataset, CONTRACTED), *args.output)

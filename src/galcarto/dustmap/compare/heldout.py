@@ -16,7 +16,7 @@ ENOUGH = 500  # examples at a distance for a coverage to be quoted
 TOGETHER = 200  # examples whose samples are drawn at once
 
 
-def answer(
+def sample(
     trained: Trained,
     counts: np.ndarray,
     reference: np.ndarray,
@@ -61,12 +61,12 @@ def answer(
         # scored is what a map would show: a choice by the truth would favour little dust
         mean = drawn[part].mean(axis=1)
         beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
-        narrowing = log_density_spread(drawn[part].astype(float), trained.support[0]) / trained.prior_spread
-        _, far[part] = reach(beyond * area[part, None], narrowing, trained.edges, min_stars)
+        contraction = log_density_spread(drawn[part].astype(float), trained.support[0]) / trained.prior_spread
+        _, far[part] = reach(beyond * area[part, None], contraction, trained.edges, min_stars)
     return drawn, trained.edges[1:] <= far[:, None]
 
 
-def judge(
+def evaluate(
     drawn: np.ndarray, truth: np.ndarray, valid: np.ndarray, edges: np.ndarray
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """Scores by distance, and the overall ones.

@@ -137,7 +137,7 @@ def expected(latitude: float) -> dict[str, list[float]]:
     return {name: values.tolist() for name, values in result.items()}
 
 
-def narrowing(
+def contraction(
     spread: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, centres: np.ndarray
 ) -> dict[str, np.ndarray]:
     """How far the data speak, over the tiles.
