@@ -25,7 +25,7 @@ import torch
 import xarray as xr
 
 ROOT = Path(__file__).parents[1]
-UNMEASURED = ("seconds", "speed_ratio", "provenance")  # names of numbers that no two runs share, or that say which run
+UNMEASURED = ("seconds", "speed_ratio", "provenance", "zarr.json")  # numbers of one run, or what says which run it was
 
 
 def make(code: Path, commit: str | None) -> Path:
