@@ -11,7 +11,6 @@ one of the whole set in memory. The results go to benchmarks/full.json.
 import argparse
 import contextlib
 import json
-import logging
 import os
 import platform
 import re
@@ -20,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +26,12 @@ import torch
 import yaml
 
 from galcarto.core.sky import sightline_position
+from galcarto.dustmap.batches import DiagramFiles, planes
 from galcarto.dustmap.instrument import support
 from galcarto.dustmap.settings import Settings, read_settings
+from galcarto.dustmap.train import CALIBRATION, Build
 from galcarto.learning.data import Examples
-from galcarto.learning.networks import Estimator, planes
-from galcarto.learning.training import CALIBRATION, fit
+from galcarto.learning.training import fit
 
 ROOT = Path(__file__).parents[1]
 LIMITS = {"memory": 4000.0, "disk": 10_000.0}  # MB: the aims
@@ -41,10 +40,11 @@ STEPS = 40  # of a training whose memory or waiting is measured
 SEEDS = 3  # trainings of each shuffle
 # the stage as the workflow calls it, but with fewer steps
 CUT = """
-import sys, lightning
-from functools import partial
+import sys
 from galcarto.__main__ import main
-lightning.Trainer = partial(lightning.Trainer, limit_train_batches={steps}, limit_val_batches={steps})
+from galcarto.learning.data import Order
+batches = Order.__len__
+Order.__len__ = lambda order: min(batches(order), {steps}) if order.buffer else batches(order)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -141,7 +141,7 @@ def reading(files: list[Path], batch: int, buffer: int) -> dict[str, float]:
     """Examples per second and process, read and mixed."""
     rates = {}
     for workers in (0, 1, 2):
-        examples = Examples(files, batch, buffer, workers=workers)
+        examples = Examples(DiagramFiles(files), batch, buffer, workers=workers)
         start, seen = time.perf_counter(), 0
         for epoch in range(3):
             examples.epoch = epoch
@@ -154,24 +154,17 @@ def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]
     """Validation losses after each of two passes: of the stream, and of the whole set shuffled in memory."""
     training = settings.training
     losses: dict[str, list[list[float]]] = {"stream": [], "whole": []}
-    build = partial(Estimator, "compact", planes(1), settings.pixels, len(settings.distance.edges()) - 1, 0.1)
+    edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
+    shape = {"name": "compact", "channels": planes(1), "pixels": settings.pixels, "bins": len(edges) - 1}
+    shape |= {"dropout": 0.1, "support": bounds}
+    options = training.model_copy(update={"epochs": 2, "rounds": 1, "precision": "bf16-mixed", "devices": 1})
+    train, valid = DiagramFiles(files["train"]), DiagramFiles(files["valid"], first=len(files["train"]))
+    build = Build(shape, torch.cat([train.references, valid.references]))
     for seed in range(SEEDS):
         for kind, buffer in (("stream", training.buffer), ("whole", 1_000_000)):
             with tempfile.TemporaryDirectory() as folder:
-                _, history = fit(
-                    build,
-                    Examples(files["train"], training.batch, buffer, seed),
-                    Examples(files["valid"], training.batch),
-                    Path(folder),
-                    support=support(settings.distance, settings.profiles),
-                    seed=seed,
-                    epochs=2,
-                    learning_rate=training.learning_rate,
-                    weight_decay=training.weight_decay,
-                    patience=training.patience,
-                    precision="bf16-mixed",
-                    accelerator=training.accelerator,
-                )
+                learning = Examples(train, training.batch, buffer, seed)
+                _, history = fit(build, learning, Examples(valid, training.batch), Path(folder), options, seed)
             losses[kind].append([row["valid_loss"] for row in history])
             print(f"{kind}, seed {seed}: validation losses {losses[kind][-1]}", flush=True)
     pairs = [(a[-1], b[-1]) for a, b in zip(losses["stream"], losses["whole"], strict=True)]
@@ -233,5 +226,4 @@ def machine() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     main()

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import astropy.units as u
 import measure
@@ -36,6 +35,7 @@ from astropy.coordinates import SkyCoord
 from galcarto.core.sky import Tiles, sightline_name
 from galcarto.dust import profiles
 from galcarto.dustmap import examples
+from galcarto.dustmap.batches import DiagramFiles, planes, prepare
 from galcarto.dustmap.diagrams import kernel
 from galcarto.dustmap.diagrams.files import BLOCK, write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Stars
@@ -43,14 +43,13 @@ from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.instrument import draw_nuisances, forward_model, star_model, support
+from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork
 from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.learning.calibration import Calibration
 from galcarto.learning.data import Examples
 from galcarto.learning.heads.tree import Posterior
-from galcarto.learning.networks import Estimator, planes, prepare
-from galcarto.learning.trained import Trained
-from galcarto.learning.training import CLIP, Learner
+from galcarto.learning.training import CLIP
 from galcarto.learning.trust import FeatureDistribution
 from galcarto.maps import cube, grid
 from galcarto.maps.query import DustAccessor
@@ -292,7 +291,7 @@ def bench_render(results: measure.Results, sizes: Sizes) -> None:
             write_examples(path, blocks, references, detectable, model, {})
 
         def read() -> None:
-            for _ in Examples([path], BLOCK):
+            for _ in Examples(DiagramFiles([path]), BLOCK):
                 pass
 
         calls = {"write": write, "read": read, "save": lambda: np.save(plain, counts), "load": lambda: np.load(plain)}
@@ -320,12 +319,11 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
     bounds = support(region().distance, region().profiles)
     for name, batch in sizes.batches:
         torch.manual_seed(1)
-        network = Estimator(name, planes(1), 64, bins, 0.1).to(memory_format=torch.channels_last)
+        network = ProfileEstimator(name, planes(1), 64, bins, 0.1, bounds).to(memory_format=torch.channels_last)
         network.train(training)
         images = _images(batch)
         truth = torch.cumsum(torch.rand(batch, bins, generator=torch.Generator().manual_seed(5)) * 0.1, dim=1)
-        asked = SimpleNamespace(network=network, learning_rate=3e-3, weight_decay=1e-4, steps=1000)
-        optimiser = Learner.configure_optimizers(asked)["optimizer"]
+        optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-4, fused=True)
         calls: dict[str, Callable[[], object]] = {}
         for precision in sizes.precisions:
             autocast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed")
@@ -333,7 +331,7 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
             def posterior(network=network, images=images, autocast=autocast) -> Posterior:
                 with autocast:
                     outputs = network(images)
-                return Posterior.from_outputs(outputs, network.tree, *bounds)
+                return network.posterior(outputs)
 
             def step(network=network, posterior=posterior, truth=truth, optimiser=optimiser) -> None:
                 optimiser.zero_grad()
@@ -386,11 +384,10 @@ def bench_samples(results: measure.Results, sizes: Sizes) -> None:
     edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
     bins, samples = len(edges) - 1, settings.inference.samples
     torch.manual_seed(1)
-    network = Estimator("compact", planes(1), 64, bins, 0.1).eval()
-    shape = {"name": "compact", "channels": planes(1), "pixels": 64, "bins": bins, "dropout": 0.1}
-    trained = Trained(network, shape, edges, bounds, Calibration.none(bins), None, np.ones(bins))
+    network = ProfileEstimator("compact", planes(1), 64, bins, 0.1, bounds).eval()
     features = torch.randn(2000, 512, generator=torch.Generator().manual_seed(7))
-    trained = replace(trained, feature_distribution=FeatureDistribution.learn(features))
+    extra = {"edges": torch.from_numpy(edges), "prior_log_density_sd": torch.ones(bins)}
+    trained = ProfileNetwork(network, {}, Calibration.none(bins), FeatureDistribution.learn(features), extra)
     images = _tiles(sizes.tiles, 1)
     run = partial(infer, trained, images, min_area_fraction=0.3, samples=samples, seed=1)
     layers = measure.bare_layers(network, run, False, torch.autocast("cpu", enabled=False))

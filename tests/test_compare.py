@@ -15,6 +15,7 @@ from galcarto.__main__ import main
 from galcarto.core.sky import Tiles
 from galcarto.dust.synthetic import through_beam
 from galcarto.dustmap.compare import planck
+from galcarto.dustmap.compare.heldout import bins
 from galcarto.dustmap.compare.planck import MapError
 from galcarto.dustmap.settings import read_settings
 from galcarto.learning import scores
@@ -42,9 +43,13 @@ def everywhere(truth):
 # --- scores
 
 
+def score(samples, truth, valid, distance):
+    return scores.score(samples, truth, valid, bins(distance), "mag")
+
+
 def test_a_calibrated_posterior_covers_what_it_says(rng):
     samples, truth = toy(rng)
-    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    found = score(samples, truth, everywhere(truth), DISTANCE)
     level = found["level"].to_numpy()
     # the share of truths between linear quantiles of n samples is level (n - 1) / (n + 1)
     expected = level * (SAMPLES - 1) / (SAMPLES + 1)
@@ -63,7 +68,7 @@ def test_a_calibrated_posterior_covers_what_it_says(rng):
 
 def test_an_overconfident_posterior_covers_less(rng):
     samples, truth = toy(rng, width=0.5)
-    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    found = score(samples, truth, everywhere(truth), DISTANCE)
     # half the width: 68% of the posterior is within 0.4972 of the truth's sigma, which holds 38% of truths
     assert found.attrs["coverage_68"] == pytest.approx(0.381, abs=0.06)
     assert (found["coverage_all"] < found["level"]).all()
@@ -75,14 +80,14 @@ def test_an_overconfident_posterior_covers_less(rng):
 
 def test_an_underconfident_posterior_covers_more(rng):
     samples, truth = toy(rng, width=2.0)
-    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    found = score(samples, truth, everywhere(truth), DISTANCE)
     assert found.attrs["coverage_68"] == pytest.approx(0.953, abs=0.04)
     assert found["pit_density"].to_numpy()[0] < 0.3
 
 
 def test_a_bias_has_its_sign(rng):
     samples, truth = toy(rng, offset=1.5)
-    found = scores.score(samples, truth, everywhere(truth), DISTANCE)
+    found = score(samples, truth, everywhere(truth), DISTANCE)
     assert found.attrs["bias_mag"] == pytest.approx(1.5, abs=5 / np.sqrt(EXAMPLES))
     np.testing.assert_allclose(found["bias"], 1.5, atol=5 / np.sqrt(EXAMPLES))
     # truths at the low end of what was thought
@@ -94,7 +99,7 @@ def test_errors_of_a_posterior_without_width(rng):
     truth = np.array([[1.0, 2.0], [3.0, 4.0], [0.0, 0.1]])
     error = np.array([[0.5, -0.2], [0.5, 0.2], [0.5, 0.6]])
     samples = np.repeat((truth + error)[:, None], 5, axis=1)
-    found = scores.score(samples, truth, everywhere(truth), DISTANCE[:2])
+    found = score(samples, truth, everywhere(truth), DISTANCE[:2])
     np.testing.assert_allclose(found["bias"], [0.5, 0.2])
     np.testing.assert_allclose(found["rmse"], [0.5, np.sqrt((0.04 + 0.04 + 0.36) / 3)])
     np.testing.assert_allclose(found["median_relative_error"], [0.5 / 1.1, 0.2 / 2.1])
@@ -104,7 +109,7 @@ def test_errors_of_a_posterior_without_width(rng):
 
 def test_a_sure_and_right_posterior_is_covered():
     truth = np.array([[1.0], [2.0]])
-    found = scores.score(np.repeat(truth[:, None], 4, axis=1), truth, everywhere(truth), DISTANCE[:1])
+    found = score(np.repeat(truth[:, None], 4, axis=1), truth, everywhere(truth), DISTANCE[:1])
     assert (found["coverage_all"] == 1).all()
     assert found.attrs["rmse_mag"] == 0
 
@@ -115,10 +120,15 @@ def test_only_valid_distances_are_scored(rng, rubbish):
     samples, truth, valid = samples.copy(), truth.copy(), everywhere(truth)
     valid[: EXAMPLES // 2, 4] = False
     valid[:, 5] = False
-    expected = scores.score(samples[:, :, :4], truth[:, :4], valid[:, :4], DISTANCE[:4])
-    half = scores.score(samples[EXAMPLES // 2 :], truth[EXAMPLES // 2 :], everywhere(truth)[EXAMPLES // 2 :], DISTANCE)
+    expected = score(samples[:, :, :4], truth[:, :4], valid[:, :4], DISTANCE[:4])
+    half = score(
+        samples[EXAMPLES // 2 :],
+        truth[EXAMPLES // 2 :],
+        everywhere(truth)[EXAMPLES // 2 :],
+        DISTANCE,
+    )
     truth[~valid] = rubbish
-    found = scores.score(samples, truth, valid, DISTANCE)
+    found = score(samples, truth, valid, DISTANCE)
     for name in ("bias", "rmse", "median_relative_error", "coverage"):
         np.testing.assert_allclose(found[name][..., :4], expected[name])
         np.testing.assert_allclose(found[name][..., 4], half[name][..., 4])

@@ -7,16 +7,17 @@ from tqdm import tqdm
 
 from galcarto.core.seeds import generator
 from galcarto.dustmap.diagrams.forward import stars_beyond
-from galcarto.learning.trained import Trained
-from galcarto.learning.trust import log_density_spread
+from galcarto.dustmap.network import ProfileNetwork
 
 
-def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, samples: int, seed: int) -> xr.Dataset:
+def infer(
+    trained: ProfileNetwork, images: xr.Dataset, *, min_area_fraction: float, samples: int, seed: int
+) -> xr.Dataset:
     """Samples of cumulative extinction per tile, and how far detectable stars reach.
 
     Parameters
     ----------
-    trained : Trained
+    trained : ProfileNetwork
     images : Dataset
         Tiles of `render_sky`.
     min_area_fraction : float
@@ -40,21 +41,21 @@ def infer(trained: Trained, images: xr.Dataset, *, min_area_fraction: float, sam
     beyond = np.zeros((len(area), bins), np.float32)
     out_of_distribution = np.full(len(area), np.nan, np.float32)
     if usable.any():
-        assert trained.feature_distribution is not None
+        assert trained.features is not None
         chosen = images.isel(tile=usable)
         reference = chosen["reference"].to_numpy() * area[usable][:, owner, None, None]
         posterior, features = trained.posterior(chosen["counts"].to_numpy(), reference, seen[usable][:, owner])
-        out_of_distribution[usable] = trained.feature_distribution.score(features).numpy()
+        out_of_distribution[usable] = trained.features.score(features).numpy()
         for i, at in enumerate(tqdm(np.flatnonzero(usable), desc="sampling", unit="tile", mininterval=5)):
             # each tile has its own stream: a map does not depend on how it is cut into strips
             name = f"{float(images['l'][at]):.4f} {float(images['b'][at]):.4f}"
             own = int(generator(seed, "infer_sightlines", name).integers(2**63))
             stream = torch.Generator().manual_seed(own)
-            drawn[at] = trained.calibration.sample(posterior[i : i + 1], samples, stream)[0].numpy()
+            drawn[at] = trained.sample(posterior[i : i + 1], samples, stream)[0].numpy()
             mean = drawn[at].mean(axis=0)
             for survey in np.flatnonzero(seen[at]):
                 beyond[at] += stars_beyond(images["detectable"][at, survey].to_numpy(), mean) * area[at, survey]
-    contraction = log_density_spread(drawn.astype(float), trained.support[0]) / trained.prior_spread
+    contraction = trained.contraction(drawn.astype(float))
     return xr.Dataset(
         {
             "extinction_samples": (("tile", "sample", "distance"), drawn, {"units": "mag"}),

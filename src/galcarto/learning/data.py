@@ -1,63 +1,86 @@
-"""Training examples streamed from disk in bounded memory."""
+"""Examples streamed in bounded memory, shuffled by blocks."""
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice, pairwise
-from pathlib import Path
+from typing import Protocol
 
-import netCDF4
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 from galcarto.core.errors import UserError
-from galcarto.dustmap.diagrams.files import BLOCK, require_filter
 
 Block = tuple[int, int, int]  # number of the file, first example, number of examples
-Window = tuple[list[Block], list[int] | None]  # blocks, and the seed that mixes them or none to keep their order
+Window = tuple[list[Block], list[int] | None]  # blocks, and the seed that mixes them or None to keep their order
 AHEAD = 2  # windows that each worker reads ahead of the training
 
 
-class Windows(Dataset):
-    """Reads some blocks into one set of tensors: the work of a loader's worker.
+class Source(Protocol):
+    """Where examples come from: files, or arrays in memory.
+
+    Attributes
+    ----------
+    block : int
+        Examples that are read at once.
+    sizes : list of int
+        Number of examples in each file.
+    """
+
+    block: int
+    sizes: list[int]
+
+    def read(self, file: int, start: int, number: int) -> list[np.ndarray]:
+        """Arrays of some examples of a file, each of shape (example, ...)."""
+        ...
+
+
+class Arrays:
+    """Arrays in memory as a `Source`.
 
     Parameters
     ----------
-    paths : sequence of path
-    owners : ndarray of int, shape (channel,)
-        Number of the survey of each channel.
+    *arrays : ndarray, shape (example, ...)
+    block : int
     """
 
-    def __init__(self, paths: Sequence[Path], owners: np.ndarray) -> None:
-        self.paths, self.owners = paths, owners
+    def __init__(self, *arrays: np.ndarray, block: int = 256) -> None:
+        self.arrays, self.block, self.sizes = arrays, block, [len(arrays[0])]
+
+    def read(self, file: int, start: int, number: int) -> list[np.ndarray]:
+        """Slices of the arrays."""
+        return [array[start : start + number] for array in self.arrays]
+
+
+class Windows(Dataset):
+    """Reads the blocks of a window into one set of tensors: the work of a loader's worker.
+
+    Parameters
+    ----------
+    source : Source
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
 
     def __getitem__(self, window: Window) -> list[Tensor]:
-        """Counts, file, area, present, profile of all examples of the window, as in `Examples`."""
+        """Tensors of all examples of the window, mixed by its seed."""
         blocks, seed = window
         ends = np.cumsum([0, *(number for *_, number in blocks)])
         order = np.arange(ends[-1]) if seed is None else np.random.default_rng(seed).permutation(ends[-1])
         mixed: list[Tensor] = []
         for block, (start, stop) in zip(blocks, pairwise(ends), strict=True):
-            arrays = self._read(*block)
+            arrays = self.source.read(*block)
             if not mixed:
                 mixed = [torch.from_numpy(a).new_empty((ends[-1], *a.shape[1:])) for a in arrays]
-                if get_worker_info():  # at once where the main process sees it, without another copy
+                if get_worker_info():  # in shared memory at once: the main process needs no copy
                     mixed = [whole.share_memory_() for whole in mixed]
             for whole, array in zip(mixed, arrays, strict=True):
                 whole.numpy()[order[start:stop]] = array
         return mixed
-
-    def _read(self, file: int, start: int, number: int) -> list[np.ndarray]:
-        part = slice(start, start + number)
-        # opened for each block: HDF5 keeps up to 64 MB for an open variable, and systems allow some 1 000 open files
-        with netCDF4.Dataset(self.paths[file]) as opened:
-            opened.set_auto_mask(False)
-            present = opened["present"][part][:, self.owners]
-            owner = np.full(number, file)
-            return [opened["counts"][part], owner, opened["area"][part], present, opened["extinction"][part]]
 
 
 @dataclass
@@ -128,19 +151,16 @@ class Order:
 
 
 class Examples(IterableDataset):
-    """Batches of (counts, file, area, present, profile) from files of `cmd.files.write_examples`.
-
-    Counts are uint16, shape (batch, channel, magnitude, colour); `file` numbers the paths, for `references`; the area
-    is in deg2; `present`, shape (batch, channel), is 1 where the channel was observed. See `images`.
+    """Batches of examples: lists of tensors, one for each array of the source.
 
     For training (`buffer` > 0) stored blocks are read in random order over all files, `buffer` of them are mixed
-    before batches are cut, and every epoch has the same number of whole batches. The order is spread: each file's
-    blocks come evenly over a pass. For evaluation every example comes once and in order. Neither depends on the number
-    of workers. Memory holds the buffer, and with workers `AHEAD` more for each, shared with them.
+    before batches are cut, and every epoch has the same number of whole batches. The order is stratified: the blocks of
+    each file come evenly over a pass. For evaluation every example comes once and in order. Neither depends on the
+    number of workers. Memory holds the buffer, and `AHEAD` more for each worker, shared with it.
 
     Parameters
     ----------
-    paths : sequence of path
+    source : Source
     batch : int
     buffer : int
         Blocks mixed at once; 0 reads in order, without shuffling.
@@ -149,7 +169,7 @@ class Examples(IterableDataset):
     rounds : int
         Parts that a pass is cut into: epoch e yields part ``e % rounds`` of pass ``e // rounds``.
     devices : int
-        That share the examples, the batch and the buffer evenly; `order.rank` says which of them this process has.
+        Number of devices that share the examples, the batch and the buffer evenly; `order.rank` is this process's.
     workers : int
         Processes that read ahead, also past the end of an epoch; 0 reads when a batch is asked for.
 
@@ -162,18 +182,17 @@ class Examples(IterableDataset):
     pin : bool
         Whether windows are read into pinned memory, for a GPU.
     waited : float, s
-        Time for which this epoch's batches were waited for.
-    references : Tensor, shape (file, channel, magnitude, colour), per deg2
+        Time that this epoch waited for its batches.
 
     Raises
     ------
-    ValueError
-        If a file cannot be read, or there are too few examples.
+    UserError
+        If there are too few examples.
     """
 
     def __init__(
         self,
-        paths: Sequence[str | Path],
+        source: Source,
         batch: int,
         buffer: int = 0,
         seed: int = 0,
@@ -181,37 +200,26 @@ class Examples(IterableDataset):
         devices: int = 1,
         workers: int = 0,
     ) -> None:
-        self.paths = [Path(p) for p in paths]
         self.workers = workers
         self.epoch = self.skip = 0
         self.pin = False
         self.waited = 0.0
-        blocks: list[Block] = []
-        references = []
-        for number, path in enumerate(self.paths):
-            try:
-                with netCDF4.Dataset(path) as file:
-                    require_filter(file)
-                    size = len(file.dimensions["example"])
-                    references.append(np.asarray(file["reference"][:]))
-                    owners = surveys(file)
-            except (OSError, KeyError) as error:
-                raise UserError(
-                    f"{path}: cannot be read as a set of examples ({error}); delete it and run again"
-                ) from error
-            blocks += [(number, start, min(BLOCK, size - start)) for start in range(0, size, BLOCK)]
-        self.references = torch.from_numpy(np.stack(references))
+        block = source.block
+        blocks: list[Block] = [
+            (file, start, min(block, size - start))
+            for file, size in enumerate(source.sizes)
+            for start in range(0, size, block)
+        ]
         own = max(buffer // devices, bool(buffer))
         self.order = Order(blocks, batch // devices, own, seed, rounds, devices)
-        self._windows = Windows(self.paths, owners)
+        self._windows = Windows(source)
         self._stream: Iterator[list[Tensor]] = iter(())
         self._next: tuple[int, int] | None = None  # epoch and window that the stream gives next, where that is known
         if len(self) == 0 or len(blocks) < devices:
-            found = sum(number for *_, number in blocks)
             raise UserError(
-                f"found {found} examples in {len(self.paths)} files; expected at least a batch of {batch} in each of "
-                f"{rounds} rounds, and {BLOCK} for each of {devices} devices: lower training.batch, training.rounds or "
-                "training.devices, or raise the number of examples"
+                f"found {sum(source.sizes)} examples in {len(source.sizes)} files; expected at least a batch of "
+                f"{batch} in each of {rounds} rounds, and {block} for each of {devices} devices: lower training.batch, "
+                "training.rounds or training.devices, or raise the number of examples"
             )
 
     def __len__(self) -> int:
@@ -270,24 +278,3 @@ class Examples(IterableDataset):
 def _leave_group(worker: int) -> None:
     """Out of reach of a SIGTERM to the process group: the main process stops first, and ends its workers then."""
     os.setpgid(0, 0)
-
-
-def images(batch: Sequence[Tensor], references: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Counts, the bare counts expected in the same solid angle, and `present`: what the network is shown of a batch.
-
-    Parameters
-    ----------
-    batch : sequence of Tensor
-        From `Examples`.
-    references : Tensor, shape (file, channel, magnitude, colour), per deg2
-        Of the same `Examples`, on the batch's device.
-    """
-    counts, file, area, present, _ = batch
-    return counts, references[file] * area[:, None, None, None], present
-
-
-def surveys(file: netCDF4.Dataset) -> np.ndarray:
-    """Number of the survey of each channel, from the channels' names."""
-    names = [name.split(":")[0] for name in file.channels.split(" ")]
-    order = list(dict.fromkeys(names))
-    return np.array([order.index(name) for name in names])

@@ -1,11 +1,45 @@
-"""Networks from images to the parameters of a posterior. A new one is one class here and a name in NETWORKS."""
+"""Networks from inputs to the parameters of a distribution. A new one is one class here and a name in NETWORKS."""
 
+from collections.abc import Sequence
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from galcarto.learning.heads.tree import PARAMETERS, Tree
+
+class Estimator(nn.Module):
+    """A network, the head that reads its outputs, and what a task makes of a batch.
+
+    A task subclasses it with `inputs` and `loss`; that is all that training knows of the task.
+
+    Parameters
+    ----------
+    network : Module
+        With ``features`` and ``dense`` (a Sequential whose last layer gives the outputs) for `forward_features`.
+    head : Module
+        Parameters of the distribution that are the same for every example; see `galcarto.learning.heads`.
+    """
+
+    def __init__(self, network: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.network, self.head = network, head
+
+    def inputs(self, batch: Sequence[Tensor]) -> Tensor:
+        """What the network is shown of a batch of `data.Examples`."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
+        """Mean loss of a batch, given the network's outputs in single precision."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs, shape (batch, output)."""
+        return self.network(inputs)
+
+    def forward_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs, and the last layer's input, shape (batch, feature)."""
+        dense = cast(nn.Sequential, self.network.dense)
+        features = dense[:-1](cast(nn.Module, self.network.features)(inputs))
+        return dense[-1](features), features
 
 
 class Compact(nn.Module):
@@ -80,64 +114,3 @@ class Cornu2022(nn.Module):
 
 
 NETWORKS = {"compact": Compact, "cornu2022": Cornu2022}
-
-
-class Estimator(nn.Module):
-    """A network and the tree that reads its outputs.
-
-    Parameters
-    ----------
-    name : str
-        Of the network in the settings.
-    channels, pixels : int
-        Planes of the input, and the side of an image.
-    bins : int
-        Of the profile.
-    dropout : float
-    """
-
-    def __init__(self, name: str, channels: int, pixels: int, bins: int, dropout: float) -> None:
-        super().__init__()
-        self.network = NETWORKS[name](channels, PARAMETERS * bins, pixels, dropout)
-        self.tree = Tree()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Parameters of the posterior, shape (batch, PARAMETERS * bins), for images (batch, channel, row, column)."""
-        return self.network(images)
-
-    def forward_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` gives, and the last layer's input, shape (batch, feature)."""
-        dense = cast(nn.Sequential, self.network.dense)
-        features = dense[:-1](cast(nn.Module, self.network.features)(images))
-        return dense[-1](features), features
-
-
-def prepare(counts: Tensor, reference: Tensor, present: Tensor) -> Tensor:
-    """Network input from counts.
-
-    The square root gives every pixel's Poisson noise the same size. A diagram that was not observed is empty and its
-    plane of `present` is 0: an empty sky looks different.
-
-    Parameters
-    ----------
-    counts : Tensor, shape (batch, channel, magnitude, colour)
-    reference : Tensor, shape (batch, channel, magnitude, colour)
-        Expected bare counts in the same solid angle.
-    present : Tensor, shape (batch, channel)
-        1 where the channel was observed, else 0.
-
-    Returns
-    -------
-    Tensor of float32, shape (batch, planes, magnitude, colour)
-        `planes` of them.
-    """
-    plane = present.float()[:, :, None, None]
-    images = [torch.sqrt(counts.float()) * plane, torch.sqrt(reference.float()) * plane]
-    if counts.shape[1] > 1:
-        images.append(plane.expand(-1, -1, *counts.shape[2:]))
-    return torch.cat(images, dim=1)
-
-
-def planes(channels: int) -> int:
-    """Planes of the input that `prepare` makes of so many channels."""
-    return 2 if channels == 1 else 3 * channels

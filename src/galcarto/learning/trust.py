@@ -1,7 +1,4 @@
-"""Whether a posterior can be trusted: unlike the training set, poorly fitting, or no narrower than the prior.
-
-Nothing here knows what the images or the profiles are of.
-"""
+"""Whether a posterior can be trusted: an out-of-distribution score, and a goodness of fit of counts."""
 
 from dataclasses import dataclass
 
@@ -10,23 +7,25 @@ import torch
 from torch import Tensor
 
 SHRINKAGE = 0.05  # of a feature's covariance towards its diagonal: hundreds of features, thousands of examples
-COARSE = 4  # pixels along a side of the cells in which a fit is judged
-FEWEST = 0.2  # expected counts of a cell that is judged
-SLOW = 5  # bins over which spreads of the local density are averaged
+COARSE = 4  # pixels along a side of the cells in which counts are compared
+FEWEST = 0.2  # expected counts of a cell that enters the fit
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
 class FeatureDistribution:
-    """The network's features of examples like those it was trained on.
+    """The distribution of the network's features over examples like those it was trained on.
+
+    The covariance is shrunk towards its diagonal; scikit-learn's estimators shrink towards a multiple of the identity,
+    which features of very different variances are far from.
 
     Attributes
     ----------
     mean : Tensor, shape (feature,)
     whitening : Tensor, shape (feature, feature)
-        Turns deviations into independent ones of unit variance.
+        Makes deviations independent, with unit variance.
     distances : Tensor, shape (example,)
-        Ascending: Mahalanobis distances of examples that played no part in the mean.
+        Mahalanobis distances of examples that were not used for the mean, in ascending order.
     """
 
     mean: Tensor
@@ -35,7 +34,7 @@ class FeatureDistribution:
 
     @classmethod
     def learn(cls, features: Tensor) -> "FeatureDistribution":
-        """From features of shape (example, feature): half give mean and covariance, half the distances."""
+        """Fit to features of shape (example, feature): half give mean and covariance, half the distances."""
         first, second = features[::2].double(), features[1::2].double()
         mean = first.mean(dim=0)
         covariance = torch.cov(first.T)
@@ -50,29 +49,8 @@ class FeatureDistribution:
         return torch.linalg.norm((features.double() - self.mean) @ self.whitening, dim=1)
 
     def score(self, features: Tensor) -> Tensor:
-        """Share of familiar examples that are less far away, shape (example,); 1 beyond all of them."""
+        """Out-of-distribution score: fraction of those examples that are less far away, shape (example,)."""
         return torch.searchsorted(self.distances, self.distance(features)) / len(self.distances)
-
-
-def log_density_spread(samples: np.ndarray, floor: float) -> np.ndarray:
-    """Standard deviation of the log-density of each bin over samples, a running mean over bins.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (..., sample, bin)
-        Cumulative profiles.
-    floor : float
-        Added to the increments.
-
-    Returns
-    -------
-    ndarray, shape (..., bin)
-    """
-    spread = np.log(np.diff(samples, axis=-1, prepend=0.0) + floor).std(axis=-2)
-    padded = np.concatenate(
-        [np.repeat(spread[..., :1], SLOW // 2, -1), spread, np.repeat(spread[..., -1:], SLOW // 2, -1)], -1
-    )
-    return np.lib.stride_tricks.sliding_window_view(padded, SLOW, axis=-1).mean(axis=-1)
 
 
 def coarse(images: np.ndarray) -> np.ndarray:
@@ -86,28 +64,28 @@ def coarse(images: np.ndarray) -> np.ndarray:
 def goodness_of_fit(observed: np.ndarray, replicates: np.ndarray) -> tuple[float, float]:
     """Posterior predictive check of one image (Gelman, Meng & Stern 1996).
 
-    Half of the replicates give the mean and the variance of each coarse cell, which holds Poisson noise, posterior and
-    nuisances; the chi2 of the others is what chance makes.
+    Half of the replicates give the mean and the variance of each coarse cell, from Poisson noise, posterior and
+    nuisances together; the other half gives the distribution of chi2 for a model that is right.
 
     Parameters
     ----------
     observed : ndarray, shape (channel, row, column)
     replicates : ndarray, shape (replicate, channel, row, column)
-        Each of a posterior sample, with nuisances and noise of its own.
+        Each drawn from a posterior sample, with its own nuisances and noise.
 
     Returns
     -------
     p_value : float
-        Share of the replicates with a chi2 at least as large.
+        Fraction of the replicates with a chi2 at least as large.
     chi2 : float
         Of the observed image, over the mean of the replicates'.
     """
     cells, seen = coarse(replicates).astype(float), coarse(observed).astype(float)
     half = len(cells) // 2
     mean, variance = cells[:half].mean(axis=0), cells[:half].var(axis=0)
-    judged = mean > FEWEST
-    # a variance of few replicates may come out too small; it is no less than that of Poisson noise
-    weight = judged / np.maximum(np.maximum(variance, mean), TINY)
+    used = mean > FEWEST
+    # with few replicates a variance may come out too small; it is at least that of Poisson noise
+    weight = used / np.maximum(np.maximum(variance, mean), TINY)
 
     def chi2(counts: np.ndarray) -> np.ndarray:
         return ((counts - mean) ** 2 * weight).sum(axis=-1)

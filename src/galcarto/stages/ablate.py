@@ -27,14 +27,14 @@ from galcarto.core.seeds import generator
 from galcarto.core.sky import Tiles, sightline_position
 from galcarto.dust import profiles as prior
 from galcarto.dustmap import examples
+from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare import heldout, planck, structure
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.instrument import corrections, forward_model, integrators, support
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import CHUNK, Compare, Inference, read_sections
-from galcarto.learning.data import surveys as owners
-from galcarto.learning.trained import Trained
-from galcarto.learning.training import learn
+from galcarto.dustmap.train import learn
 from galcarto.maps import cube
 
 SECTIONS = (*examples.SECTIONS, "sky", "profiles", "network", "training", "ablation", "inference", "compare")
@@ -85,12 +85,11 @@ def run(args: argparse.Namespace) -> None:
             files["train"],
             files["valid"],
             Path(folder) / "checkpoints",
+            found["network"],
+            training,
             edges=found["distance"].edges(),
             support=support(found["distance"], found["profiles"]),
             seed=args.seed,
-            **found["network"].model_dump(),
-            **training.model_dump(),
-            workers=0,
         )
     result: dict[str, Any] = {
         "variant": args.variant,
@@ -135,7 +134,7 @@ def _profiles(rng: np.random.Generator, number: int, found: dict[str, Any]) -> I
 
 
 def _held_out(
-    paths: list[str], trained: Trained, found: dict[str, Any], control: dict[str, Any], seed: int
+    paths: list[str], trained: ProfileNetwork, found: dict[str, Any], control: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """Scores on the region's test examples, beside the reference that the variant would have of them."""
     inference: Inference = found["inference"]
@@ -171,7 +170,7 @@ def _held_out(
 
 
 def _observed(
-    trained: Trained, images: xr.Dataset, tiles: Tiles, maps: list[str], found: dict[str, Any], seed: int
+    trained: ProfileNetwork, images: xr.Dataset, tiles: Tiles, maps: list[str], found: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """Scores on the observed sky: those of compare_planck and compare_structure."""
     inference: Inference = found["inference"]

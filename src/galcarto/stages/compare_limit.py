@@ -23,14 +23,15 @@ from tqdm import tqdm
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.dustmap.batches import owners
+from galcarto.dustmap.compare.heldout import bins
 from galcarto.dustmap.diagrams.forward import stars_beyond
 from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
 from galcarto.dustmap.limit import colour_excess
 from galcarto.dustmap.limit.solver import Likelihood, Prior, Solution, solve
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import read_sections
-from galcarto.learning.data import surveys as owners
 from galcarto.learning.scores import score
-from galcarto.learning.trained import Trained
 
 SECTIONS = (
     "galaxy",
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("compare.limit: missing; expected this key, for example {examples: 24}")
     torch.set_num_threads(1)
     found, edges = corrections(args.control), distance.edges()
-    trained = Trained.load(args.network)
+    trained = ProfileNetwork.load(args.network)
     with netCDF4.Dataset(args.examples) as file:
         seen = np.flatnonzero(np.asarray(file["present"][:, 0]))[: max(compare.limit.examples, compare.limit.excess)]
         if len(seen) < compare.limit.examples:
@@ -87,14 +88,14 @@ def run(args: argparse.Namespace) -> None:
 
     # the network: all at once, as a map is made, and one by one
     start = time.process_time()
-    drawn = trained.calibration.sample(
+    drawn = trained.sample(
         trained.posterior(counts, reference, present)[0], inference.samples, torch.Generator().manual_seed(args.seed)
     ).numpy()
     seconds = {"network": (time.process_time() - start) / len(seen)}
     start = time.process_time()
     for i in range(compare.limit.examples):
         one, _ = trained.posterior(counts[i : i + 1], reference[i : i + 1], present[i : i + 1])
-        trained.calibration.sample(one, inference.samples, torch.Generator().manual_seed(args.seed))
+        trained.sample(one, inference.samples, torch.Generator().manual_seed(args.seed))
     seconds["network_single"] = (time.process_time() - start) / compare.limit.examples
 
     start = time.process_time()
@@ -217,7 +218,7 @@ def _compare(
         metrics[f"{name}_rms_mag"] = float(value)
         metrics[f"{name}_median_mag"] = float(np.sqrt(np.nanmedian(squared[METHODS.index(name)])))
     for name in METHODS[:2]:
-        scores = score(samples[name], truth, valid, distance).attrs
+        scores = score(samples[name], truth, valid, bins(distance), "mag").attrs
         metrics |= {f"{name}_coverage_68": scores["coverage_68"], f"{name}_coverage_95": scores["coverage_95"]}
     return dataset, metrics
 

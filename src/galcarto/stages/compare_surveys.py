@@ -15,8 +15,8 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.compare.structure import at_distance
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import read_sections
-from galcarto.learning.trained import Trained
 
 DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write means and standard deviations of A_V by survey, and how well the surveys agree."""
     tile, inference, surveys = read_sections(args.settings, "tile", "inference", "surveys")
-    trained = Trained.load(args.network)
+    trained = ProfileNetwork.load(args.network)
     with xr.open_dataset(args.sky) as file:
         images = file.load()
     area, owner = images["area"].to_numpy(), images["owner"].to_numpy()
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         present = np.tile(there[owner], (len(counts), 1))
         posterior, _ = trained.posterior(counts, reference, present)
         generator = torch.Generator().manual_seed(args.seed)
-        samples = trained.calibration.sample(posterior, inference.samples, generator).numpy()
+        samples = trained.sample(posterior, inference.samples, generator).numpy()
         at = np.stack([at_distance(samples, trained.edges, d) for d in distances], axis=-1)
         values.append((at.mean(axis=1), at.std(axis=1)))
     mean, sd = (np.stack([value[i] for value in values]) for i in range(2))  # (kind, tile, distance)

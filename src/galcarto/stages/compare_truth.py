@@ -12,6 +12,7 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.dustmap.compare.heldout import bins
 from galcarto.learning.scores import score
 from galcarto.maps.reader import open_cube
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         reach = cube["distance_max"].stack(tile=("l", "b")).to_numpy()
         valid = outer <= reach[:, None] + 1e-6
         seen = np.isfinite(reach)
-        dataset = score(samples.to_numpy()[seen], known[seen], valid[seen], cube["distance"].to_numpy())
+        dataset = score(samples.to_numpy()[seen], known[seen], valid[seen], bins(cube["distance"].to_numpy()), "mag")
     metrics = dict(dataset.attrs)
     dataset.attrs |= provenance.attributes("compare_truth", {}, args.seed, [args.cube, args.truth])
     dataset.to_netcdf(args.comparison)

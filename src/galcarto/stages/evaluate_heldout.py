@@ -14,10 +14,10 @@ import torch
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare import heldout
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import read_sections
-from galcarto.learning.data import surveys
-from galcarto.learning.trained import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write scores over the distances where stars remain behind the inferred profile."""
     (inference,) = read_sections(args.settings, "inference")
-    trained = Trained.load(args.network).on_gpu(args.gpus)
+    trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     generator = torch.Generator().manual_seed(args.seed)
     answers, truths = [], []
     for path in args.examples:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
                 np.asarray(file["detectable"][:]),
                 np.asarray(file["area"][:]),
                 np.asarray(file["present"][:]),
-                surveys(file),
+                owners(file),
                 samples=inference.samples,
                 min_stars=inference.min_stars,
                 generator=generator,

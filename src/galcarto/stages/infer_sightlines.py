@@ -13,8 +13,8 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.infer import infer
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import read_sections
-from galcarto.learning.trained import Trained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write samples of cumulative extinction per tile, and how far detectable stars reach."""
     sky, tile, inference = read_sections(args.settings, "sky", "tile", "inference")
-    trained = Trained.load(args.network).on_gpu(args.gpus)
+    trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     tiles = sky.strip(tile.size, args.strip)
     first = int(args.strip) * sky.strip_columns * tiles.shape[1]
     with xr.open_dataset(args.sky) as file:

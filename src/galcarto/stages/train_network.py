@@ -20,7 +20,7 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.instrument import support
 from galcarto.dustmap.settings import read_sections
-from galcarto.learning.training import learn
+from galcarto.dustmap.train import learn
 
 MARGIN = 5  # minutes
 
@@ -57,11 +57,11 @@ def run(args: argparse.Namespace) -> None:
         args.train,
         args.valid,
         Path(args.checkpoints) / identity,
+        network,
+        training,
         edges=distance.edges(),
         support=support(distance, profiles),
         seed=args.seed,
-        **network.model_dump(),
-        **training.model_dump(),
         workers=args.workers,
         # a signal before the end reaches all of a job on some clusters only
         seconds=60.0 * (args.minutes - MARGIN) if args.minutes and "SLURM_JOB_ID" in os.environ else math.inf,

@@ -7,9 +7,8 @@ import torch
 import xarray as xr
 
 from galcarto.dustmap.diagrams.forward import stars_beyond
+from galcarto.dustmap.network import ProfileNetwork
 from galcarto.learning.scores import score
-from galcarto.learning.trained import Trained
-from galcarto.learning.trust import log_density_spread
 from galcarto.maps.cube import reach
 
 ENOUGH = 500  # examples at a distance for a coverage to be quoted
@@ -17,7 +16,7 @@ TOGETHER = 200  # examples whose samples are drawn at once
 
 
 def sample(
-    trained: Trained,
+    trained: ProfileNetwork,
     counts: np.ndarray,
     reference: np.ndarray,
     detectable: np.ndarray,
@@ -33,7 +32,7 @@ def sample(
 
     Parameters
     ----------
-    trained : Trained
+    trained : ProfileNetwork
     counts : ndarray, shape (example, channel, magnitude, colour)
     reference : ndarray, shape (channel, magnitude, colour), per deg2
     detectable : ndarray, shape (survey, distance, grid), per deg2
@@ -57,13 +56,18 @@ def sample(
         part = slice(start, start + TOGETHER)
         expected = reference * area[part, None, None, None]
         posterior, _ = trained.posterior(counts[part], expected, present[part][:, owner])
-        drawn[part] = trained.calibration.sample(posterior, samples, generator).numpy()
+        drawn[part] = trained.sample(posterior, samples, generator).numpy()
         # scored is what a map would show: a choice by the truth would favour little dust
         mean = drawn[part].mean(axis=1)
         beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
-        contraction = log_density_spread(drawn[part].astype(float), trained.support[0]) / trained.prior_spread
+        contraction = trained.contraction(drawn[part].astype(float))
         _, far[part] = reach(beyond * area[part, None], contraction, trained.edges, min_stars)
     return drawn, trained.edges[1:] <= far[:, None]
+
+
+def bins(centres: np.ndarray) -> xr.DataArray:
+    """Centres of distance bins, kpc, as the axis of `learning.scores.score`."""
+    return xr.DataArray(centres, dims="distance", name="distance", attrs={"units": "kiloparsec"})
 
 
 def evaluate(
@@ -86,9 +90,10 @@ def evaluate(
         Its attributes; coverage by distance and where it is worst, None where few examples reach; ``valid_share``, the
         share of all bins that is scored; the coverage of the density.
     """
-    centre = 0.5 * (edges[1:] + edges[:-1])
-    dataset = score(drawn, truth, valid, centre)
-    density = score(np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0), valid, centre)
+    distance = bins(0.5 * (edges[1:] + edges[:-1]))
+    dataset = score(drawn, truth, valid, distance, "mag")
+    steps = np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0)
+    density = score(*steps, valid, distance, "mag")
     metrics = dict(dataset.attrs) | {"valid_share": float(valid.mean())}
     share = dataset["valid_share"].to_numpy() * len(truth)
     for level in (0.68, 0.95):

@@ -1,0 +1,1 @@
+from galcarto.dustmap.settings import Training as Training
