@@ -34,7 +34,7 @@ from galcarto.dustmap.settings import Training, read_settings
 from galcarto.learning import data
 from galcarto.learning.calibration import FEWEST, Calibration, calibrate
 from galcarto.learning.data import Examples, Windows
-from galcarto.learning.heads.tree import CONTEXT, END, KERNELS, PARAMETERS, SHARE, Posterior, Tree, levels
+from galcarto.learning.heads.tree import CONTEXT, END, FRACTION, KERNELS, PARAMETERS, Posterior, Tree, levels
 from galcarto.learning.networks import NETWORKS
 from galcarto.learning.training import check_accelerator, fit
 from galcarto.learning.trust import FeatureDistribution
@@ -56,7 +56,7 @@ def tree(seed: int = 0, widths: float = -1.0) -> Tree:
     torch.manual_seed(seed)
     made = Tree()
     with torch.no_grad():
-        for part, apart in ((made.end, END), (made.share, SHARE)):
+        for part, apart in ((made.end, END), (made.fraction, FRACTION)):
             part[-1].bias[KERNELS : 2 * KERNELS] -= 0.45 * torch.linspace(-apart, apart, KERNELS)
             part[-1].bias[2 * KERNELS :] += widths
     return made.requires_grad_(False)
@@ -133,7 +133,7 @@ def test_the_tree_is_a_density() -> None:
     weights, means, widths = one._end()
     off = (torch.log1p(end) - one.mean[0, 1]) / one.log_sigma[0, 1].exp()
     at_end = (weights.exp() * torch.distributions.Normal(means, widths.exp()).log_prob(off).exp()).sum()
-    shares = one._shares(torch.tensor([[0.0, 0.0, end]]), torch.tensor([[0, 1, 2]]))
+    shares = one._fractions(torch.tensor([[0.0, 0.0, end]]), torch.tensor([[0, 1, 2]]))
     inside = cumulative(logit[-1:, None], shares) - cumulative(logit[:1, None], shares)
     assert float(torch.trapezoid(log_density.exp(), logit) / at_end) == pytest.approx(float(inside), rel=1e-3)
 
@@ -148,7 +148,7 @@ def test_samples_are_drawn_from_the_density() -> None:
     ends = cumulative(off, tuple(part[:, None] for part in drawn._end()))
     nodes = torch.tensor([node for level in levels(BINS) for node in level])
     low, middle, high = (padded[..., edge] for edge in nodes.T)
-    shares = cumulative(drawn._logit(low, middle, high), drawn._shares(padded, nodes))
+    shares = cumulative(drawn._logit(low, middle, high), drawn._fractions(padded, nodes))
     # what would leave the interval is put at its end
     assert float(((middle > low) & (middle < high)).float().mean()) > 0.99
     for values in (ends[..., None], shares):

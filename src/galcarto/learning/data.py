@@ -85,16 +85,16 @@ class Windows(Dataset):
 
 @dataclass
 class Order:
-    """Which blocks are read when.
+    """The order in which blocks are read.
 
     Attributes
     ----------
     blocks : list of Block
-        All that there are.
+        All blocks of the source.
     batch : int
         Examples in a batch of one device.
     buffer : int
-        Blocks in a window of one device; 0 for one at a time, in order.
+        Blocks in a window of one device; 0 to read one at a time, in order.
     seed, rounds, devices, rank
         As in `Examples`.
     """
@@ -111,7 +111,7 @@ class Order:
         """Batches in an epoch."""
         if not self.buffer:
             return -(-sum(number for *_, number in self._plan(0)) // self.batch)
-        # whichever blocks a device gets in a round, it has this many whole batches
+        # the least number of whole batches, whichever blocks a device gets in a round
         sizes = sorted(number for *_, number in self.blocks)
         return sum(sizes[: len(sizes) // self.rounds // self.devices]) // self.batch
 
@@ -121,8 +121,8 @@ class Order:
             return self.blocks[self.rank :: self.devices]
         rng = np.random.default_rng([self.seed, epoch // self.rounds])
         files = np.array([file for file, *_ in self.blocks])
-        # where each block stands in the pass: those of a file as far apart as can be, or a window of few blocks would
-        # hold much of one sightline and nothing of another
+        # place of each block in the pass: blocks of a file are spread evenly, so that a window of few blocks is
+        # not dominated by one file
         place = np.empty(len(files))
         for file in np.unique(files):
             own = np.flatnonzero(files == file)
@@ -133,7 +133,7 @@ class Order:
         return [self.blocks[at] for at in mine]
 
     def windows(self, epoch: int) -> list[Window]:
-        """Windows of this device in an epoch: as many as its batches need."""
+        """Windows of this device in an epoch, as many as its batches need."""
         plan, step = self._plan(epoch), self.buffer or 1
         windows: list[Window] = []
         left = len(self) * self.batch
@@ -145,7 +145,7 @@ class Order:
         return windows
 
     def onwards(self, epoch: int, first: int) -> Iterator[Window]:
-        """Windows from a certain one of an epoch on, and those of all epochs that follow."""
+        """Windows of an epoch from number `first` on, then those of all later epochs."""
         windows = (window for each in count(epoch, bool(self.buffer)) for window in self.windows(each))
         return islice(windows, first, None)
 
@@ -249,7 +249,9 @@ class Examples(IterableDataset):
                 mixed = [part[lacking:] for part in mixed]
                 if len(rest[0]) == batch:
                     left -= 1
-                    if not left:  # before the last batch is given: who knows their number does not ask once more
+                    if (
+                        not left
+                    ):  # set before the last batch is yielded: a reader that counts batches does not ask again
                         self._next = after
                     self.waited += time.perf_counter() - asked
                     yield rest
@@ -261,7 +263,7 @@ class Examples(IterableDataset):
             yield rest
 
     def _read(self, first: int) -> Iterator[list[Tensor]]:
-        """Contents of the windows from a certain one on, of this epoch and of all that follow."""
+        """Contents of the windows from number `first` on, of this epoch and of all later ones."""
         loader = DataLoader(
             self._windows,
             sampler=self.order.onwards(self.epoch, first),
@@ -270,11 +272,11 @@ class Examples(IterableDataset):
             prefetch_factor=AHEAD if self.workers else None,
             pin_memory=self.pin,
             worker_init_fn=_leave_group,
-            generator=torch.Generator(),  # the loader draws from it: torch's own numbers are the training's
+            generator=torch.Generator(),  # the loader draws from it; torch's global generator is left to the training
         )
         return iter(loader)
 
 
 def _leave_group(worker: int) -> None:
-    """Out of reach of a SIGTERM to the process group: the main process stops first, and ends its workers then."""
+    """Leave the process group, so that SIGTERM reaches the main process only, which then ends its workers."""
     os.setpgid(0, 0)

@@ -43,10 +43,10 @@ class Estimator(nn.Module):
 
 
 class Compact(nn.Module):
-    """A net for CPUs: four convolutions, of which three halve the image, and two dense layers. About 1.6 M weights.
+    """A small network for CPUs: four convolutions, three of stride 2, and two dense layers; 1.6 million weights.
 
-    Normalisations (Ioffe & Szegedy 2015, arXiv:1502.03167; Ba et al. 2016, arXiv:1607.06450) let it learn from a few
-    hundred thousand examples what it would need millions for without.
+    Normalisations (Ioffe & Szegedy 2015, arXiv:1502.03167; Ba et al. 2016, arXiv:1607.06450) make it
+    learn from a few hundred thousand examples what would take millions without.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Compact(nn.Module):
 
 
 class Cornu2022(nn.Module):
-    """The net of Cornu et al. 2022 (arXiv:2201.05571): [C5x5.12-P2-{D3072}x2-D2048], then our outputs.
+    """The network of Cornu et al. 2022 (arXiv:2201.05571): [C5x5.12-P2-{D3072}x2-D2048], then outputs.
 
     Parameters are those of `Compact`.
     """

@@ -1,16 +1,15 @@
-"""A distribution over non-decreasing profiles, with an exact density, whose parameters a network gives.
+"""A distribution over non-decreasing profiles with an exact density, whose parameters a network gives.
 
 Two likelihoods are trained together:
 
 * marginal: in each bin, y = log(1 + A) of the cumulative profile A is normal around a non-decreasing mean;
-* tree: the profile's end first, then what share of it has been reached half-way there, then half-way within either
-  half, down to single bins. The logit of each share has a mixture of normal distributions whose parameters a small
-  network, the same for all places, makes of the place's context (from the image) and of its state: how high the ends of
-  the interval lie, in absolute terms and against the marginal. A step that may stand in either half, such as a cloud's,
-  is no problem to a mixture, and no error adds up from bin to bin as it would along a chain.
+* tree: the end of the profile first, then the fraction of it reached half-way there, then half-way within each half,
+  down to single bins. The logit of each fraction has a mixture of normal distributions. A small network, the same for
+  every place, gives its parameters from the context of the place (from the image) and its state: the values at the ends
+  of the interval, absolute and relative to the marginal. A mixture can put a step, such as a cloud, in either half, and
+  errors do not accumulate from bin to bin as they would along a chain.
 
-Samples come from the tree: a share lies between 0 and 1, so every sample is non-decreasing.
-Nothing here knows what the profile is made of.
+Samples are drawn from the tree. A fraction lies between 0 and 1, so every sample is non-decreasing.
 """
 
 from dataclasses import dataclass
@@ -20,39 +19,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, pad, softplus
 
-CONTEXT = 10  # numbers that the image tells the tree about a bin
+CONTEXT = 10  # numbers per bin that the network gives the tree
 PARAMETERS = 2 + CONTEXT  # per bin
 STATE = 9
 KERNELS = 4  # normal distributions in a mixture
 HIDDEN = 64
 SAMPLES = 10_000  # drawn at once, in bounded memory
 LARGEST = 4.0  # standardised step of a sample
-RESIDUAL = 5.0  # standardised residuals are cut here, so that a far sample does not run away
-END, SHARE = 1.0, 4.0  # how far apart kernels begin, or all would learn the same
-WIDTHS = (-3.0, 2.0)  # ln of a kernel's width: a share need not be known better than to a twentieth
+RESIDUAL = 5.0  # standardised residuals are clipped here, so that an outlying sample stays stable
+END, FRACTION = 1.0, 4.0  # initial separation of the kernels, without which all would learn the same
+WIDTHS = (-3.0, 2.0)  # ln of a kernel's width: a fraction need not be known better than to a twentieth
 
 
 class Tree(nn.Module):
-    """From context and state to the mixtures of the end and of the shares."""
+    """Networks from context and state to the mixtures of the end and of the fractions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.end = _layers(CONTEXT)
-        self.share = _layers(CONTEXT + STATE)
+        self.fraction = _layers(CONTEXT + STATE)
 
     @staticmethod
-    def mixture(outputs: Tensor, apart: float) -> tuple[Tensor, Tensor, Tensor]:
+    def mixture(outputs: Tensor, separation: float) -> tuple[Tensor, Tensor, Tensor]:
         """Log weights, means and log widths, each of shape (..., KERNELS).
 
         Parameters
         ----------
         outputs : Tensor, shape (..., 3 * KERNELS)
-        apart : float
-            The means begin between minus this and this.
+        separation : float
+            Initial means lie between minus this and this.
         """
         weight, mean, width = outputs.chunk(3, dim=-1)
-        spread = torch.linspace(-apart, apart, KERNELS, device=mean.device)
-        return log_softmax(weight, dim=-1), 2.0 * mean + spread, width.clamp(*WIDTHS)
+        offsets = torch.linspace(-separation, separation, KERNELS, device=mean.device)
+        return log_softmax(weight, dim=-1), 2.0 * mean + offsets, width.clamp(*WIDTHS)
 
 
 def _layers(inputs: int) -> nn.Sequential:
@@ -89,9 +88,9 @@ class Posterior:
     context : Tensor, shape (batch, bin, CONTEXT)
     tree : Tree
     floor : float
-        Added to what lies on either side of a share, so that nothing of nothing has one.
+        Added to both parts of an interval, so that their ratio is defined where both are zero.
     ceiling : float
-        Largest cumulative value: the end of the prior, which no sample leaves.
+        Largest cumulative value of a sample: that of the prior.
     """
 
     mean: Tensor
@@ -114,13 +113,13 @@ class Posterior:
             ceiling=ceiling,
         )
 
-    def _shares(self, profile: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixtures of the logits of the shares of some intervals.
+    def _fractions(self, profile: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mixtures of the logits of the fractions of some intervals.
 
         Parameters
         ----------
         profile : Tensor, shape (batch, ..., bin + 1)
-            Cumulative, from 0 at the first edge; known at the intervals' ends.
+            Cumulative, from 0 at the first edge; only the ends of the intervals are used.
         nodes : Tensor of int, shape (node, 3)
             Of `levels`.
 
@@ -132,7 +131,7 @@ class Posterior:
         first, middle, last = nodes.T
         bins = self.mean.shape[1]
         between = (slice(None),) + (None,) * (profile.ndim - 2)
-        # the state is input: what the tree learns must not bend the marginal
+        # the state is detached: the tree's loss must not change the marginal
         mean, sigma = (pad(values.detach(), (1, 0))[between] for values in (self.mean, self.log_sigma))
         low, high = profile[..., first], profile[..., last]
         y = torch.log1p(profile)
@@ -153,7 +152,7 @@ class Posterior:
             dim=-1,
         )
         context = self.context[between][..., middle - 1, :].expand(*low.shape, -1)
-        return self.tree.mixture(self.tree.share(torch.cat([context, state], dim=-1)), SHARE)
+        return self.tree.mixture(self.tree.fraction(torch.cat([context, state], dim=-1)), FRACTION)
 
     def _logit(self, low: Tensor, middle: Tensor, high: Tensor) -> Tensor:
         return torch.log(middle - low + self.floor) - torch.log(high - middle + self.floor)
@@ -171,15 +170,15 @@ class Posterior:
         marginal = 0.5 * residual**2 + self.log_sigma
         padded = pad(profile, (1, 0))
         nodes = torch.tensor([node for level in levels(profile.shape[1]) for node in level], device=profile.device)
-        nodes = nodes.reshape(-1, 3).long()  # a single bin has none
+        nodes = nodes.reshape(-1, 3).long()  # a single bin has no interval to split
         logit = self._logit(*(padded[:, edge] for edge in nodes.T))
-        shares = _log_density(logit, *self._shares(padded, nodes))
+        fractions = _log_density(logit, *self._fractions(padded, nodes))
         off = ((y - self.mean) * torch.exp(-self.log_sigma))[:, -1].detach()
         end = _log_density(off, *self._end())
-        return marginal.mean(), -(shares.sum(dim=1) + end).mean() / profile.shape[1]
+        return marginal.mean(), -(fractions.sum(dim=1) + end).mean() / profile.shape[1]
 
     def _end(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixture of the end's deviation from the marginal's mean, in the marginal's standard deviations."""
+        """Mixture of the deviation of the end from the marginal's mean, in the marginal's standard deviations."""
         return self.tree.mixture(self.tree.end(self.context[:, -1]), END)
 
     def sample(self, number: int, generator: torch.Generator) -> Tensor:
@@ -190,7 +189,7 @@ class Posterior:
         number : int
             Samples per profile.
         generator : torch.Generator
-            Of the CPU, so that random numbers do not depend on the device.
+            On the CPU, so that random numbers do not depend on the device.
 
         Returns
         -------
@@ -211,9 +210,9 @@ class Posterior:
             for level in levels(bins):
                 nodes = torch.tensor(level, device=self.mean.device)
                 first, middle, last = nodes.T
-                share = torch.sigmoid(_draw(*self._shares(profile, nodes), generator))
+                fraction = torch.sigmoid(_draw(*self._fractions(profile, nodes), generator))
                 low, high = profile[..., first], profile[..., last]
-                step = (high - low + 2.0 * self.floor) * share - self.floor
+                step = (high - low + 2.0 * self.floor) * fraction - self.floor
                 profile[..., middle] = torch.minimum(low + step.clamp(min=0.0), high)
         return profile[..., 1:]
 
@@ -228,7 +227,7 @@ def _log_density(value: Tensor, weights: Tensor, means: Tensor, widths: Tensor) 
 
 
 def _draw(weights: Tensor, means: Tensor, widths: Tensor, generator: torch.Generator) -> Tensor:
-    # the kernel whose share of the unit interval holds a random number
+    # the kernel whose part of the unit interval contains a random number
     chance = torch.rand((*weights.shape[:-1], 1), generator=generator).to(weights.device)
     kernel = (weights.exp().cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True).clamp(max=KERNELS - 1)
     noise = torch.randn(weights.shape[:-1], generator=generator).clamp(-LARGEST, LARGEST).to(weights.device)
