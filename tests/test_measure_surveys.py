@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
+from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import Catalogues, SettingsError, read_settings
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.measure import survey_counts as counts
 from galcarto.surveys.measure import survey_errors as errors
-from galcarto.surveys.measure.surveys import CatalogueError, read
+from galcarto.surveys.measure.surveys import read
 from galcarto.surveys.survey import TABLES, Band, read_table
 
 ROOT = Path(__file__).parent.parent
@@ -218,10 +219,11 @@ def test_expected_counts_behind_a_screen_are_those_of_brighter_limits():
 
 
 def test_unusable_catalogues_are_refused(tmp_path):
-    with pytest.raises(CatalogueError, match=r"found suffix '\.txt'; expected one of \.fits"):
+    (tmp_path / "stars.txt").touch()
+    with pytest.raises(TableError, match=r"found suffix '\.txt'; expected one of \.fits"):
         read(tmp_path / "stars.txt", {})
     (tmp_path / "stars.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(CatalogueError, match=r"no column c; found a, b; expected a, c \(catalogues\)"):
+    with pytest.raises(TableError, match=r"found the columns a, b; expected also c \(catalogues\)"):
         read(tmp_path / "stars.csv", {"x": "a", "y": "c"})
 
 

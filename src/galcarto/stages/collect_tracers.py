@@ -17,8 +17,9 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.files import Output
+from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import read_sections
-from galcarto.surveys.tracers import TracerError, read_hii, read_masers
+from galcarto.surveys.tracers import read_hii, read_masers
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,7 @@ def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
     fetch(source, path, Client(interval=0.0, timeout=60.0, retries=2), offline=offline)
     try:
         return read_hii(path), path
-    except TracerError:
+    except TableError:
         for kept in (path, path.with_name(f"{path.name}.sha256")):  # an answer that says no is not kept
             kept.unlink(missing_ok=True)
         raise
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
             parts.append(regions.assign(kind="HII region"))
             inputs.append(str(path))
             said["hii"] = f"{len(regions)} regions read"
-        except (DownloadError, TracerError, OSError) as error:
+        except (DownloadError, TableError, OSError) as error:
             # what a network says is another text each time: it is in the log
             said["hii"] = f"left out: {asked.hii} could not be fetched or read"
             logging.warning("HII regions are left out: %s", error)

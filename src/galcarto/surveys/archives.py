@@ -31,6 +31,7 @@ from galcarto.core.download import Client, PassingError, first_line
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import file_sha256
 from galcarto.core.sky import to_galactic
+from galcarto.core.tables import floats
 
 STRIP = 1.0  # deg of longitude: what is counted first
 SMALLEST = 1e-3  # deg; a box is not cut any further
@@ -400,7 +401,7 @@ class Pages:
     def _stars(self, box: Box) -> pd.DataFrame:
         """The stars of a page that lie in its box."""
         table = _rows(_read_votable(self.path(box).read_bytes()))
-        values = {name: _floats(table[name]) for name in self.columns if name != "star"}
+        values = {name: floats(table[name]) for name in self.columns if name != "star"}
         l, b = to_galactic(values.pop("alpha"), values.pop("delta"), "icrs")
         stars: dict[str, np.ndarray] = {"star": np.asarray(table["star"]), "l": l, "b": b}
         for band in self.bands:
@@ -419,10 +420,6 @@ def _write(path: Path, body: bytes) -> None:
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(body)
     os.replace(part, path)
-
-
-def _floats(column: Any) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
 
 
 def _read_votable(body: bytes) -> VOTableFile:

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from astropy.table import Table
 
-from galcarto.core.errors import UserError
 from galcarto.core.provenance import file_sha256
+from galcarto.core.tables import floats, read_table
 from galcarto.dust.law import coefficients
 from galcarto.galaxy.checks.integrals import variable
 from galcarto.galaxy.components import load
@@ -58,36 +57,10 @@ HIDDEN = np.arange(20.5, 22.01, 0.05)  # mag: half points in G to try
 SHARP = 0.1  # mag: width assumed where no decline is seen; as those of 2MASS
 
 
-class CatalogueError(UserError):
-    """A catalogue that a survey cannot be measured from."""
-
-
 def read(path: str | Path, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Columns of a FITS, ECSV or CSV (also ``.dat``) catalogue as floats, NaN where there is nothing.
-
-    Parameters
-    ----------
-    path : path
-    columns : mapping
-        Our names to the file's.
-
-    Raises
-    ------
-    CatalogueError
-        If the format is unknown or a column is missing.
-    """
-    formats = {".fits": "fits", ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".dat": "ascii.csv"}
-    suffix = Path(path).suffix
-    if suffix not in formats:
-        raise CatalogueError(f"{path}: found suffix {suffix!r}; expected one of {', '.join(formats)} (catalogues)")
-    table = Table.read(path, format=formats[suffix], **({"hdu": 1} if suffix == ".fits" else {}))
-    missing = [name for name in columns.values() if name not in table.colnames]
-    if missing:
-        raise CatalogueError(
-            f"{path}: no column {', '.join(missing)}; found {', '.join(table.colnames)}; "
-            f"expected {', '.join(columns.values())} (catalogues)"
-        )
-    return {ours: np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan) for ours, name in columns.items()}
+    """Read columns of a catalogue as floats, NaN where they have no value, from our names and the file's."""
+    table = read_table(path, columns.values(), "catalogues")
+    return {ours: floats(table[theirs]) for ours, theirs in columns.items()}
 
 
 def _rounded(value: Any, digits: int = 4) -> Any:
