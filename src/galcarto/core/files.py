@@ -21,6 +21,11 @@ PROBE = 1 << 20  # bytes; if they do not fit beside a file, the disk is full
 SLAB = 1 << 22  # values of a netCDF variable that are read at once
 
 
+def variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> tuple[Any, ...]:
+    """A variable of an xarray Dataset with its units and description."""
+    return dims, values, {"units": units, "long_name": long_name}
+
+
 class Output(str):
     """Temporary, unique path of a file or folder to write, which `whole` renames.
 

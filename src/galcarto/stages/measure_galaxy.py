@@ -15,10 +15,10 @@ import numpy as np
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.settings import read_sections
-from galcarto.galaxy.checks.galaxy import measure
-from galcarto.galaxy.checks.integrals import ALL_STARS, BANDS
+from galcarto.galaxy.checks import BANDS, measure
 from galcarto.galaxy.checks.star_counts import read_counts
 from galcarto.galaxy.components import load
+from galcarto.galaxy.integrals import ALL_STARS
 from galcarto.galaxy.synthesis import StarModel
 
 

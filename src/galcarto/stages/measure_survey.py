@@ -15,7 +15,7 @@ import yaml
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.settings import read_sections
-from galcarto.surveys.measure.surveys import CATALOGUES, MEASURES
+from galcarto.surveys.measure import CATALOGUES, MEASURES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
