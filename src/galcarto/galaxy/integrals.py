@@ -8,7 +8,7 @@ import healpy as hp
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from galcarto.galaxy.components import Galaxy
+from galcarto.galaxy.components import GalaxyModel
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import StarModel
 
@@ -34,7 +34,7 @@ def component_numbers(model: StarModel) -> np.ndarray:
     return np.repeat(np.arange(len(sizes)), sizes)
 
 
-def kinds(galaxy: Galaxy) -> tuple[list[str], np.ndarray]:
+def kinds(galaxy: GalaxyModel) -> tuple[list[str], np.ndarray]:
     """Kinds of components (thin1 and thin2 are both thin), and the index of each component's kind."""
     names = [re.split(r"[\d_]", component.name)[0] for component in galaxy.components]
     distinct = list(dict.fromkeys(names))

@@ -7,7 +7,7 @@ import xarray as xr
 
 from galcarto.core.files import variable
 from galcarto.galaxy import isochrones
-from galcarto.galaxy.components import Galaxy
+from galcarto.galaxy.components import GalaxyModel
 
 DWARF_TABLE = "Pecaut & Mamajek 2013, ApJS 208, 9, the table's version 2024.05.15"
 NOMINAL_SUN = "nominal Sun: Prša et al. 2016, AJ 152, 41"
@@ -60,7 +60,7 @@ def _main_sequence(metallicity: float, age: float) -> dict[str, np.ndarray]:
     return {name: value[: int(np.argmax(heavy["logte"])) + 1] for name, value in heavy.items()}
 
 
-def turn_off(galaxy: Galaxy) -> dict[str, Any]:
+def turn_off(galaxy: GalaxyModel) -> dict[str, Any]:
     """Hottest main-sequence star of each old component at its mean [M/H], and a turn-off star of 47 Tuc."""
     metrics: dict[str, Any] = {}
     for component in galaxy.components:
