@@ -1,4 +1,4 @@
-"""Collect masers and HII regions that trace spiral arms. What is not found, or cannot be fetched, is left out.
+"""Collect masers and HII regions that trace spiral arms, leaving out missing tables.
 
 Example:
   galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml tracers)" \\
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
-    """HII regions from a file, or from an address whose answer is kept."""
+    """HII regions from a file, or from an address, whose response is stored."""
     if "://" not in source:
         return read_hii(source), Path(source)
     path = Path(folder) / "hii.vot"
@@ -39,13 +39,13 @@ def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
     try:
         return read_hii(path), path
     except TableError:
-        for kept in (path, path.with_name(f"{path.name}.sha256")):  # an answer that says no is not kept
+        for kept in (path, path.with_name(f"{path.name}.sha256")):  # do not keep an error message
             kept.unlink(missing_ok=True)
         raise
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the tracers; attributes say what was read and what was not, and why."""
+    """Write the tracers, with attributes that state what was read or left out."""
     (asked,) = read_sections(args.settings, "tracers")
     there = [path for path in asked.masers if Path(path).is_file()]
     said = {"masers": f"{len(there)} tables read"}
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
             inputs.append(str(path))
             said["hii"] = f"{len(regions)} regions read"
         except (DownloadError, TableError, OSError) as error:
-            # what a network says is another text each time: it is in the log
+            # the text of the error varies from run to run, so it goes to the log only
             said["hii"] = f"left out: {asked.hii} could not be fetched or read"
             logging.warning("HII regions are left out: %s", error)
     found = pd.concat(parts, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Read observed stars from catalogue files into the sky's star list.
+"""Make the star list of the sky from catalogue files.
 
 Example:
   galcarto observe_files --settings "$(galcarto settings config/orion.yaml sky tile surveys)" --seed 1 \\
@@ -53,17 +53,16 @@ def write(
     parts: Sequence[tuple[pd.DataFrame, np.ndarray, Mapping[str, int]]],
     inputs: Sequence[str | Path],
 ) -> None:
-    """Write star lists, cleaned, and the observed area of each tile: what every source of real stars ends in.
+    """Clean star lists and write them with the observed area of each tile.
 
     Parameters
     ----------
     args : Namespace
         Options of the stage: settings, seed, stars, footprint.
     parts : sequence of (DataFrame, ndarray of shape (l, b), mapping)
-        For each survey: stars from `catalogue.read` or like them, observed area in deg2, and rows dropped before, by
-        reason.
+        For each survey: stars as from `catalogue.read`, observed area in deg2, and numbers of rows already dropped.
     inputs : list of path
-        Files that the stars come from.
+        Files of the stars.
     """
     sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
     tiles = sky.grid(tile.size)
