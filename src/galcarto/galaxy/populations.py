@@ -1,7 +1,7 @@
 """Stellar populations: numbers of stars along isochrones per unit of a component's density."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -108,23 +108,13 @@ def _widows(imf: MassFunction, multiplicity: Multiplicity, mass: np.ndarray, las
     )
 
 
-@dataclass
-class _Segments:
-    """Lists of isochrone segments of several metallicities; shapes (metallicity, segment, ...)."""
-
-    low: list[np.ndarray] = field(default_factory=list)
-    high: list[np.ndarray] = field(default_factory=list)
-    number: list[np.ndarray] = field(default_factory=list)
-    ratio: list[np.ndarray] = field(default_factory=list)
-    age: list[np.ndarray] = field(default_factory=list)
-
-    def add(self, low: np.ndarray, high: np.ndarray, number: np.ndarray, ratio: np.ndarray, age: float) -> None:
-        count = len(number)
-        self.low.append(low.reshape(count, -1, low.shape[-1]))
-        self.high.append(high.reshape(count, -1, high.shape[-1]))
-        self.number.append(number.reshape(count, -1))
-        self.ratio.append(ratio.reshape(count, -1))
-        self.age.append(np.full(self.number[-1].shape[1], age))
+def _flat(
+    low: np.ndarray, high: np.ndarray, number: np.ndarray, ratio: np.ndarray, age: float
+) -> tuple[np.ndarray, ...]:
+    """Segments of one age as arrays of shape (metallicity, segment, ...), and their ages, shape (segment,)."""
+    number, ratio = (values.reshape(len(values), -1) for values in (number, ratio))
+    low, high = (values.reshape(len(values), -1, values.shape[-1]) for values in (low, high))
+    return low, high, number, ratio, np.full(number.shape[1], age)
 
 
 def build(
@@ -149,7 +139,7 @@ def build(
     grid, imf = isochrones.load(), component.imf
     columns = [isochrones.PROPERTIES.index(name) for name in (*bands, *EXTRAS)]
     living = np.zeros(len(metallicities))  # Msun or stars, for one unit of the IMF
-    segments = _Segments()
+    segments = []
     for age, fraction in zip(*_ages(component), strict=True):
         phases = grid.at(metallicities, age)
         log_mass = np.concatenate([phase[0] for phase in phases], axis=1)
@@ -165,11 +155,11 @@ def build(
             pairs = number * multiplicity.multiplicity_fraction(middle)
             ratio = multiplicity.ratio(middle[..., None], quantiles(middle.shape[1], STRATA))
             low, high = _pairs(log_mass, values, ratio, len(bands))
-            segments.add(low, high, np.repeat(pairs[..., None] / STRATA, STRATA, axis=2), ratio, age)
+            segments.append(_flat(low, high, np.repeat(pairs[..., None] / STRATA, STRATA, axis=2), ratio, age))
             # a companion that has outlived its primary appears as a single star
             widows, _ = _widows(imf, multiplicity, middle, mass[:, -1:])
             number = number - pairs + fraction * widows * width
-        segments.add(values[:, :-1], values[:, 1:], number, np.zeros_like(number), age)
+        segments.append(_flat(values[:, :-1], values[:, 1:], number, np.zeros_like(number), age))
     return _sorted(segments, living, metallicities, faintness)
 
 
@@ -199,12 +189,13 @@ def _pairs(log_mass: np.ndarray, values: np.ndarray, ratio: np.ndarray, bands: i
     return ends[0], ends[1]
 
 
-def _sorted(segments: _Segments, living: np.ndarray, metallicities: np.ndarray, faintness: Faintness) -> Population:
+def _sorted(
+    segments: list[tuple[np.ndarray, ...]], living: np.ndarray, metallicities: np.ndarray, faintness: Faintness
+) -> Population:
     """Sort the segments with stars by metallicity and then by the limit that reveals them."""
-    low, high, number, ratio = (
-        np.concatenate(parts, axis=1) for parts in (segments.low, segments.high, segments.number, segments.ratio)
-    )
-    age = np.concatenate(segments.age)
+    *columns, ages = zip(*segments, strict=True)
+    low, high, number, ratio = (np.concatenate(column, axis=1) for column in columns)
+    age = np.concatenate(ages)
     parts = []
     for i in range(len(metallicities)):
         real = np.flatnonzero(number[i] > 0)
@@ -212,14 +203,14 @@ def _sorted(segments: _Segments, living: np.ndarray, metallicities: np.ndarray, 
         order = np.argsort(key, kind="stable")
         at = real[order]
         parts.append((key[order], number[i, at] / living[i], low[i, at], high[i, at], age[at], ratio[i, at]))
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    joined = [np.concatenate(column) for column in zip(*parts, strict=True)]
     return Population(
         metallicity=metallicities,
         first=np.cumsum([0, *(len(part[0]) for part in parts)]),
-        key=columns[0],
-        number=np.concatenate([[0.0], np.cumsum(columns[1])]),
-        low=columns[2],
-        high=columns[3],
-        age=columns[4].astype(np.float32),
-        ratio=columns[5].astype(np.float32),
+        key=joined[0],
+        number=np.concatenate([[0.0], np.cumsum(joined[1])]),
+        low=joined[2],
+        high=joined[3],
+        age=joined[4].astype(np.float32),
+        ratio=joined[5].astype(np.float32),
     )

@@ -17,6 +17,7 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
+from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import tile_coordinates
 from galcarto.surveys import catalogue
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     for survey in surveys:
         files = [file for file in sky.files if file.survey == survey.name]
         if not files:
-            raise catalogue.CatalogueError(f"sky.files: found none of {survey.name}; expected one for each of surveys")
+            raise TableError(f"sky.files: found none of {survey.name}; expected one for each of surveys")
         everything, cell, dropped = catalogue.gather(files, list(survey.limits))
         placed = everything[np.isfinite(everything["l"])]
         fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)

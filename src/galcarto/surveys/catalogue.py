@@ -18,10 +18,6 @@ OPTIONAL = ("parallax",)  # read where a catalogue has it, mas
 SENTINEL = 90.0  # mag; archives write 99.999 or -999 where nothing was measured
 
 
-class CatalogueError(TableError):
-    """A catalogue that cannot be used."""
-
-
 def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: str) -> pd.DataFrame:
     """Read a star catalogue.
 
@@ -53,9 +49,7 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     needed = ["longitude", "latitude", *colours, *plain]
     unmapped = [name for name in needed if name not in columns]
     if unmapped:
-        raise CatalogueError(
-            f"{path}: sky.files.columns maps {', '.join(columns)}; expected also {', '.join(unmapped)}"
-        )
+        raise TableError(f"{path}: sky.files.columns maps {', '.join(columns)}; expected also {', '.join(unmapped)}")
     kept = [*needed, *OPTIONAL]
     wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
     table = read_table(path, wanted.values(), "sky.files.columns")
@@ -64,7 +58,7 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         try:
             values[ours] = floats(table[theirs])
         except (TypeError, ValueError) as error:
-            raise CatalogueError(f"{path}: column {theirs}: expected numbers ({error})") from None
+            raise TableError(f"{path}: column {theirs}: expected numbers ({error})") from None
         if ours in ("longitude", "latitude") and table[theirs].unit is not None:
             values[ours] = values[ours] * table[theirs].unit.to(u.deg)
     for colour in colours:
@@ -79,25 +73,16 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     return pd.DataFrame({"l": l, "b": b, **values})
 
 
-def repeats(stars: pd.DataFrame, earlier: pd.DataFrame) -> np.ndarray:
-    """Flag stars that an earlier, overlapping catalogue contains.
-
-    Parameters
-    ----------
-    stars, earlier : DataFrame
-        From `read`.
-
-    Returns
-    -------
-    ndarray of bool, shape (star,)
-        True within 0.5 arcsec of an earlier star, which is less than any of the surveys resolves.
-    """
+def _repeated(stars: pd.DataFrame, earlier: pd.DataFrame) -> np.ndarray:
+    """Flag stars within 0.5 arcsec of an earlier one, which is less than any of the surveys resolves."""
     found = np.zeros(len(stars), bool)
     placed = np.isfinite(stars["l"].to_numpy())
     known = earlier[np.isfinite(earlier["l"])]
     if placed.any() and len(known):
-        here = SkyCoord(stars["l"][placed].to_numpy() * u.deg, stars["b"][placed].to_numpy() * u.deg, frame="galactic")
-        there = SkyCoord(known["l"].to_numpy() * u.deg, known["b"].to_numpy() * u.deg, frame="galactic")
+        here, there = (
+            SkyCoord(part["l"].to_numpy() * u.deg, part["b"].to_numpy() * u.deg, frame="galactic")
+            for part in (stars[placed], known)
+        )
         found[placed] = here.match_to_catalog_sky(there)[1] < SAME
     return found
 
@@ -170,7 +155,7 @@ def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float,
         part = read(file.path, file.columns, bands, file.frame)
         logging.info("%s: %d rows", file.path, len(part))
         if parts:
-            again = repeats(part, pd.concat(parts))
+            again = _repeated(part, pd.concat(parts))
             logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
             part, repeated = part[~again], repeated + int(again.sum())
         parts.append(part)
@@ -201,12 +186,12 @@ def usable(
 
     Raises
     ------
-    CatalogueError
+    TableError
         If no star can be used.
     """
     stars, reasons = clean(everything, tiles, limits, bright)
     if stars.empty:
-        raise CatalogueError(
+        raise TableError(
             f"sky: found {len(everything)} rows and none that can be used ({reasons}); "
             "expected stars inside sky.l, sky.b and the survey's limits"
         )

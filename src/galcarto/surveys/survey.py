@@ -260,26 +260,16 @@ class SurveyTable(_Part):
 
     def survey(self) -> Survey:
         """Survey object for the forward model."""
+
+        def of(table: BandTable | ParallaxTable) -> dict[str, Any]:
+            completeness, errors = table.completeness, Errors(table.errors.magnitude, table.errors.error)
+            return {"half": completeness.half, "width": completeness.width, "errors": errors}
+
         bands = {
-            name: Band(
-                wavelength=band.wavelength,
-                floor=band.floor,
-                ten_sigma=band.ten_sigma,
-                half=band.completeness.half,
-                width=band.completeness.width,
-                errors=Errors(band.errors.magnitude, band.errors.error),
-            )
-            for name, band in self.bands.items()
+            name: Band(band.wavelength, band.floor, band.ten_sigma, **of(band)) for name, band in self.bands.items()
         }
-        found, parallax = self.parallax, None
-        if found is not None:
-            parallax = Parallax(
-                band=found.band,
-                errors=Errors(found.errors.magnitude, found.errors.error),
-                zero_point=found.zero_point,
-                half=found.completeness.half,
-                width=found.completeness.width,
-            )
+        found = self.parallax
+        parallax = None if found is None else Parallax(found.band, zero_point=found.zero_point, **of(found))
         return Survey(self.name, self.title, bands, parallax)
 
 

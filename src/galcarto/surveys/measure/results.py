@@ -79,20 +79,7 @@ def band_entry(
 
 
 class MeasuredErrors(NamedTuple):
-    """Errors of several catalogues against magnitude.
-
-    Attributes
-    ----------
-    joint : Joint
-    form : (float, float), mag
-        Floor and magnitude of ten sigma.
-    metrics : dict
-        ``residual``, ``offsets`` and ``scatter``.
-    entry : dict
-        Block of the survey's table.
-    shown : dict
-        Variables of the figure.
-    """
+    """An error of several catalogues: curve, floor and magnitude of ten sigma, metrics, table block, figure data."""
 
     joint: Joint
     form: tuple[float, float]
