@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galcarto.galaxy.components import TABLES, Galaxy, GalaxyTableError, load, table_digest
+from galcarto.galaxy.components import TABLES, GalaxyModel, GalaxyTableError, load, table_digest
 from galcarto.galaxy.laws import (
     BoxyBar,
     DensityLaw,
@@ -399,7 +399,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path, text):
 
 def test_tables_cannot_be_changed():
     galaxy = load("gaia_dr3")
-    assert isinstance(galaxy, Galaxy)
+    assert isinstance(galaxy, GalaxyModel)
     with pytest.raises(ValueError, match="frozen"):
         galaxy.sun.radius = 8.0
     with pytest.raises(ValueError, match="frozen"):

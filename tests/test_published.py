@@ -317,7 +317,7 @@ class Holed:
     def query(self, l, b, distance):
         hole = (l > 32.96)[:, None] & np.ones(len(distance), bool)
         extinction = np.where(hole, self.value, truth(l[:, None], b[:, None], distance))
-        return published.Profiles(extinction[None], None, ~hole)
+        return published.MapExtinction(extinction[None], None, ~hole)
 
 
 def test_a_tile_may_hold_a_tenth_of_distrust_but_no_hole(cube):

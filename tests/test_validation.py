@@ -18,9 +18,8 @@ from galcarto.__main__ import main
 from galcarto.dustmap.settings import SettingsError, read_settings
 from galcarto.figures import galaxy as figures
 from galcarto.figures import style
-from galcarto.galaxy import components
-from galcarto.galaxy.checks import galaxy as checks
-from galcarto.galaxy.checks import integrals, neighbourhood, star_counts
+from galcarto.galaxy import components, integrals
+from galcarto.galaxy.checks import BANDS, evolution, fields, neighbourhood, star_counts, white_dwarfs
 from galcarto.galaxy.checks.star_counts import Counts, CountsError
 from galcarto.galaxy.synthesis import StarModel
 
@@ -42,19 +41,22 @@ def small(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(small):
-    return StarModel(components.load(str(small)), [integrals.ALL_STARS], integrals.BANDS)
+    return StarModel(components.load(str(small)), [integrals.ALL_STARS], BANDS)
 
 
 @pytest.fixture(scope="module")
 def single(small):
-    return StarModel(components.load(str(small)), [integrals.ALL_STARS], integrals.BANDS, binaries=False)
+    return StarModel(components.load(str(small)), [integrals.ALL_STARS], BANDS, binaries=False)
 
 
 @pytest.fixture(scope="module")
 def own(model):
     """The model's own counts as the table to compare with."""
     return Counts(
-        L, B, LIMIT, integrals.expected(model, L, B, [integrals.reach(model, "Ks", LIMIT - star_counts.K_OVER_KS)])[0]
+        L,
+        B,
+        LIMIT,
+        integrals.expected(model, L, B, [integrals.brighter_than(model, "Ks", LIMIT - star_counts.K_OVER_KS)])[0],
     )
 
 
@@ -125,8 +127,8 @@ def test_expected_counts_are_those_of_drawn_stars(small, rng):
     for l, b, area in ((60.0, 3.0, 1.0), (0.0, 90.0, 150.0)):
         stars = model.draw(l, b, area, rng)
         limits = np.array([12.0, 14.0])
-        reach = integrals.reach(model, "Ks", limits)
-        expected = integrals.expected(model, np.array([l]), np.array([b]), [reach])[0, 0] * area
+        numbers = integrals.brighter_than(model, "Ks", limits)
+        expected = integrals.expected(model, np.array([l]), np.array([b]), [numbers])[0, 0] * area
         drawn = np.array([(stars["Ks"] < limit).sum() for limit in limits])
         assert (np.abs(drawn - expected) < 5 * np.sqrt(expected)).all()
 
@@ -193,7 +195,7 @@ def test_the_fit_finds_the_clump_of_a_histogram():
 
 
 def test_the_isochrones_hold_the_sun():
-    sun = neighbourhood.sun()
+    sun = evolution.sun()
     for name, tolerance in (("M_Ks", 0.05), ("M_G", 0.05), ("BP_RP", 0.03), ("teff", 30.0), ("logg", 0.02)):
         assert sun[name] == pytest.approx(sun["literature"][name]["value"], abs=tolerance), name
 
@@ -210,7 +212,7 @@ def test_the_mean_density_near_the_sun_is_the_galaxy_s(model):
 
 def test_stretches_and_luminosity_function_hold_the_same_stars(model, single):
     for one in (model, single):
-        stars = integrals.Stretches.near(one)
+        stars = integrals.Segments.near(one)
         _, by_component = neighbourhood.luminosity_function(one)
         assert by_component.sum() * neighbourhood.LUMINOSITY_BIN == pytest.approx(stars.number.sum())
         assert (stars.ratio > 0).any() == (one is model)
@@ -230,25 +232,25 @@ def test_the_mass_function_is_integrated():
 def test_a_diagram_holds_the_counted_stars(model):
     hess = model.hess([("Ks",), ("J", "Ks")], [0.05, 0.05])
     edges = np.arange(0.0, 14.05, 0.1), np.arange(-5.0, 20.0, 0.05)
-    for at in checks.FIELDS.values():
-        found = checks.diagram(model, *at, hess, *edges)
+    for at in fields.FIELDS.values():
+        found = fields.diagram(model, *at, hess, *edges)
         limits = np.array([edges[0][0], edges[0][-1]])
-        bright, faint = (np.concatenate(model.content(*at))[..., None] * integrals.reach(model, "Ks", limits)).sum(
-            (0, 1)
-        )
+        bright, faint = (
+            np.concatenate(model.content(*at))[..., None] * integrals.brighter_than(model, "Ks", limits)
+        ).sum((0, 1))
         assert found.sum() == pytest.approx(faint - bright, rel=2e-3)
 
 
 def test_white_dwarfs_grow_with_the_volume_and_their_density():
     modulus = np.arange(-30.0, 40.0, 0.05)
-    one = checks.white_dwarf_counts("G", 20.0, modulus, np.full(len(modulus), 4.9e-3))
+    one = white_dwarfs.white_dwarf_counts("G", 20.0, modulus, np.full(len(modulus), 4.9e-3))
     assert 8.0 < one < 10.0
-    twice = checks.white_dwarf_counts("G", 20.0, modulus, np.full(len(modulus), 9.8e-3))
-    fainter = checks.white_dwarf_counts("G", 21.0, modulus, np.full(len(modulus), 4.9e-3))
+    twice = white_dwarfs.white_dwarf_counts("G", 20.0, modulus, np.full(len(modulus), 9.8e-3))
+    fainter = white_dwarfs.white_dwarf_counts("G", 21.0, modulus, np.full(len(modulus), 4.9e-3))
     assert twice == pytest.approx(2 * one)
     assert fainter == pytest.approx(10**0.6 * one)
     # brighter than the youngest there is none; every one is brighter than the faintest
-    np.testing.assert_array_equal(checks._cooling("Ks", np.array([5.0, 40.0])), [0.0, 1.0])
+    np.testing.assert_array_equal(white_dwarfs._cooling("Ks", np.array([5.0, 40.0])), [0.0, 1.0])
 
 
 # --- the stages
@@ -369,12 +371,12 @@ def test_the_rule_takes_the_table_that_is_there(project):
 @pytest.mark.real
 def test_the_mock_agrees_with_the_besancon_model_and_the_sky(observations):
     galaxy = components.load("robin2003")
-    model, single = (StarModel(galaxy, [integrals.ALL_STARS], integrals.BANDS, binaries) for binaries in (True, False))
+    model, single = (StarModel(galaxy, [integrals.ALL_STARS], BANDS, binaries) for binaries in (True, False))
     counts, _ = star_counts.counts(
         model, single, star_counts.read_counts(observations / "besancon_k_counts" / "counts.txt")
     )
     clump, _ = neighbourhood.clump(model)
-    sun = neighbourhood.sun()
+    sun = evolution.sun()
     assert counts["directions"] == 430
     assert counts["plane_within_15_percent"] >= 0.85
     assert counts["pole_within_20_percent"] >= 0.80

@@ -1,27 +1,31 @@
-"""Servers, asked politely and patiently; files from them, fetched once and checked."""
+"""HTTP client with rate limit, retries and checksums.
+
+The retries are not left to urllib3's Retry, which ends where the body begins: a body that is cut is asked for again
+too, here from where it ended. pooch does not resume a download.
+"""
 
 import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import requests
 from tqdm import tqdm
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
 
 from galcarto import __version__
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import file_sha256
 
-LONGEST_WAIT = 600.0  # s; a server that asks for more is left alone
+LONGEST_WAIT = 600.0  # s; give up if a server asks for more
 BLOCK = 1 << 16  # bytes
-# a page in a queue, a server that is busy or broken: worth another try, as any 5xx
-PASSING_STATUS = (202, 408, 425, 429)
-PASSING_FAULTS = (
+# accepted but not ready, time-out, too early, too many requests: worth another try, as is any 5xx
+TRANSIENT_STATUS = (202, 408, 425, 429)
+TRANSIENT_FAULTS = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
@@ -31,16 +35,16 @@ T = TypeVar("T")
 
 
 class DownloadError(UserError):
-    """An answer that cannot be used, or none after every try."""
+    """No usable response, after every retry."""
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """A fault that may be gone at the next try.
 
     Attributes
     ----------
     wait : float, s
-        What the server asks to wait at least.
+        Least wait that the server asks for.
     """
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
@@ -49,25 +53,22 @@ class PassingError(Exception):
 
 
 def first_line(text: str) -> str:
-    """The first line of an answer that says anything, tags removed, for a message."""
+    """First line of text in a response, without tags, for a message."""
     text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.DOTALL | re.IGNORECASE)
     words = re.sub(r"<[^>]*>", "\n", text).strip()
     return " ".join((words.splitlines() or ["nothing"])[0].split())[:200]
 
 
 def _asked_wait(response: requests.Response) -> float:
-    """Seconds in the header Retry-After, which is a number or a date; 0 without one."""
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
-        return float(text)
+    """Seconds in the header Retry-After, a number or a date; 0 without a valid one."""
     try:
-        return max((parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):  # no date, or one without a time zone
+        return float(Retry().get_retry_after(response.raw) or 0.0)
+    except InvalidHeader:
         return 0.0
 
 
 class Client:
-    """Requests with a pause between them, and again after a fault that may pass.
+    """HTTP client that limits its rate and retries after transient faults.
 
     Parameters
     ----------
@@ -76,11 +77,11 @@ class Client:
     timeout : float, s
         Silence after which a connection counts as dead.
     retries : int
-        Further tries after the first.
+        Tries after the first one.
     backoff : float, s
-        Wait before the first of them; it doubles each time, give or take a half.
+        Wait before the first retry. It doubles each time and has a random factor between 0.5 and 1.5.
     seed : int
-        Of that half.
+        Seed of that factor.
     """
 
     def __init__(
@@ -93,22 +94,22 @@ class Client:
         self._next = 0.0
 
     def request(self, method: str, url: str, accepted: Iterable[int] = (200,), **options: object) -> requests.Response:
-        """Send one request and check its status; the body has yet to be read.
+        """Send one request and check its status, without reading the body.
 
         Parameters
         ----------
         method, url : str
         accepted : iterable of int
-            Status codes that the caller can use.
+            Status codes that the caller can handle.
         **options
-            Of `requests.Session.request`.
+            Options of `requests.Session.request`.
 
         Raises
         ------
-        PassingError
-            If the status may be another at the next try.
+        TransientError
+            If the request failed but may succeed at the next try.
         DownloadError
-            If it will not.
+            If the server refuses the request.
         """
         time.sleep(max(self._next - time.monotonic(), 0.0))
         self._next = time.monotonic() + self.interval
@@ -117,31 +118,31 @@ class Client:
         if status in accepted:
             return response
         found = f"status {status} {response.reason}"
-        if status in PASSING_STATUS or status >= 500:
+        if status in TRANSIENT_STATUS or status >= 500:
             wait = _asked_wait(response)
             response.close()
-            raise PassingError(found, wait)
+            raise TransientError(found, wait)
         said = first_line(response.text)
         hint = "the server refuses; look at the address in a browser, or wait a day" if status == 403 else "check it"
         raise DownloadError(f"{url}: found {found}, which says '{said}'; expected 200; {hint}")
 
-    def patiently(self, url: str, attempt: Callable[[], T]) -> T:
-        """The result of `attempt`, which asks `url`, tried again after faults that may pass.
+    def retry(self, url: str, attempt: Callable[[], T]) -> T:
+        """Call `attempt`, which requests `url`, until it succeeds or fails for good.
 
         Raises
         ------
         DownloadError
-            If every try fails, or the server asks for a longer wait than ten minutes.
+            If every try fails, or the server asks for a wait of more than `LONGEST_WAIT`.
         """
         wait = self.backoff
         for left in range(self.retries, -1, -1):
             asked = 0.0
             try:
                 return attempt()
-            except PassingError as error:
+            except TransientError as error:
                 fault, asked = str(error), error.wait
-            except PASSING_FAULTS as error:
-                # their texts hold addresses of objects; the class tells a time-out from a cut
+            except TRANSIENT_FAULTS as error:
+                # the class distinguishes a time-out from a cut; the text may hold addresses of objects
                 fault = f"{type(error).__name__} ({str(error)[:200]})"
             except requests.RequestException as error:
                 raise DownloadError(f"{url}: {error}; expected an address that can be asked") from None
@@ -162,11 +163,11 @@ class Client:
 
 
 def fetch(url: str, path: str | Path, client: Client, sha256: str | None = None, offline: bool = False) -> str:
-    """Fetch a file once; a file that is there and has the right sha256 is left alone.
+    """Download a file unless it already exists with the right sha256.
 
-    Without a `sha256` the first download is trusted: its digest is written to ``PATH.sha256`` and holds from
-    then on. A download that was cut stays in ``PATH.part`` and goes on from there, where the server can tell
-    that the file is still the same.
+    Without `sha256` the first download is trusted: its digest is written to ``PATH.sha256`` and later downloads must
+    match it. An interrupted download stays in ``PATH.part`` and is resumed if the server confirms that the file has
+    not changed.
 
     Parameters
     ----------
@@ -175,9 +176,9 @@ def fetch(url: str, path: str | Path, client: Client, sha256: str | None = None,
         File to write.
     client : Client
     sha256 : str or None
-        Digest that the file must have, in hexadecimal.
+        Expected digest in hexadecimal.
     offline : bool
-        Refuse instead of asking the server.
+        Fail instead of asking the server.
 
     Returns
     -------
@@ -187,7 +188,7 @@ def fetch(url: str, path: str | Path, client: Client, sha256: str | None = None,
     Raises
     ------
     DownloadError
-        If the file cannot be had, or is another than expected.
+        If the file cannot be fetched or has another digest.
     """
     path = Path(path)
     note = path.with_name(f"{path.name}.sha256")
@@ -208,7 +209,7 @@ def fetch(url: str, path: str | Path, client: Client, sha256: str | None = None,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    client.patiently(url, lambda: _go_on(url, part, client, pinned=expected is not None))
+    client.retry(url, lambda: _resume(url, part, client, pinned=expected is not None))
     found = file_sha256(part)
     if expected not in (None, found):
         part.unlink()
@@ -228,12 +229,12 @@ def _validator_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.validator")
 
 
-def _go_on(url: str, part: Path, client: Client, pinned: bool) -> None:
-    """Complete a partial file, from where it ends if that is safe."""
+def _resume(url: str, part: Path, client: Client, pinned: bool) -> None:
+    """Complete a partial file, from where it ends if the rest surely belongs to it."""
     validator_file = _validator_file(part)
     validator = validator_file.read_text() if validator_file.is_file() else ""
     done = part.stat().st_size if part.is_file() else 0
-    # without a validator two halves of two files could be joined: only a known digest would show it
+    # without a validator, halves of two files could be joined; only a known digest would reveal it
     if not (validator or pinned):
         done = 0
     headers = {"Accept-Encoding": "identity"}  # a range counts the file's own bytes
@@ -248,29 +249,26 @@ def _go_on(url: str, part: Path, client: Client, pinned: bool) -> None:
                 f"{url}: found a web page that says '{first_line(response.text)}'; expected a file; "
                 "open the address in a browser and correct it"
             )
-        spans = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if response.status_code == 416:
-            if spans and spans[2] == str(done):
-                return  # cut between the last byte and the end of the job
+        status = response.status_code
+        span = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if status == 416 and span and span[2] == str(done):
+            return  # the last run ended after the last byte
+        if status == 416 or (status == 206 and (span is None or span[1] != str(done))):
             part.unlink(missing_ok=True)
-            raise PassingError("the server has no such range; starting over")
-        if response.status_code == 206:
-            if spans is None or spans[1] != str(done):
-                part.unlink(missing_ok=True)
-                raise PassingError("the server sent another range; starting over")
-        else:
+            raise TransientError("the server did not send the range that was asked for; starting over")
+        if status == 200:
             done = 0
         etag = response.headers.get("ETag", "")
-        # a weak tag promises the same meaning, not the same bytes
+        # a weak tag does not promise the same bytes
         if not etag or etag.startswith("W/"):
             etag = response.headers.get("Last-Modified", "")
         validator_file.write_text(etag)
         length = response.headers.get("Content-Length")
-        total = done + int(length) if length else None
+        total = done + int(length) if length else None  # requests raises an error if the body is shorter
         if total is None and not pinned and response.headers.get("Transfer-Encoding", "") != "chunked":
             raise DownloadError(
-                f"{url}: found neither a length nor an end mark: a file cut on its way would look whole; expected one "
-                "of them, or the file's sha256 in the settings"
+                f"{url}: found neither a length nor an end mark, so that a cut file would look whole; expected one of "
+                "them, or the file's sha256 in the settings"
             )
         with (
             open(part, "ab" if done else "wb") as handle,
@@ -279,5 +277,3 @@ def _go_on(url: str, part: Path, client: Client, pinned: bool) -> None:
             for block in response.iter_content(BLOCK):
                 handle.write(block)
                 bar.update(len(block))
-    if total is not None and part.stat().st_size != total:
-        raise PassingError(f"found {part.stat().st_size} bytes; expected {total}")

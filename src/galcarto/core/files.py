@@ -1,4 +1,4 @@
-"""The stages' files: written whole or not at all, and named when they are what a stage failed by."""
+"""Atomic writing of a stage's files, and diagnosis of files that cannot be written or read."""
 
 import errno
 import glob
@@ -15,28 +15,33 @@ from typing import Any
 
 from galcarto.core.errors import UserError
 
-# how Parquet files are written; its readers ask for the checksums: zstd alone lets damage pass as other numbers
+# options for Parquet files; readers verify the checksums, as zstd alone may decompress damaged data to other numbers
 PARQUET: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
-PROBE = 1 << 20  # bytes that must fit beside a file for the disk not to be full
-SLAB = 1 << 22  # values of a netCDF variable that are checked at once
+PROBE = 1 << 20  # bytes; if they do not fit beside a file, the disk is full
+SLAB = 1 << 22  # values of a netCDF variable that are read at once
+
+
+def variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: str) -> tuple[Any, ...]:
+    """A variable of an xarray Dataset with its units and description."""
+    return dims, values, {"units": units, "long_name": long_name}
 
 
 class Output(str):
-    """Path of a file, or of a folder, to write: a passing name that no other process uses, until `whole` renames it.
+    """Temporary, unique path of a file or folder to write, which `whole` renames.
 
-    A job may outlive the run that started it and write at the same time as its successor.
+    The path is unique because a job may outlive the run that started it and write at the same time as its successor.
 
     Attributes
     ----------
     final : str
-        The file's own path.
+        Final path.
     """
 
     __slots__ = ("final",)
     final: str
 
     def __new__(cls, path: str) -> "Output":
-        """From the file's own path, as an option's ``type`` is called."""
+        """From the final path, as argparse calls an option's ``type``."""
         output = super().__new__(cls, f"{path}.{secrets.token_hex(4)}.part")
         output.final = path
         return output
@@ -44,24 +49,24 @@ class Output(str):
 
 @contextmanager
 def whole(outputs: Sequence[Output], inputs: Sequence[str] = ()) -> Iterator[None]:
-    """Give the outputs their names once the block has ended well; remove what is there of them if it fails.
+    """Rename the outputs to their final paths if the block succeeds; remove them if it fails.
 
-    Why a library could not read or write is seldom in its error ("NetCDF: HDF error"), so that is found out here:
-    nothing is checked unless the block has failed.
+    Errors of libraries seldom state the cause ("NetCDF: HDF error"). After a failure, outputs and inputs are therefore
+    checked here.
 
     Parameters
     ----------
     outputs : sequence of Output
     inputs : sequence of str
-        Files that the block reads, or folders of them.
+        Files, or folders of files, that the block reads.
 
     Raises
     ------
     UserError
-        In place of any other error where an output cannot be written or an input is damaged.
+        Instead of any other error if an output cannot be written or an input is damaged.
     """
     for output in outputs:
-        for left in glob.glob(f"{glob.escape(output.final)}.*.part"):  # by a run that was killed
+        for left in glob.glob(f"{glob.escape(output.final)}.*.part"):  # of a killed run
             if os.path.isdir(left):
                 shutil.rmtree(left)
             else:
@@ -69,18 +74,18 @@ def whole(outputs: Sequence[Output], inputs: Sequence[str] = ()) -> Iterator[Non
     try:
         yield
         for output in outputs:
-            if os.path.isdir(output) and os.path.isdir(output.final):  # no folder takes the place of a full one
+            if os.path.isdir(output) and os.path.isdir(output.final):  # os.replace keeps full folders
                 shutil.rmtree(output.final)
             os.replace(output, output.final)
     except Exception as error:
-        # a full disk must be looked at before what filled it is removed
+        # check for a full disk before removing what filled it
         fault = None if isinstance(error, UserError) else _unwritable(outputs, error) or _damaged(inputs)
         for output in outputs:
             with suppress(OSError):
                 if os.path.isdir(output):
                     shutil.rmtree(output)
                 else:
-                    os.truncate(output, 0)  # HDF5 keeps a file open that it could not close, and the log needs room
+                    os.truncate(output, 0)  # HDF5 may keep the file open, and the log needs its space
                     os.unlink(output)
         if fault is None:
             raise
@@ -88,20 +93,20 @@ def whole(outputs: Sequence[Output], inputs: Sequence[str] = ()) -> Iterator[Non
 
 
 def _unwritable(outputs: Sequence[Output], error: Exception) -> str | None:
-    """What keeps a file from being written beside the outputs."""
+    """Why the outputs cannot be written, or None."""
     full = error.errno if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) else None
     for output in outputs:
         folder = Path(output).parent
-        # a library may have removed what filled the disk: then only its error knows
+        # if the library has removed what filled the disk, only its error shows it
         reason = full or _refusal(folder)
         if reason is not None:
             free = f" ({shutil.disk_usage(folder).free / 1e6:.1f} MB free in {folder})" if folder.is_dir() else ""
-            return f"{output.final}: cannot be written: {os.strerror(reason)}{free}; mend that and run again"
+            return f"{output.final}: cannot be written: {os.strerror(reason)}{free}; fix that and run again"
     return None
 
 
 def _refusal(folder: Path) -> int | None:
-    """Number of the error that a new file in a folder ends in."""
+    """Error number of writing a new file in a folder, or None."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE))
@@ -111,24 +116,24 @@ def _refusal(folder: Path) -> int | None:
 
 
 def _damaged(inputs: Sequence[str]) -> str | None:
-    """The first of the inputs that cannot be read to its end, and why."""
+    """Why the first unreadable input cannot be read, or None."""
     for name in inputs:
         for path in sorted(Path(name).rglob("*")) if os.path.isdir(name) else [Path(name)]:
             if path.suffix in CHECKS and path.is_file():
                 try:
                     CHECKS[path.suffix](path)
                 except Exception as error:
-                    return f"{path}: is damaged ({error}); delete it and run again: the workflow makes it anew"
+                    return f"{path}: is damaged ({error}); delete it and run again: the workflow makes it again"
     return None
 
 
 def check_zip(path: str | Path) -> None:
-    """Read a file of torch's to its end; torch itself does not look at the checksums.
+    """Verify the checksums of a file that torch wrote, which torch itself ignores.
 
     Raises
     ------
     zipfile.BadZipFile
-        If it is not whole.
+        If the file is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         bad = archive.testzip()
@@ -137,7 +142,7 @@ def check_zip(path: str | Path) -> None:
 
 
 def _check_netcdf(path: Path) -> None:
-    import netCDF4  # here and below: for a failed stage only
+    import netCDF4  # imported late, here and below, as only failed stages need it
 
     with netCDF4.Dataset(path) as file:
         for variable in file.variables.values():

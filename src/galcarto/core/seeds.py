@@ -1,4 +1,4 @@
-"""Random generators: one independent stream per job, from the region's seed and the job's name."""
+"""Random generators, one independent stream per job."""
 
 from zlib import crc32
 
@@ -6,6 +6,9 @@ import numpy as np
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """A generator for one job, such as ``generator(seed, "render_cmds", split, sightline)``."""
+    """Generator of one job from the region's seed and the job's names.
+
+    Example: ``generator(seed, "render_cmds", split, sightline)``.
+    """
     key = tuple(crc32(name.encode()) for name in names)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

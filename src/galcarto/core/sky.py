@@ -1,4 +1,4 @@
-"""Tiles on the sky: equal steps in galactic longitude and latitude."""
+"""Tiles of equal size in galactic longitude and latitude, and coordinate transformations."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 131), the fit of the arms we draw
+SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 131), as for the spiral arms
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """A grid of tiles equal in l and b.
+    """A grid of tiles of equal size in l and b.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Tiles:
 
     @classmethod
     def cover(cls, l_range: tuple[float, float], b_range: tuple[float, float], size: float) -> "Tiles":
-        """Tiles of `size` degrees over a window.
+        """Cover a window with tiles of `size` degrees.
 
         Raises
         ------
@@ -63,7 +63,7 @@ class Tiles:
         return np.degrees(np.diff(self.l_edges)[:, None] * band[None, :])
 
     def points(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Points spread evenly over the tiles, `number` along each side.
+        """Evenly spaced points in every tile, `number` along each side.
 
         Returns
         -------
@@ -79,15 +79,15 @@ class Tiles:
         )
 
     def columns(self, start: int, stop: int) -> "Tiles":
-        """The tiles of longitude columns `start` to `stop`."""
+        """Tiles of the longitude columns from `start` up to, but not including, `stop`."""
         return Tiles(self.l_edges[start : stop + 1], self.b_edges)
 
     def unwrap(self, l: np.ndarray) -> np.ndarray:
-        """Longitudes moved by whole turns into the 360 degrees that begin at the first edge."""
+        """Move longitudes by whole turns to within 360 degrees of the first edge."""
         return self.l_edges[0] + np.mod(np.asarray(l) - self.l_edges[0], 360.0)
 
     def index(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Flat index (l-major) of the tile that holds each point; -1 outside the window."""
+        """Flat index (l-major) of the tile that contains each point; -1 outside the window."""
         i = np.searchsorted(self.l_edges, self.unwrap(l), side="right") - 1
         j = np.searchsorted(self.b_edges, b, side="right") - 1
         inside = (i >= 0) & (i < self.shape[0]) & (j >= 0) & (j < self.shape[1])
@@ -95,19 +95,19 @@ class Tiles:
 
 
 def sightline_name(l: float, b: float) -> str:
-    """The name of a sightline in file names, such as ``l285.000_b-00.500``."""
-    # + 0.0: minus zero is zero
+    """Name of a sightline for file names, such as ``l285.000_b-00.500``."""
+    # + 0.0 turns minus zero into zero
     return f"l{round(l, 3) % 360:07.3f}_b{round(b, 3) + 0.0:+07.3f}"
 
 
 def sightline_position(name: str) -> tuple[float, float]:
-    """Galactic longitude and latitude of a sightline's name, deg."""
+    """Galactic longitude and latitude from a sightline's name, deg."""
     l_text, b_text = name.split("_")
     return float(l_text[1:]), float(b_text[1:])
 
 
 def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates in degrees in any astropy frame, as galactic (l, b) in degrees."""
+    """Convert coordinates in any astropy frame to galactic (l, b), all in degrees."""
     if frame == "galactic":
         return np.asarray(longitude, float) % 360.0, np.asarray(latitude, float)
     galactic = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).galactic
@@ -115,7 +115,7 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
 
 
 def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Galactic coordinates in degrees as right ascension and declination (ICRS) in degrees."""
+    """Convert galactic coordinates to right ascension and declination (ICRS), all in degrees."""
     icrs = SkyCoord(l * u.deg, b * u.deg, frame="galactic").icrs
     return icrs.ra.deg, icrs.dec.deg
 
@@ -123,9 +123,9 @@ def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def cartesian(
     l: np.ndarray | float, b: np.ndarray | float, distance: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Heliocentric galactic x (to the centre), y (to l = 90), z (to the pole), kpc.
+    """Heliocentric galactic x (towards the centre), y (towards l = 90) and z (towards the pole), kpc.
 
-    Parameters broadcast against each other; angles in deg, distance in kpc.
+    Angles in deg and distance in kpc broadcast against each other.
     """
     l_rad, b_rad = np.radians(l), np.radians(b)
     return (

@@ -1,1 +1,1 @@
-"""Bare stars along a sightline: knows no dust and no survey."""
+"""Synthesis of the stars along a sightline, without dust and without a survey."""

@@ -1,7 +1,7 @@
 """Spiral arms: log-periodic spirals with a kink, ln(R / R_kink) = -(azimuth - azimuth_kink) tan(pitch).
 
-Those of the Milky Way come from the parallaxes of masers in regions of massive star formation: Reid et al. 2019,
-ApJ 885, 131, Table 2. The 3-kpc arm is left out: three masers place only three degrees of it.
+The Milky Way's are fitted to the parallaxes of masers in regions of massive star formation: Reid et al. 2019,
+ApJ 885, 131, Table 2. The 3-kpc arm is left out, as three masers cover only three degrees of it.
 """
 
 from typing import NamedTuple
@@ -10,11 +10,11 @@ import numpy as np
 
 from galcarto.core.sky import SUN_RADIUS
 
-PAST = 0.7  # an arm goes on past the masers that place it by this share of its length in azimuth
+PAST = 0.7  # extrapolation of an arm beyond its masers, as a fraction of its extent in azimuth
 
 
 class Arm(NamedTuple):
-    """An arm: galactocentric azimuth in deg, 0 at the Sun and growing with the rotation; radius in kpc."""
+    """A spiral arm; galactocentric azimuths in deg, 0 at the Sun and increasing with the rotation, radius in kpc."""
 
     name: str
     azimuth: tuple[float, float]
@@ -24,7 +24,7 @@ class Arm(NamedTuple):
     pitch_above: float
 
     def pitch(self, azimuth: np.ndarray) -> np.ndarray:
-        """Pitch angle, deg; outside `azimuth` that of the same side of the kink."""
+        """Pitch angle on either side of the kink, deg."""
         return np.where(azimuth < self.kink_azimuth, self.pitch_below, self.pitch_above)
 
     def radius(self, azimuth: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ class Arm(NamedTuple):
 
 
 class Spirals(NamedTuple):
-    """A galaxy's arms, where they come from, and the distance from the Sun to its centre in kpc."""
+    """The arms of a galaxy, their source, and the distance from the Sun to the centre in kpc."""
 
     source: str
     centre: float
@@ -67,7 +67,7 @@ def trace(arm: Arm, azimuth: np.ndarray, centre: float = SUN_RADIUS) -> tuple[np
     ----------
     arm : Arm
     azimuth : ndarray, deg
-        Outside `arm.azimuth` the spiral is extrapolated with the pitch of that side.
+        Outside `arm.azimuth` the spiral is extrapolated with the pitch of the same side.
     centre : float, kpc
         From the Sun.
     """
@@ -76,7 +76,7 @@ def trace(arm: Arm, azimuth: np.ndarray, centre: float = SUN_RADIUS) -> tuple[np
 
 
 class Course(NamedTuple):
-    """An arm where it passes some points: which points, their radius and the arm's (kpc), cosine of its pitch."""
+    """An arm at the azimuths of points: their indices and radii, radii of the arm (kpc), and cosine of its pitch."""
 
     points: np.ndarray
     radius: np.ndarray
@@ -85,13 +85,13 @@ class Course(NamedTuple):
 
 
 def courses(spirals: Spirals, x: np.ndarray, y: np.ndarray) -> list[Course]:
-    """The arms at the azimuths of some points, turn by turn.
+    """Arms at the azimuths of points, one entry for each arm and turn.
 
     Parameters
     ----------
     spirals : Spirals
     x, y : ndarray, shape (point,), kpc
-        Heliocentric, to the centre and to l = 90.
+        Heliocentric, towards the centre and towards l = 90.
     """
     azimuth = np.degrees(np.arctan2(y, spirals.centre - x))
     radius = np.hypot(spirals.centre - x, y)
@@ -108,21 +108,21 @@ def courses(spirals: Spirals, x: np.ndarray, y: np.ndarray) -> list[Course]:
 
 
 def distance(passing: list[Course], number: int, scale: float = 1.0) -> np.ndarray:
-    """Distance in the plane of points to the nearest arm's ridge, measured across it.
+    """Distance of points in the plane to the ridge of the nearest arm, perpendicular to it.
 
     Parameters
     ----------
     passing : list of Course
         From `courses`.
     number : int
-        Of points.
+        Number of points.
     scale : float
-        Factor of the arms' radii. It turns an arm of constant pitch around the centre, and leaves it as long as it is.
+        Factor on the radii of the arms. For an arm of constant pitch it is a rotation.
 
     Returns
     -------
     ndarray, shape (point,), kpc
-        Infinite where no arm is drawn at that azimuth.
+        Infinite where no arm extends to that azimuth.
     """
     nearest = np.full(number, np.inf)
     for points, radius, arm_radius, cosine in passing:

@@ -1,23 +1,24 @@
-"""Unresolved binaries: how many, and with which mass ratios."""
+"""Fractions and mass ratios of unresolved binaries."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-GOLDEN = 0.6180339887498949  # its multiples fill the unit interval evenly
+GOLDEN = 0.6180339887498949  # multiples modulo 1 are evenly distributed
 
 
 @dataclass(frozen=True)
 class Multiplicity:
-    """Share of stars with a companion and exponent of its mass ratio, by the primary's mass.
+    """Multiplicity fraction and distribution of mass ratios by the mass of the primary.
 
     Attributes
     ----------
     mass : ndarray, shape (node,), Msun
-        Of the primary; between nodes the other columns are linear in its logarithm, beyond them constant.
+        Of the primary. The other columns are linear in its logarithm between nodes and constant beyond them.
     fraction : ndarray, shape (node,)
+        Fraction of primaries with a companion.
     companions : ndarray, shape (node,)
-        Companions per primary, those of higher multiples included.
+        Companions per primary, including those of higher multiples.
     exponent : ndarray, shape (node,)
         f(q) ~ q^exponent between `least_ratio` and 1.
     least_ratio : float
@@ -29,8 +30,8 @@ class Multiplicity:
     exponent: np.ndarray
     least_ratio: float
 
-    def share(self, mass: np.ndarray) -> np.ndarray:
-        """Share of primaries that have a companion."""
+    def multiplicity_fraction(self, mass: np.ndarray) -> np.ndarray:
+        """Fraction of primaries with a companion."""
         return np.interp(np.log(mass), np.log(self.mass), self.fraction)
 
     def number(self, mass: np.ndarray) -> np.ndarray:
@@ -58,8 +59,8 @@ class Multiplicity:
 
 
 # Duchêne & Kraus 2013 (ARA&A 51, 269), table 1: multiplicity fraction and mass-ratio exponent at the middle (in
-# log mass) of each of their ranges, and companions per primary, which count every member of a triple. Their fractions
-# above 1.5 Msun are lower limits; the rows above 5 Msun could not be checked against the paper, and few stars use them.
+# log mass) of each of their ranges, and companions per primary, which count every member of a triple. The fractions
+# above 1.5 Msun are lower limits. The rows above 5 Msun were not verified against the paper; they matter for few stars.
 DUCHENE_KRAUS2013 = Multiplicity(
     mass=np.array([0.09, 0.22, 0.95, 2.7, 11.3, 25.0]),
     fraction=np.array([0.22, 0.26, 0.44, 0.50, 0.60, 0.80]),
@@ -70,11 +71,11 @@ DUCHENE_KRAUS2013 = Multiplicity(
 
 
 def quantiles(segments: int, strata: int) -> np.ndarray:
-    """Quantiles of the mass ratio, shape (segment, stratum): one in each stratum, its place moves evenly."""
+    """Stratified quantiles of the mass ratio, shape (segment, stratum), with a low-discrepancy offset per segment."""
     place = (GOLDEN * np.arange(1, segments + 1)) % 1.0
     return (np.arange(strata) + place[:, None]) / strata
 
 
 def brightness(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Magnitude of two stars seen as one; the second may be infinitely faint."""
+    """Combined magnitude of two stars; the second may be infinitely faint."""
     return first - 2.5 * np.log10(1.0 + 10.0 ** (0.4 * (first - second)))

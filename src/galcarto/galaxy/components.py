@@ -1,7 +1,7 @@
-"""Models of the Galaxy, as tables: what its stellar populations are and where they lie.
+"""Models of the Galaxy: its stellar populations and their densities.
 
-A model is one YAML file of `tables/`, or one of the user's own: densities, ages, metallicities, initial mass
-functions, the Sun's position, warp and flare, each number with its reference.
+A model is a YAML file, one of `tables/` or the user's own, with densities, ages, metallicities, initial mass functions,
+the Sun's position, warp and flare, and the reference of each number.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ class GalaxyTableError(UserError):
 
 
 class MassFunction(Table):
-    """The initial mass function dN/dm ~ m^-slope, with one slope more than breaks."""
+    """Broken power law dN/dm ~ m^-slope as initial mass function, with one slope more than breaks."""
 
     slopes: Annotated[tuple[float, ...], Field(min_length=1)]
     breaks: tuple[PositiveFloat, ...] = Field((), description="Msun")
@@ -42,7 +42,7 @@ class MassFunction(Table):
         return self
 
     def integral(self, low: np.ndarray, high: np.ndarray, power: float) -> np.ndarray:
-        """Integral of m^power dN/dm from `low` to `high`, Msun, within the range; the first slope's scale is 1."""
+        """Integral of m^power dN/dm from `low` to `high` (Msun) within the range; the first segment is m^-slope."""
         borders = (self.range[0], *self.breaks, self.range[1])
         total, scale = np.zeros(np.broadcast(low, high).shape), 1.0
         for i, slope in enumerate(self.slopes):
@@ -62,22 +62,22 @@ class Component(Table):
     ----------
     name : str
     age : tuple of float, Gyr
-        Stars form at a rate between the two that falls as exp(-t / star_formation_time).
+        Range of ages; the star formation rate decreases with time as exp(-t / star_formation_time).
     metallicity : tuple of float, dex
         Mean [Fe/H] at the Sun and standard deviation.
     gradient : float, dex/kpc
         d[Fe/H]/dR.
     alpha : float, dex
-        [alpha/Fe], which raises [M/H] over [Fe/H] (Salaris et al. 1993, ApJ 414, 580).
+        [alpha/Fe], which raises [M/H] above [Fe/H] (Salaris et al. 1993, ApJ 414, 580).
     star_formation_time : float or None, Gyr
         None for a constant rate.
     warped : bool
-        Follows the model's warp and flare.
+        Whether the component follows the model's warp and flare.
     warp : Warp or None
-        Its own, in place of the model's.
+        Warp of its own instead of the model's.
     imf : MassFunction
     density : Law
-        Living stars.
+        Density of living stars.
     """
 
     name: str
@@ -98,18 +98,18 @@ class Component(Table):
 
     @property
     def normalisation(self) -> Literal["mass", "number"]:
-        """What the density counts: Msun, or stars."""
+        """Quantity of the density: mass (Msun) or number of stars."""
         return self.density.quantity
 
 
 class Sun(Table):
-    """The Sun's place."""
+    """Position of the Sun."""
 
     radius: PositiveFloat = Field(description="distance from the Galactic centre, kpc")
     height: float = Field(description="over the plane, kpc")
 
 
-class Galaxy(Table):
+class GalaxyModel(Table):
     """A model of the Galaxy."""
 
     title: str
@@ -119,8 +119,8 @@ class Galaxy(Table):
     flare: Flare
     components: Annotated[tuple[Component, ...], Field(min_length=1)]
 
-    def enriched(self, shift: float) -> "Galaxy":
-        """The same Galaxy with the mean metallicity of every component shifted by so many dex."""
+    def enriched(self, shift: float) -> "GalaxyModel":
+        """Copy of the model with the mean metallicity of every component shifted by `shift` dex."""
         components = tuple(
             component.model_copy(update={"metallicity": (component.metallicity[0] + shift, component.metallicity[1])})
             for component in self.components
@@ -133,7 +133,7 @@ class Galaxy(Table):
         return x - self.sun.radius, y, z + self.sun.height
 
     def density(self, component: Component, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """A component's living stars at galactocentric positions in kpc: Msun/pc3, or stars/pc3."""
+        """Density of a component's living stars at galactocentric positions in kpc: Msun/pc3 or stars/pc3."""
         if not component.warped:
             return component.density.density(x, y, z, self.sun.radius)
         stretch = self.flare.factor(x, y)
@@ -142,12 +142,12 @@ class Galaxy(Table):
 
 
 def table_path(model: str) -> Path:
-    """File of a model: the name of one that comes with the package, or a path that ends in .yaml.
+    """File of a model from its name in the package or a path that ends in .yaml.
 
     Raises
     ------
     GalaxyTableError
-        If there is none.
+        If the file does not exist.
     """
     path = Path(model) if model.endswith(".yaml") else TABLES / f"{model}.yaml"
     if not path.is_file():
@@ -157,22 +157,22 @@ def table_path(model: str) -> Path:
 
 
 def table_digest(model: str) -> str:
-    """Hash of a model's file: a rule that uses the model reruns when a number in it changes."""
+    """Hash of a model's file, so that rules rerun when a number in it changes."""
     return hashlib.sha256(table_path(model).read_bytes()).hexdigest()[:16]
 
 
 @cache
-def load(model: str) -> Galaxy:
+def load(model: str) -> GalaxyModel:
     """Read a model of the Galaxy.
 
     Raises
     ------
     GalaxyTableError
-        If there is no such model, or with one line for each fault of its table.
+        If there is no such model, or its table is invalid, with one line for each fault.
     """
     path = table_path(model)
     try:
-        return Galaxy.model_validate(yaml.safe_load(path.read_bytes()))
+        return GalaxyModel.model_validate(yaml.safe_load(path.read_bytes()))
     except yaml.YAMLError as error:
         raise GalaxyTableError(f"{path}: not a YAML file: {error}") from None
     except ValidationError as error:

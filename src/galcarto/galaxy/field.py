@@ -1,7 +1,7 @@
-"""Star lists of any part of the sky, in cells that do not know of each other.
+"""Star lists of any part of the sky, in independent HEALPix cells.
 
-The sky is cut into HEALPix cells. A cell's stars come from the seed and the cell's number alone: a field is the
-same whatever the tiles it is cut into, the order of its cells and the processes that share them.
+The stars of a cell depend on the seed and the number of the cell alone. A field is therefore the same for any tiling,
+order of cells and number of processes.
 """
 
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ import pandas as pd
 from galcarto.core.seeds import generator
 from galcarto.galaxy.synthesis import StarModel
 
-NSIDE = 128  # cells of 0.21 deg2; a cell has the densities of its middle
-PLACES = 22  # levels of HEALPix below a cell that place a star in it, to 0.4 milliarcsec
+NSIDE = 128  # cells of 0.21 deg2; a cell has the densities at its centre
+PLACES = 22  # further levels of HEALPix for positions within a cell, to 0.4 milliarcsec
 
 
 def cells(l_range: tuple[float, float], b_range: tuple[float, float]) -> np.ndarray:
-    """Numbers of the cells that a window may touch.
+    """Cells that may overlap a window.
 
     Parameters
     ----------
     l_range, b_range : (float, float), deg
-        Galactic; the longitudes ascend and may pass 360.
+        Galactic; the longitudes increase and may exceed 360.
 
     Returns
     -------
     ndarray of int
-        HEALPix, nested order.
+        HEALPix numbers, nested order.
     """
     l, b = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), nest=True, lonlat=True)
     margin = np.degrees(hp.max_pixrad(NSIDE))
@@ -40,7 +40,7 @@ def cells(l_range: tuple[float, float], b_range: tuple[float, float]) -> np.ndar
 
 
 def stars(model: StarModel, cell: int, seed: int) -> Iterator[pd.DataFrame]:
-    """The stars of a cell, in parts of bounded size.
+    """Draw the stars of a cell, in parts of bounded size.
 
     Parameters
     ----------

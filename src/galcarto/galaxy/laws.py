@@ -1,4 +1,4 @@
-"""Density laws of the Galaxy's components; their parameters stand in the tables."""
+"""Density laws of the Galaxy's components, with parameters from the tables."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 
 class Table(BaseModel):
-    """A part of a table: no unknown keys, nothing changes after reading."""
+    """Immutable section of a table, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DensityLaw(Table):
-    """A density; `quantity` is what it counts, Msun or stars, in 1/pc3."""
+    """A density law; `quantity` is mass (Msun/pc3) or number (stars/pc3)."""
 
     quantity: ClassVar[Literal["mass", "number"]] = "mass"
 
@@ -46,7 +46,7 @@ class Einasto(DensityLaw):
 
 
 class ModifiedExponential(DensityLaw):
-    """A radially exponential disc whose height law is a parabola that joins an exponential.
+    """A radially exponential disc whose vertical profile is a parabola that continues as an exponential.
 
     Robin et al. 2003, table 3 (the thick disc).
     """
@@ -67,7 +67,7 @@ class ModifiedExponential(DensityLaw):
 
 
 class Sech2(DensityLaw):
-    """A radially exponential disc with the height law sech2(z / 2 height) (the Gaia universe model's)."""
+    """A radially exponential disc with the vertical profile sech2(z / 2 height), as in the Gaia universe model."""
 
     law: Literal["sech2"]
     local: PositiveFloat = Field(description="density in the plane at the Sun's radius, Msun/pc3")
@@ -96,9 +96,9 @@ class PowerLaw(DensityLaw):
 
 
 class DoublePowerLaw(DensityLaw):
-    """A cuspy spheroid a^inner (core + a)^outer, a2 = R2 + (z/axis_ratio)2 (the Gaia universe model's halo).
+    """A cuspy spheroid a^inner (core + a)^outer, a2 = R2 + (z/axis_ratio)2 (halo of the Gaia universe model).
 
-    The slope changes from inner to inner + outer around the core radius; the density is constant in the last parsec.
+    The slope changes from inner to inner + outer around the core radius; the density is constant in the central parsec.
     """
 
     law: Literal["double_power_law"]
@@ -115,13 +115,13 @@ class DoublePowerLaw(DensityLaw):
 
 
 def _bar_axes(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates along and across a bar whose near end lies `angle` degrees from the Sun's direction, at l > 0."""
+    """Coordinates along and across a bar whose near end is at `angle` degrees from the Sun's direction, at l > 0."""
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     return -x * cos + y * sin, x * sin + y * cos
 
 
 class TriaxialBulge(DensityLaw):
-    """A Gaussian boxy ellipsoid with a smooth end (Robin et al. 2003, table 3).
+    """A Gaussian boxy ellipsoid with a smooth edge (Robin et al. 2003, table 3).
 
     ``central`` exp(-rs2/2), rs4 = ((x/x0)2 + (y/y0)2)2 + (z/z0)4, times exp(-2 (R - edge)2) beyond the edge.
     """
@@ -145,7 +145,7 @@ class TriaxialBulge(DensityLaw):
 
 
 class BoxyBar(DensityLaw):
-    """A boxy bar with a peanut and a sharp end (the Gaia universe model's, after Simion et al. 2017, MNRAS 471, 4323).
+    """A boxy, peanut-shaped bar with a sharp edge (Gaia universe model, after Simion et al. 2017, MNRAS 471, 4323).
 
     ``central`` sech2(rs), rs^c = rp^c + |z/h|^c, rp^p = |x/x0|^p + |y/y0|^p, h = z0 (1 + peanut sin(|x|/wave)).
     """
@@ -179,9 +179,9 @@ Law = Annotated[
 
 
 class Warp(Table):
-    """The height of the plane: slope (R - start) sin(azimuth - node), up at l = 90 deg for a node at 0.
+    """Height of the warped plane: slope (R - start) sin(azimuth - node), upwards at l = 90 deg for a node at 0.
 
-    The azimuth runs from the Sun's direction towards l = 90 deg.
+    The azimuth increases from the Sun's direction towards l = 90 deg.
     """
 
     slope: float
@@ -200,11 +200,11 @@ class Warp(Table):
 
 
 class Flare(Table):
-    """Scale heights grow by the factor 1 + slope (R - start) beyond the start; the column is conserved."""
+    """Increase of the scale heights by a factor 1 + slope (R - start) beyond the start, at constant column density."""
 
     slope: NonNegativeFloat = Field(description="per kpc")
     start: PositiveFloat = Field(description="kpc")
 
     def factor(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Factor on the scale heights."""
+        """Factor on the scale heights at galactocentric x and y in kpc."""
         return 1.0 + self.slope * np.maximum(np.hypot(x, y) - self.start, 0.0)

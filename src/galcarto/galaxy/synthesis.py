@@ -1,4 +1,4 @@
-"""Star lists of a sightline, drawn from a model's densities and its stellar populations."""
+"""Draw star lists of a sightline from the densities and stellar populations of a Galaxy model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,37 +8,37 @@ from scipy.special import ndtr
 
 from galcarto.core.errors import UserError
 from galcarto.galaxy import isochrones, populations
-from galcarto.galaxy.components import Galaxy
+from galcarto.galaxy.components import GalaxyModel
 from galcarto.galaxy.hess import Hess
 
 METALLICITY_STEP = 0.1  # dex
 MODULUS_STEP = 0.05  # mag, width of the distance bins
 MODULUS_RANGE = (-2.0, 18.5)  # 4 pc to 50 kpc
-BLOCK = 1 << 16  # stars that share a stream of random numbers
+BLOCK = 1 << 16  # stars per stream of random numbers
 BANDS = tuple(isochrones.BANDS)
 
 
 class StarModelError(UserError):
-    """Limits or a direction for which no star list can be made."""
+    """Limits or a direction without a possible star list."""
 
 
 class EmptySightlineError(StarModelError):
-    """A sightline on which the model has no observable star."""
+    """A sightline without observable stars."""
 
 
 class StarModel:
-    """Draws the bare stars of any sightline down to given limits.
+    """Draw the bare stars of any sightline down to given limits.
 
     Parameters
     ----------
-    galaxy : Galaxy
+    galaxy : GalaxyModel
     limits : sequence of mapping
-        For each survey, the faint limit of each band it needs, mag. A star is drawn where it is brighter than
-        all the limits of at least one survey: only observable stars are ever drawn.
+        For each survey, the faint limit of each required band, mag. Only observable stars are drawn: those brighter
+        than all limits of at least one survey.
     bands : sequence of str
-        Bands of the star lists; those of the limits are among them.
+        Bands of the star lists, which include those of the limits.
     binaries : bool
-        Unresolved binaries (Duchêne & Kraus 2013), whose companions have their part in the local density.
+        Include unresolved binaries (Duchêne & Kraus 2013), whose companions contribute to the local density.
 
     Raises
     ------
@@ -48,7 +48,7 @@ class StarModel:
 
     def __init__(
         self,
-        galaxy: Galaxy,
+        galaxy: GalaxyModel,
         limits: Sequence[Mapping[str, float]],
         bands: Sequence[str] = BANDS,
         binaries: bool = True,
@@ -71,13 +71,13 @@ class StarModel:
         self.populations = []
         for component in galaxy.components:
             mean, sigma = component.overall_metallicity, component.metallicity[1]
-            reach = 3 * sigma + abs(component.gradient) * galaxy.sun.radius
-            nodes = np.arange(mean - reach, mean + reach + METALLICITY_STEP, METALLICITY_STEP)
+            width = 3 * sigma + abs(component.gradient) * galaxy.sun.radius
+            nodes = np.arange(mean - width, mean + width + METALLICITY_STEP, METALLICITY_STEP)
             nodes = np.unique(np.clip(nodes, grid[0], grid[-1]))
             self.populations.append(populations.build(component, nodes, self.bands, self._faintness, binaries))
         edges = np.arange(MODULUS_RANGE[0], MODULUS_RANGE[1] + MODULUS_STEP / 2, MODULUS_STEP)
         self.edges = 10.0 ** (0.2 * edges - 2.0)  # kpc
-        self._reach = [population.observable(edges[:-1]) for population in self.populations]
+        self._observable = [population.observable(edges[:-1]) for population in self.populations]
         brightest = min(population.key.min() for population in self.populations)
         if brightest + MODULUS_RANGE[0] > 0:
             raise StarModelError(
@@ -86,13 +86,13 @@ class StarModel:
             )
 
     def _faintness(self, values: np.ndarray) -> np.ndarray:
-        """How far, in mag, a star is below what the surveys need; observable where <= 0."""
+        """Mag by which stars are fainter than the limits; observable where <= 0."""
         magnitude = dict(zip(self.bands, values.T, strict=False))
         surveys = [[magnitude[band] - np.float32(limit) for band, limit in survey.items()] for survey in self.limits]
         return np.min([np.max(survey, axis=0) for survey in surveys], axis=0)
 
     def content(self, l: float, b: float) -> list[np.ndarray]:
-        """What a square degree holds: Msun (the bulge: stars) per component, shape (metallicity, distance bin).
+        """Contents of a square degree: Msun (bulge: stars) per component, shape (metallicity, distance bin).
 
         Raises
         ------
@@ -110,7 +110,7 @@ class StarModel:
             nodes = population.metallicity
             amount = self.galaxy.density(component, x, y, z) * volume
             mean = component.overall_metallicity + component.gradient * (radius - self.galaxy.sun.radius)
-            # a normal distribution over the nodes' intervals; its tails fall to the grid's end nodes
+            # integrals of a normal distribution around the nodes; the outermost nodes get the tails
             borders = 0.5 * (nodes[1:, None] + nodes[:-1, None])
             below = ndtr((borders - mean) / component.metallicity[1])
             result.append(amount * np.diff(below, axis=0, prepend=0.0, append=1.0))
@@ -118,10 +118,10 @@ class StarModel:
 
     def expected(self, l: float, b: float) -> list[np.ndarray]:
         """Expected stars per deg2, for each component an array of shape (metallicity, distance bin)."""
-        return [content * reach for content, reach in zip(self.content(l, b), self._reach, strict=True)]
+        return [content * observable for content, observable in zip(self.content(l, b), self._observable, strict=True)]
 
     def hess(self, axes: Sequence[tuple[str, ...]], step: Sequence[float]) -> Hess:
-        """All stars, seen or not, of one unit of each component's density in cells of absolute magnitude and colour.
+        """Hess diagram of all stars, observable or not, for one unit of each component's density.
 
         Parameters
         ----------
@@ -149,22 +149,22 @@ class StarModel:
         )
 
     def density(self, l: float, b: float) -> float:
-        """Expected number of drawn candidates per deg2, an upper bound of the observable stars."""
+        """Expected candidates per deg2, an upper limit of the number of observable stars."""
         return float(sum(component.sum() for component in self.expected(l, b)))
 
     def chunks(
         self, l: float, b: float, area: float, rng: np.random.Generator, blocks: int = 16
     ) -> Iterator[pd.DataFrame]:
-        """A random star list in parts, so that a field of any size takes bounded memory.
+        """Draw a star list in parts, to bound the memory for fields of any size.
 
         Parameters
         ----------
         l, b : float, deg
-            Direction; every star gets the density of this direction.
+            Direction, at which the densities are evaluated for all stars.
         area : float, deg2
         rng : numpy Generator
         blocks : int
-            Blocks of `BLOCK` candidates in one part. The whole list does not depend on it.
+            Blocks of `BLOCK` candidates in one part. The stars do not depend on it.
 
         Yields
         ------
@@ -187,7 +187,7 @@ class StarModel:
         for start in range(0, len(todo), blocks):
             parts = []
             some = todo[start : start + blocks]
-            # children count on from one call to the next: a block's stream does not depend on `blocks`
+            # spawned streams are numbered consecutively: the stream of a block does not depend on `blocks`
             for (number, block), stream in zip(some, rng.spawn(len(some)), strict=True):
                 ends = totals[number]
                 stars = np.arange(block * BLOCK, min((block + 1) * BLOCK, ends[-1]))
@@ -196,12 +196,12 @@ class StarModel:
             yield self._frame(parts)
 
     def draw(self, l: float, b: float, area: float, rng: np.random.Generator) -> pd.DataFrame:
-        """A random star list: the `chunks` together.
+        """Draw a star list: all `chunks` in one.
 
         Raises
         ------
         EmptySightlineError
-            If not one star is observable.
+            If no star is observable.
         StarModelError
             If the area is not positive or the direction is not on the sphere.
         """
@@ -230,10 +230,10 @@ class StarModel:
         return frame
 
     def _stars(self, number: int, node: np.ndarray, bins: np.ndarray, rng: np.random.Generator):
-        """Distances, columns (magnitudes apparent), ages, metallicities and mass ratios of a component's stars."""
+        """Distances, columns (apparent magnitudes, ...), ages, metallicities and mass ratios of a component's stars."""
         near, far = self.edges[:-1], self.edges[1:]
-        population, reach = self.populations[number], self._reach[number]
-        at = population.number[population.first[node]] + rng.random(len(bins)) * reach[node, bins]
+        population, observable = self.populations[number], self._observable[number]
+        at = population.number[population.first[node]] + rng.random(len(bins)) * observable[node, bins]
         segment = np.searchsorted(population.number, at, side="right") - 1
         start = population.number[segment]
         fraction = ((at - start) / (population.number[segment + 1] - start)).astype("f4")[:, None]

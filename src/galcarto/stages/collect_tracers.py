@@ -1,4 +1,4 @@
-"""Collect masers and HII regions that trace spiral arms. What is not found, or cannot be fetched, is left out.
+"""Collect masers and HII regions that trace spiral arms, leaving out missing tables.
 
 Example:
   galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml tracers)" \\
@@ -17,8 +17,9 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.files import Output
+from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import read_sections
-from galcarto.surveys.tracers import TracerError, read_hii, read_masers
+from galcarto.surveys.tracers import read_hii, read_masers
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,21 +31,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
-    """HII regions from a file, or from an address whose answer is kept."""
+    """HII regions from a file, or from an address, whose response is stored."""
     if "://" not in source:
         return read_hii(source), Path(source)
     path = Path(folder) / "hii.vot"
     fetch(source, path, Client(interval=0.0, timeout=60.0, retries=2), offline=offline)
     try:
         return read_hii(path), path
-    except TracerError:
-        for kept in (path, path.with_name(f"{path.name}.sha256")):  # an answer that says no is not kept
+    except TableError:
+        for kept in (path, path.with_name(f"{path.name}.sha256")):  # do not keep an error message
             kept.unlink(missing_ok=True)
         raise
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the tracers; attributes say what was read and what was not, and why."""
+    """Write the tracers, with attributes that state what was read or left out."""
     (asked,) = read_sections(args.settings, "tracers")
     there = [path for path in asked.masers if Path(path).is_file()]
     said = {"masers": f"{len(there)} tables read"}
@@ -59,8 +60,8 @@ def run(args: argparse.Namespace) -> None:
             parts.append(regions.assign(kind="HII region"))
             inputs.append(str(path))
             said["hii"] = f"{len(regions)} regions read"
-        except (DownloadError, TracerError, OSError) as error:
-            # what a network says is another text each time: it is in the log
+        except (DownloadError, TableError, OSError) as error:
+            # the text of the error varies from run to run, so it goes to the log only
             said["hii"] = f"left out: {asked.hii} could not be fetched or read"
             logging.warning("HII regions are left out: %s", error)
     found = pd.concat(parts, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Fetch a published map of dust in three dimensions, as the package dustmaps does; say so where that fails.
+"""Fetch a published three-dimensional dust map with the package dustmaps, or record why that failed.
 
 Example:
   galcarto fetch_map --name marshall06 --output results/orion/maps/marshall06.json
@@ -24,11 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch the map; a failure is a result."""
+    """Fetch the map and write its file or the reason of the failure."""
     try:
         path, sha256 = published.fetch(args.name, Path(args.output).parent, args.offline)
         note = {"file": str(path), "sha256": sha256}
-    except Exception as error:  # dustmaps' own code, and what it calls, may end in anything
+    except Exception as error:  # dustmaps raises errors of any kind
         note = {"reason": f"fetching it ended in {type(error).__name__}: {textwrap.shorten(str(error), 300)}"}
         logging.warning("%s: %s; the rest goes on; to try again: --forcerun fetch_map", args.name, note["reason"])
     with open(args.output, "w") as handle:

@@ -1,4 +1,4 @@
-"""Measure the mock Galaxy against the Besançon model and the literature.
+"""Compare the mock Galaxy with the Besançon model and the literature.
 
 Example:
   galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml galaxy validation)" \\
@@ -15,10 +15,10 @@ import numpy as np
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.settings import read_sections
-from galcarto.galaxy.checks.galaxy import measure
-from galcarto.galaxy.checks.integrals import ALL_STARS, BANDS
+from galcarto.galaxy.checks import BANDS, measure
 from galcarto.galaxy.checks.star_counts import read_counts
 from galcarto.galaxy.components import load
+from galcarto.galaxy.integrals import ALL_STARS
 from galcarto.galaxy.synthesis import StarModel
 
 
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the numbers and what the figures show."""
+    """Write the numbers and the data of the figures."""
     galaxy, validation = read_sections(args.settings, "galaxy", "validation")
     table = read_counts(args.counts) if args.counts else None
     if table is None:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers for JSON: five digits, nothing below 1e-12, and null for those that are not known."""
+    """Prepare numbers for JSON: five digits, 0 below 1e-12, null if not finite."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, float | np.floating):

@@ -15,7 +15,7 @@ import yaml
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap.settings import read_sections
-from galcarto.surveys.measure.surveys import CATALOGUES, MEASURES
+from galcarto.surveys.measure import CATALOGUES, MEASURES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the table, the numbers and what the figures show."""
+    """Write the table, the numbers and the data of the figures."""
     galaxy, dust = read_sections(args.settings, "galaxy", "dust")
     paths = dict(zip(CATALOGUES[args.survey], args.catalogues, strict=True))
     table, metrics, dataset = MEASURES[args.survey](paths, galaxy.model, galaxy.binaries, dust.law, dust.r_v)

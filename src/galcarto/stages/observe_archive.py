@@ -1,4 +1,4 @@
-"""Fetch observed stars from an archive, page by page, into the sky's star list.
+"""Make the star list of the sky from an archive, page by page.
 
 Example:
   galcarto observe_archive --settings "$(galcarto settings config/region.yaml sky tile surveys)" --seed 1 \\
@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> None:
     """Fetch the pages that are missing; write the cleaned star list and the observed area."""
     sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
     boxes = archives.strips(sky.l, sky.b)
-    # Both surveys saw the whole sky (2MASS 99.998 % of it), and every box was counted: a cell without stars is dark,
-    # not unobserved, and behind a thick cloud that is what there is to see.
+    # Both surveys cover the whole sky (2MASS 99.998 % of it) and every box was counted, so a cell without stars is not
+    # unobserved but dark, as behind a thick cloud.
     area = sky.grid(tile.size).area()
     parts, inputs = [], []  # type: ignore[var-annotated]
     for survey in surveys:

@@ -1,4 +1,4 @@
-"""Read observed stars from catalogue files into the sky's star list.
+"""Make the star list of the sky from catalogue files.
 
 Example:
   galcarto observe_files --settings "$(galcarto settings config/orion.yaml sky tile surveys)" --seed 1 \\
@@ -17,6 +17,7 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
+from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import tile_coordinates
 from galcarto.surveys import catalogue
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     for survey in surveys:
         files = [file for file in sky.files if file.survey == survey.name]
         if not files:
-            raise catalogue.CatalogueError(f"sky.files: found none of {survey.name}; expected one for each of surveys")
+            raise TableError(f"sky.files: found none of {survey.name}; expected one for each of surveys")
         everything, cell, dropped = catalogue.gather(files, list(survey.limits))
         placed = everything[np.isfinite(everything["l"])]
         fraction = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), tiles, cell)
@@ -53,17 +54,16 @@ def write(
     parts: Sequence[tuple[pd.DataFrame, np.ndarray, Mapping[str, int]]],
     inputs: Sequence[str | Path],
 ) -> None:
-    """Write star lists, cleaned, and the observed area of each tile: what every source of real stars ends in.
+    """Clean star lists and write them with the observed area of each tile.
 
     Parameters
     ----------
     args : Namespace
         Options of the stage: settings, seed, stars, footprint.
     parts : sequence of (DataFrame, ndarray of shape (l, b), mapping)
-        For each survey: stars from `catalogue.read` or like them, observed area in deg2, and rows dropped before, by
-        reason.
+        For each survey: stars as from `catalogue.read`, observed area in deg2, and numbers of rows already dropped.
     inputs : list of path
-        Files that the stars come from.
+        Files of the stars.
     """
     sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
     tiles = sky.grid(tile.size)

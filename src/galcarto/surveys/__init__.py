@@ -1,4 +1,4 @@
-"""Surveys: bands, errors, limits, catalogues. Knows no dust."""
+"""Surveys: bands, errors, limits and catalogues, without dust."""
 
 from galcarto.surveys.gaia import GAIA
 from galcarto.surveys.survey import Survey

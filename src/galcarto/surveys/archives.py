@@ -1,8 +1,10 @@
-"""Star catalogues from archives that answer TAP (IVOA Table Access Protocol 1.1) queries, page by page.
+"""Star catalogues from archives that support TAP (IVOA Table Access Protocol 1.1), page by page.
 
-A page is a box on the sky whose stars fit in one answer. Each is asked for twice, first for its number of stars, and
-kept as the archive sent it beside a note of the query, the number of rows and the sha256; what is kept and sound is
-never asked for again.
+A page is a box on the sky whose stars fit in one response. Each page is queried twice, first for its number of stars,
+and stored as received, beside a note of the query, the number of rows and the sha256. Valid pages are not fetched
+again.
+
+pyvo is not used: it keeps no response as received, does not retry, and its status check is as long as `_table`'s.
 """
 
 import json
@@ -27,43 +29,44 @@ from astropy.io.votable.tree import VOTableFile
 from astropy.table import Table
 from tqdm import tqdm
 
-from galcarto.core.download import Client, PassingError, first_line
+from galcarto.core.download import Client, TransientError, first_line
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import file_sha256
 from galcarto.core.sky import to_galactic
+from galcarto.core.tables import floats
 
-STRIP = 1.0  # deg of longitude: what is counted first
-SMALLEST = 1e-3  # deg; a box is not cut any further
-MARGIN = 2 / 3600  # deg
+STRIP = 1.0  # deg of longitude, of the first boxes
+SMALLEST = 1e-3  # deg; smaller boxes are not split
+MARGIN = 2 / 3600  # deg, of a polygon around its box
 EDGE = 0.25  # deg between a polygon's corners
 POGSON = 2.5 / np.log(10)
 
 
 class ArchiveError(UserError):
-    """An archive's answer that cannot be used."""
+    """A response of an archive that cannot be used."""
 
 
 class MissingPagesError(ArchiveError):
-    """Pages that are not there."""
+    """Pages that do not exist or are damaged."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Where a survey's stars are and what their columns are called there.
+    """Address, table and columns of a survey in an archive.
 
     Attributes
     ----------
     survey : str
     url : str
-        The service's address for synchronous queries.
+        Address of the service for synchronous queries.
     table, identifier : str
-        As ADQL writes them; the identifier differs from star to star.
+        Table and column of the stars' unique names, quoted as ADQL requires.
     ra, dec : str
-        ICRS, deg.
+        Columns of the ICRS coordinates in deg.
     bands : dict of (str, str)
-        Magnitude and its error. A magnitude without an error is no measurement.
+        Columns of the magnitude and its error. A magnitude without an error is not a measurement.
     errors_are_ratios : bool
-        The errors' columns hold flux over error.
+        Whether the error columns hold flux over error.
     others : dict of str
         Further columns: our name to the archive's.
     """
@@ -79,8 +82,8 @@ class Archive:
     others: dict[str, str] = field(default_factory=dict)
 
 
-# The geometry of the queries is that of ADQL 2.0, CONTAINS(POINT('ICRS', ...), POLYGON('ICRS', ...)) = 1, the form that
-# astroquery sends to IRSA for fp_psc; every archive below indexes positions, not galactic coordinates.
+# Queries use the geometry of ADQL 2.0, CONTAINS(POINT('ICRS', ...), POLYGON('ICRS', ...)) = 1, which astroquery sends
+# to IRSA for fp_psc. Every archive below indexes ICRS positions, not galactic coordinates.
 ARCHIVES = {
     # Cutri et al. 2003, VizieR II/246. Address and the quoting of "II/246/out" and "2MASS":
     # https://tapvizier.cds.unistra.fr/adql/about.html. Columns: ReadMe of II/246. e_Jmag, e_Hmag and e_Kmag are empty
@@ -94,7 +97,7 @@ ARCHIVES = {
         dec="DEJ2000",
         bands={"J": ("Jmag", "e_Jmag"), "H": ("Hmag", "e_Hmag"), "Ks": ("Kmag", "e_Kmag")},
     ),
-    # The same catalogue at its home. Address and table: https://irsa.ipac.caltech.edu/docs/program_interface/TAP.html.
+    # The same catalogue at its own archive. Address and table: https://irsa.ipac.caltech.edu/docs/program_interface/TAP.html.
     # Columns: https://ipac.caltech.edu/2mass/releases/allsky/doc/ancillary/pscformat.html (j_m holds an upper limit
     # where nothing was detected; designation has a letter where two stars would share one).
     "irsa-2mass": Archive(
@@ -106,7 +109,7 @@ ARCHIVES = {
         dec="dec",
         bands={"J": ("j_m", "j_msigcom"), "H": ("h_m", "h_msigcom"), "Ks": ("k_m", "k_msigcom")},
     ),
-    # Gaia Collaboration, Vallenari et al. 2023. Columns: data model of Gaia DR3, gaia_source. It gives no errors of
+    # Gaia Collaboration, Vallenari et al. 2023. Columns: data model of Gaia DR3, gaia_source. It has no errors of
     # magnitudes, only fluxes over their errors.
     "gaia-dr3": Archive(
         survey="gaia",
@@ -127,7 +130,7 @@ ARCHIVES = {
 
 
 class Box(NamedTuple):
-    """A box in galactic longitude, which may pass 360, and latitude, deg; its upper edges are another's."""
+    """A box in galactic longitude, which may pass 360, and latitude, deg; its upper edges do not belong to it."""
 
     l_low: float
     l_high: float
@@ -136,17 +139,17 @@ class Box(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Name in files and messages."""
+        """Name for files and messages."""
         return f"l{self.l_low:.6f}_{self.l_high:.6f}_b{self.b_low:.6f}_{self.b_high:.6f}"
 
     @property
     def width(self) -> float:
-        """Extent along the longer circle of latitude, deg."""
+        """Largest extent in longitude, deg on the sky."""
         nearest = 0.0 if self.b_low < 0 < self.b_high else min(abs(self.b_low), abs(self.b_high))
         return (self.l_high - self.l_low) * float(np.cos(np.radians(nearest)))
 
     def halves(self) -> tuple["Box", "Box"]:
-        """The box cut across its longer side."""
+        """Split the box across its longer side."""
         if self.width > self.b_high - self.b_low:
             middle = 0.5 * (self.l_low + self.l_high)
             return self._replace(l_high=middle), self._replace(l_low=middle)
@@ -154,16 +157,16 @@ class Box(NamedTuple):
         return self._replace(b_high=middle), self._replace(b_low=middle)
 
     def holds(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Which points lie in the box."""
+        """Return True for the points in the box."""
         l = self.l_low + np.mod(l - self.l_low, 360.0)
         return (l < self.l_high) & (b >= self.b_low) & (b < self.b_high)
 
     def polygon(self) -> str:
-        """ADQL for a polygon that holds the box, in ICRS.
+        """ADQL of a polygon in ICRS that contains the box.
 
-        A circle of latitude is not a great circle: corners at most 0.25 deg apart follow it within 0.25 arcsec,
-        which the margin of 2 arcsec covers; what the polygon holds beyond the box, `holds` cuts off. The corners go
-        round counter-clockwise seen from inside the sphere, as DALI 1.1 wants.
+        A circle of latitude is not a great circle. Corners at most 0.25 deg apart follow it within 0.25 arcsec, and a
+        margin of 2 arcsec covers the rest. `holds` removes what lies between box and polygon. The corners run
+        counter-clockwise as seen from inside the sphere, as DALI 1.1 requires.
         """
         low, high = (float(np.clip(b, -89.999, 89.999)) for b in (self.b_low - MARGIN, self.b_high + MARGIN))
         margin = MARGIN / float(np.cos(np.radians(max(abs(low), abs(high)))))
@@ -179,13 +182,13 @@ class Box(NamedTuple):
 
 
 def strips(l: tuple[float, float], b: tuple[float, float]) -> list[Box]:
-    """Boxes a degree of longitude wide that cover a window; the last may be narrower."""
+    """Split a window into boxes a degree of longitude wide; the last may be narrower."""
     edges = [*np.arange(l[0], l[1] - 1e-9, STRIP).tolist(), l[1]]
     return [Box(low, high, *b) for low, high in pairwise(edges)]
 
 
 class Pages:
-    """The pages of one archive in a folder.
+    """Pages of one archive, stored in a folder.
 
     Parameters
     ----------
@@ -196,7 +199,7 @@ class Pages:
     url : str or None
         Another address of the same service.
     rows : int
-        Most stars on a page.
+        Largest number of stars on a page.
 
     Raises
     ------
@@ -216,20 +219,20 @@ class Pages:
         unknown = [band for band in bands if band not in archive.bands]
         if unknown:
             raise ArchiveError(
-                f"{archive.table}: found the bands {', '.join(archive.bands)}; expected also {', '.join(unknown)}, "
-                "which survey.limits names"
+                f"{archive.table}: found the bands {', '.join(archive.bands)}; expected also {', '.join(unknown)} "
+                "(surveys.limits)"
             )
         self.archive, self.bands, self.folder, self.client, self.rows = archive, list(bands), Path(folder), client, rows
         self.url = url or archive.url
-        # names of ours, in lower case, since a service may change the case of a name that is not quoted, and none that
-        # a database could have reserved, such as dec
+        # our names are in lower case, as a service may change the case of unquoted names, and avoid words that a
+        # database could reserve, such as dec
         self.columns = {"star": archive.identifier, "alpha": archive.ra, "delta": archive.dec}
         for band in bands:
             self.columns[f"mag_{band.lower()}"], self.columns[f"error_{band.lower()}"] = archive.bands[band]
         self.columns |= archive.others
 
     def path(self, box: Box) -> Path:
-        """File of a page, whether or not it is there."""
+        """File of a page, which need not exist."""
         return self.folder / f"{box.name}.vot"
 
     def _where(self, box: Box) -> str:
@@ -241,7 +244,7 @@ class Pages:
         return f"SELECT {names} {self._where(box)}"
 
     def _note(self, box: Box) -> dict[str, Any] | None:
-        """What is known of a box from an earlier run: its number of rows, and the sha256 of its page if it has one."""
+        """Valid note of a box from an earlier run: number of rows, and sha256 of its page if there is one."""
         path = self.path(box)
         try:
             note = json.loads(path.with_suffix(".json").read_text())
@@ -255,16 +258,16 @@ class Pages:
                 logging.warning("%s: found sha256 %s, expected %s; fetching it again", path, found, note["sha256"])
                 return None
         elif 0 < note["rows"] <= self.rows:
-            return None  # once cut, it now fits on a page
+            return None  # it was split before, but fits on a page now
         return note
 
     def leaves(self, boxes: Sequence[Box]) -> tuple[list[Box], list[Box]]:
-        """What the folder has of some boxes.
+        """Split boxes into pages as far as the notes in the folder allow.
 
         Returns
         -------
         complete, missing : list of Box
-            Sound pages, and boxes of which nothing sound is known, or only the number of stars.
+            Boxes with valid pages or without stars, and boxes that have to be fetched.
         """
         complete, missing, todo = [], [], list(reversed(boxes))
         while todo:
@@ -279,16 +282,16 @@ class Pages:
         return complete, missing
 
     def fetch(self, boxes: Sequence[Box]) -> None:
-        """Ask for what the folder lacks.
+        """Fetch the missing pages.
 
         Raises
         ------
         ArchiveError, DownloadError
-            At the first answer that cannot be used; the pages before it are kept.
+            At the first response that cannot be used; earlier pages are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         complete, todo = self.leaves(boxes)
-        logging.info("%s: %d pages are there already", self.folder, len(complete))
+        logging.info("%s: %d pages already exist", self.folder, len(complete))
         todo.reverse()
         with tqdm(total=len(todo), desc="pages", unit="page", mininterval=5, disable=not todo) as bar:
             while todo:
@@ -308,7 +311,7 @@ class Pages:
                 bar.update()
 
     def _count(self, box: Box) -> int:
-        """The number of stars in a box."""
+        """Query the number of stars in a box."""
         _, table = self._ask(f"SELECT COUNT(*) AS stars {self._where(box)}", 2)
         if table.colnames != ["stars"] or len(table) != 1:
             raise ArchiveError(
@@ -317,8 +320,8 @@ class Pages:
         return int(table["stars"][0])
 
     def _page(self, box: Box, expected: int) -> bytes:
-        """A box's stars as the archive sends them, checked."""
-        # one row more than there should be: an answer that stops at the limit then shows
+        """Query the stars of a box and check the response."""
+        # one more row than expected reveals a response that stops at the limit
         body, table = self._ask(self._query(box), expected + 1)
         absent = [name for name in self.columns if name not in table.colnames]
         if absent:
@@ -328,7 +331,7 @@ class Pages:
         if len(table) != expected:
             raise ArchiveError(
                 f"{self.url}: found {len(table)} rows in {box.name}; expected {expected}, which it counted before; "
-                "run again, and if it stays so, use another archive: the answer is cut, or the table is changing"
+                "the response is cut or the table is changing: run again, and if this persists, use another archive"
             )
         identifiers = np.asarray(table["star"])
         if len(np.unique(identifiers)) < expected:
@@ -339,10 +342,10 @@ class Pages:
         return body
 
     def _keep(self, box: Box, rows: int, body: bytes | None) -> None:
-        """Write a page, then its note: a note without its page, or half a page, is never there."""
+        """Write a page and then its note, so that a note implies a complete page."""
         path, digest = self.path(box), None
         if body is None:
-            path.unlink(missing_ok=True)  # of another question
+            path.unlink(missing_ok=True)  # of another query
         else:
             _write(path, body)
             digest = file_sha256(path)
@@ -350,24 +353,24 @@ class Pages:
         _write(path.with_suffix(".json"), json.dumps(note, indent=2).encode())
 
     def _ask(self, query: str, most: int) -> tuple[bytes, Table]:
-        """An answer, as it came and as a table with names in lower case."""
+        """Response to a query, as received and as a table with names in lower case."""
         form = {"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "votable", "MAXREC": str(most), "QUERY": query}
 
         def attempt() -> tuple[bytes, Table]:
-            # 400 and its like: TAP sends the reason as a VOTable
+            # with status 400, TAP sends the reason as a VOTable
             with self.client.request("POST", self.url, accepted=(200, 400), data=form) as response:
                 body = response.content
             return body, _table(self.url, response, body)
 
-        return self.client.patiently(self.url, attempt)
+        return self.client.retry(self.url, attempt)
 
     def read(self, boxes: Sequence[Box]) -> tuple[pd.DataFrame, list[Path]]:
-        """The stars of some boxes whose pages are all there.
+        """Read the stars of boxes.
 
         Returns
         -------
         stars : DataFrame
-            ``l``, ``b`` (deg), each band and its error (mag), and what else the archive gives, in the order of the
+            ``l``, ``b`` (deg), each band and its error (mag), and the archive's further columns, in the order of the
             archive's identifiers.
         pages : list of path
 
@@ -384,10 +387,10 @@ class Pages:
             raise MissingPagesError(
                 f"{self.folder}: found {len(complete)} pages; {len(missing)} are missing or damaged ({names})"
             )
-        parts = [self._stars(box) for box in complete if self.path(box).is_file()]
-        if not parts:
+        filled = [box for box in complete if self.path(box).is_file()]
+        if not filled:
             return pd.DataFrame(columns=["l", "b", *self.bands], dtype=float), []
-        stars = pd.concat(parts, ignore_index=True)
+        stars = pd.concat([self._stars(box) for box in filled], ignore_index=True)
         twice = stars["star"].duplicated()
         if twice.any():
             raise ArchiveError(
@@ -395,12 +398,12 @@ class Pages:
                 "the archive has changed between them: delete the folder and run again"
             )
         stars = stars.sort_values("star", ignore_index=True).drop(columns="star")
-        return stars, [self.path(box) for box in complete if self.path(box).is_file()]
+        return stars, [self.path(box) for box in filled]
 
     def _stars(self, box: Box) -> pd.DataFrame:
-        """The stars of a page that lie in its box."""
+        """Stars of a page that lie in its box."""
         table = _rows(_read_votable(self.path(box).read_bytes()))
-        values = {name: _floats(table[name]) for name in self.columns if name != "star"}
+        values = {name: floats(table[name]) for name in self.columns if name != "star"}
         l, b = to_galactic(values.pop("alpha"), values.pop("delta"), "icrs")
         stars: dict[str, np.ndarray] = {"star": np.asarray(table["star"]), "l": l, "b": b}
         for band in self.bands:
@@ -408,43 +411,39 @@ class Pages:
             if self.archive.errors_are_ratios:
                 with np.errstate(divide="ignore"):
                     error = POGSON / error
-            # 2MASS gives upper limits as magnitudes without errors
+            # 2MASS stores upper limits as magnitudes without errors
             measured = np.isfinite(magnitude) & np.isfinite(error)
             stars[band], stars[f"{band}_error"] = np.where(measured, [magnitude, error], np.nan)
         return pd.DataFrame(stars | values)[box.holds(l, b)]
 
 
 def _write(path: Path, body: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(body)
     os.replace(part, path)
 
 
-def _floats(column: Any) -> np.ndarray:
-    return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
-
-
 def _read_votable(body: bytes) -> VOTableFile:
-    return parse(BytesIO(body), verify="ignore")  # archives differ in what they think of the standard
+    return parse(BytesIO(body), verify="ignore")  # not all archives follow the standard to the letter
 
 
 def _rows(votable: VOTableFile) -> Table:
-    """The first table, its names in lower case."""
+    """First table, with names in lower case."""
     table = votable.get_first_table().to_table(use_names_over_ids=True)
     table.rename_columns(table.colnames, [name.lower() for name in table.colnames])
     return table
 
 
 def _table(url: str, response: requests.Response, body: bytes) -> Table:
-    """The table in an answer.
+    """Table in a response.
 
     Raises
     ------
-    PassingError
-        If the answer is cut.
+    TransientError
+        If the response is cut.
     ArchiveError
-        If it is an error, incomplete, or no table.
+        If it is an error, incomplete, or not a table.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if "xml" not in kind or "html" in kind or re.match(rb"\s*<(!doctype )?html", body, re.IGNORECASE):
@@ -454,21 +453,20 @@ def _table(url: str, response: requests.Response, body: bytes) -> Table:
             "sky.archives)"
         )
     if not body.rstrip().upper().endswith(b"VOTABLE>"):
-        raise PassingError(f"found a VOTable that stops after {len(body)} bytes; expected its end")
+        raise TransientError(f"found a VOTable that stops after {len(body)} bytes; expected its end")
     unreadable = f"{url}: found a VOTable without a table that can be read"
     try:
         votable = _read_votable(body)
     except (VOTableSpecError, ValueError) as error:
         raise ArchiveError(f"{unreadable} ({error}); expected one; use another archive") from None
-    # TAP writes the status before the table, and once more after it where rows were left out
-    infos = [info for resource in votable.resources for info in resource.infos if info.name == "QUERY_STATUS"]
-    for info in infos:
+    # TAP sends the status before the table, and again after it if rows were left out
+    for info in (info for resource in votable.resources for info in resource.infos if info.name == "QUERY_STATUS"):
         if info.value.upper() == "ERROR":
             raise ArchiveError(f"{url}: found the error '{first_line(info.content or '')}'; expected a table")
         if info.value.upper() == "OVERFLOW":
             raise ArchiveError(
-                f"{url}: found the overflow flag: the service sends fewer rows at once than a page has; expected a "
-                "whole page; lower page in sky.archives"
+                f"{url}: found the overflow flag: the service sends fewer rows than a page has; expected a whole page; "
+                "lower page in sky.archives"
             )
     if response.status_code != 200:
         raise ArchiveError(f"{url}: found status {response.status_code} without a reason; expected 200")

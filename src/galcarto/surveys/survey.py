@@ -1,6 +1,6 @@
-"""What any survey is to the forward model: bands, errors and detection as functions of magnitude.
+"""Surveys in the forward model: bands with errors and completeness as functions of magnitude.
 
-A survey is a table, one YAML file of `tables/`, which the rule measure_surveys makes from observed catalogues.
+A survey is defined by a YAML file of `tables/`, which the rule measure_surveys makes from observed catalogues.
 """
 
 from dataclasses import dataclass
@@ -18,27 +18,30 @@ TABLES = Path(__file__).parent / "tables"
 
 
 class SurveyTableError(UserError):
-    """A survey's table that does not exist or cannot be used."""
+    """A survey table that does not exist or is invalid."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """A tabulated error against magnitude.
+    """A tabulated error as a function of magnitude.
 
     Attributes
     ----------
     magnitude : tuple of float, mag
         Ascending.
     error : tuple of float
-        Of a median star of each magnitude; it never falls.
+        Median error at each magnitude; never decreasing.
     """
 
     magnitude: tuple[float, ...]
     error: tuple[float, ...]
 
     def at(self, magnitude: np.ndarray) -> np.ndarray:
-        """The error: in between linear in its logarithm; for brighter stars that of the brightest ones, and for fainter
-        ones growing as 1/flux from the faintest on, as where the background makes it."""
+        """Interpolate the logarithm of the error.
+
+        Brighter than the table, the error is constant. Fainter than it, the error increases as 1/flux, as if it came
+        from the background.
+        """
         magnitude = np.asarray(magnitude, float)
         inside = np.exp(np.interp(magnitude, self.magnitude, np.log(self.error)))
         return inside * 10.0 ** (0.4 * np.maximum(magnitude - self.magnitude[-1], 0.0))
@@ -57,11 +60,11 @@ class Band:
     ten_sigma : float, mag
         Magnitude at which the background alone gives a signal-to-noise ratio of ten.
     half : float, mag
-        Magnitude at which half of the stars are found.
+        Magnitude at which half of the stars are detected.
     width : float, mag
-        Scale of the logistic decline of the share that is found.
+        Scale of the logistic decline of the detected fraction.
     errors : Errors or None
-        In place of the error that floor and background give.
+        Table that replaces the error from floor and background.
     """
 
     wavelength: float
@@ -74,7 +77,7 @@ class Band:
     def error(self, magnitude: np.ndarray) -> np.ndarray:
         """Standard deviation of the measured magnitude, mag.
 
-        Without a table the background's error grows as 1/flux and adds in quadrature to the floor.
+        Without a table, an error from the background, proportional to 1/flux, adds in quadrature to the floor.
         """
         if self.errors is not None:
             return self.errors.at(magnitude)
@@ -82,10 +85,10 @@ class Band:
         return np.hypot(self.floor, background)
 
     def completeness(self, magnitude: np.ndarray) -> np.ndarray:
-        """Share of the stars of true `magnitude` that the survey finds in this band.
+        """Fraction of the stars of true `magnitude` that the survey detects in this band.
 
-        The tables' half points and widths are of measured magnitudes, which chance decides together with the errors;
-        taken as true ones they hold where errors are small beside the distance to `half`.
+        The tables' half points and widths were fitted to measured magnitudes. Their use for true magnitudes is accurate
+        if errors are small compared with the distance to `half`.
         """
         return logistic(magnitude, self.half, self.width)
 
@@ -97,13 +100,13 @@ class Parallax:
     Attributes
     ----------
     band : str
-        Whose magnitude tells the error.
+        Band whose magnitude determines the error.
     errors : Errors
         In mas.
     zero_point : float, mas
-        Published mean of what is measured where the parallax is none; it is not part of the error.
+        Published mean of the parallaxes measured for distant sources; not part of the error.
     half, width : float, mag
-        Share of the found stars that have a parallax, as `Band.completeness`.
+        Decline of the fraction of detected stars with a parallax, as in `Band`.
     """
 
     band: str
@@ -117,12 +120,12 @@ class Parallax:
         return self.errors.at(magnitude)
 
     def completeness(self, magnitude: np.ndarray) -> np.ndarray:
-        """Share of the stars of `magnitude`, found in the band, that have a parallax."""
+        """Fraction of the stars of `magnitude`, detected in the band, that have a parallax."""
         return logistic(magnitude, self.half, self.width)
 
 
 def logistic(magnitude: np.ndarray, half: float, width: float) -> np.ndarray:
-    """A share that declines from 1 to 0 around `half`."""
+    """Logistic decline from 1 to 0 around `half`."""
     argument = np.clip((np.asarray(magnitude) - half) / width, -50.0, 50.0)
     return 1.0 / (1.0 + np.exp(argument))
 
@@ -135,7 +138,7 @@ class Survey:
     ----------
     name : str
     title : str
-        For people.
+        Name for readers.
     bands : dict of str to Band
     parallax : Parallax or None
     """
@@ -152,7 +155,7 @@ class Survey:
         bright: float,
         rng: np.random.Generator,
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-        """Measure stars.
+        """Simulate measurements of stars.
 
         Parameters
         ----------
@@ -168,7 +171,7 @@ class Survey:
         -------
         measured, errors : dict of ndarray, shape (star,), mag
         seen : ndarray of bool, shape (star,)
-            Found in all bands and within the limits.
+            Detected in all bands and within the limits.
         """
         measured, errors = {}, {}
         seen = np.ones(len(next(iter(magnitudes.values()))), bool)
@@ -182,13 +185,13 @@ class Survey:
 
 
 class _Part(BaseModel):
-    """A block of a survey's table; unknown keys are refused."""
+    """A section of a survey table, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ErrorTable(_Part):
-    """Errors against magnitude."""
+    """Errors as a function of magnitude."""
 
     magnitude: Annotated[tuple[float, ...], Field(min_length=2)]
     error: tuple[PositiveFloat, ...]
@@ -209,7 +212,7 @@ class ErrorTable(_Part):
 
 
 class CompletenessTable(_Part):
-    """A share that declines with magnitude."""
+    """Decline of a fraction with magnitude."""
 
     half: float = Field(description="mag")
     width: PositiveFloat = Field(description="mag")
@@ -239,7 +242,7 @@ class ParallaxTable(_Part):
 
 
 class SurveyTable(_Part):
-    """A survey's table."""
+    """A survey table."""
 
     version: Literal[1]
     name: str
@@ -256,38 +259,27 @@ class SurveyTable(_Part):
         return self
 
     def survey(self) -> Survey:
-        """The survey as the forward model needs it."""
+        """Survey object for the forward model."""
+
+        def of(table: BandTable | ParallaxTable) -> dict[str, Any]:
+            completeness, errors = table.completeness, Errors(table.errors.magnitude, table.errors.error)
+            return {"half": completeness.half, "width": completeness.width, "errors": errors}
+
         bands = {
-            name: Band(
-                wavelength=band.wavelength,
-                floor=band.floor,
-                ten_sigma=band.ten_sigma,
-                half=band.completeness.half,
-                width=band.completeness.width,
-                errors=Errors(band.errors.magnitude, band.errors.error),
-            )
-            for name, band in self.bands.items()
+            name: Band(band.wavelength, band.floor, band.ten_sigma, **of(band)) for name, band in self.bands.items()
         }
-        if self.parallax is None:
-            return Survey(self.name, self.title, bands)
         found = self.parallax
-        parallax = Parallax(
-            band=found.band,
-            errors=Errors(found.errors.magnitude, found.errors.error),
-            zero_point=found.zero_point,
-            half=found.completeness.half,
-            width=found.completeness.width,
-        )
+        parallax = None if found is None else Parallax(found.band, zero_point=found.zero_point, **of(found))
         return Survey(self.name, self.title, bands, parallax)
 
 
 def read_table(path: str | Path) -> SurveyTable:
-    """Read a survey's table.
+    """Read a survey table.
 
     Raises
     ------
     SurveyTableError
-        If there is no such file, or with one line for each fault.
+        If there is no such file, or its content is invalid, with one line for each fault.
     """
     path = Path(path)
     if not path.is_file():
@@ -304,11 +296,11 @@ def read_table(path: str | Path) -> SurveyTable:
 
 @cache
 def load(name: str) -> Survey:
-    """A survey that comes with the package.
+    """Load a survey of the package.
 
     Raises
     ------
     SurveyTableError
-        If there is none of this name, or its table cannot be used.
+        If there is none of this name, or its table is invalid.
     """
     return read_table(TABLES / f"{name}.yaml").survey()

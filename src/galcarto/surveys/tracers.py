@@ -1,7 +1,6 @@
-"""Young objects that trace spiral arms: masers with parallaxes, and HII regions."""
+"""Read tracers of the spiral arms: masers with parallaxes and HII regions."""
 
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,77 +8,57 @@ import astropy.units as u
 import numpy as np
 import pandas as pd
 from astropy.coordinates import SkyCoord
-from astropy.io import ascii as text
-from astropy.io.votable.exceptions import VOTableSpecWarning
 from astropy.table import Table
 
-from galcarto.core.errors import UserError
+from galcarto.core.tables import TableError, floats, read_table
 
-PRECISE = 5.0  # parallax over its error, from which on a distance is more than a guess
+PRECISE = 5.0  # least parallax over its error: a less precise parallax gives no useful distance
 SAME = 2 * u.arcsec
-# Hou & Han 2014, A&A 569, A125, table A.1: the distance of stars or of masers first, else the kinematic one (for 8.5
-# kpc to the Galactic centre). The columns are those that public code asks VizieR for.
+# Hou & Han 2014, A&A 569, A125, table A.1: distance of stars or masers, else the kinematic one (for 8.5 kpc to the
+# Galactic centre). Public code that queries VizieR uses these column names.
 MEASURED, KINEMATIC = "Dist", "D8.5"
-
-
-class TracerError(UserError):
-    """A table of tracers that cannot be used."""
-
-
-def _read(path: Path) -> Table:
-    """A table in the journals' machine-readable form, or of columns between spaces."""
-    try:
-        content = path.read_text()
-        return text.read(content, format="mrt" if "Byte-by-byte" in content else "basic", guess=False)
-    except (ValueError, KeyError, UnicodeDecodeError, text.InconsistentTableError) as error:
-        raise TracerError(
-            f"{path}: found no table of masers ({error}); expected one as Reid et al. 2019 give"
-        ) from None
+SEXAGESIMAL = ("RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs")
 
 
 def _positions(table: Table, path: Path) -> SkyCoord:
-    """Right ascension and declination in one column each, or in parts."""
-    if {"RAh", "RAm", "RAs", "DE-", "DEd", "DEm", "DEs"} <= set(table.colnames):
-        ra = [f"{h}h{m}m{s}s" for h, m, s in zip(table["RAh"], table["RAm"], table["RAs"], strict=True)]
-        parts = zip(table["DE-"], table["DEd"], table["DEm"], table["DEs"], strict=True)
-        return SkyCoord(ra, [f"{sign}{d}d{m}m{s}s" for sign, d, m, s in parts])
+    """Right ascension and declination from one column each or from their parts."""
+    if set(SEXAGESIMAL) <= set(table.colnames):
+        rows = zip(*(table[name] for name in SEXAGESIMAL), strict=True)
+        return SkyCoord([f"{h}h{m}m{s}s {sign}{d}d{dm}m{ds}s" for h, m, s, sign, d, dm, ds in rows])
     if {"ra", "dec"} <= set(table.colnames):
         return SkyCoord(table["ra"], table["dec"], unit=(u.hourangle, u.deg))
-    raise TracerError(
-        f"{path}: found the columns {', '.join(table.colnames)}; expected ra and dec, or RAh, RAm, RAs, DE-, DEd, DEm, "
-        "DEs"
+    raise TableError(
+        f"{path}: found the columns {', '.join(table.colnames)}; expected also ra and dec, or {', '.join(SEXAGESIMAL)} "
+        "(tracers.masers)"
     )
 
 
 def read_masers(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Masers with parallaxes, from tables such as those of Reid et al. 2019 (ApJ 885, 131) and Xu et al. 2023.
+    """Read masers with parallaxes, as in the tables of Reid et al. 2019 (ApJ 885, 131) and Xu et al. 2023.
 
     Parameters
     ----------
     paths : sequence of path
-        Tables with the columns plx and e_plx (mas). A maser that an earlier table has is left out.
+        Machine-readable tables of the AAS, or columns separated by spaces, with the columns plx and e_plx (mas). A
+        maser that an earlier table contains is left out.
 
     Returns
     -------
     DataFrame
-        ``l``, ``b`` (deg), ``distance`` and ``distance_error`` (kpc): inverse parallaxes of `PRECISE` standard
-        deviations or more.
+        ``l``, ``b`` (deg), ``distance`` and ``distance_error`` (kpc) of the masers with parallaxes of at least
+        `PRECISE` standard deviations.
 
     Raises
     ------
-    TracerError
+    TableError
         If a table cannot be read or lacks a column.
     """
     found = pd.DataFrame({name: np.empty(0) for name in ("l", "b", "distance", "distance_error")})
     for path in map(Path, paths):
-        table = _read(path)
+        machine_readable = b"Byte-by-byte" in path.read_bytes()
+        table = read_table(path, ("plx", "e_plx"), "tracers.masers", "ascii.mrt" if machine_readable else "ascii.basic")
         position = _positions(table, path).galactic
-        absent = [name for name in ("plx", "e_plx") if name not in table.colnames]
-        if absent:
-            raise TracerError(
-                f"{path}: found the columns {', '.join(table.colnames)}; expected also {', '.join(absent)}"
-            )
-        parallax, error = (np.asarray(table[name], float) for name in ("plx", "e_plx"))
+        parallax, error = floats(table["plx"]), floats(table["e_plx"])
         good = parallax >= PRECISE * error
         logging.info("%s: %d masers, %d with a parallax of %g sigma or more", path, len(table), good.sum(), PRECISE)
         if len(found) and good.any():
@@ -93,33 +72,21 @@ def read_masers(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def read_hii(path: str | Path) -> pd.DataFrame:
-    """HII regions of Hou & Han 2014 (A&A 569, A125, table A.1), from a VOTable as VizieR sends it.
+    """Read the HII regions of Hou & Han 2014 (A&A 569, A125, table A.1) from VizieR's VOTable.
 
     Returns
     -------
     DataFrame
-        ``l``, ``b`` (deg), ``distance`` (kpc), ``distance_error`` (NaN: the table has none for all).
+        ``l``, ``b`` (deg), ``distance`` (kpc), ``distance_error`` (NaN, as the table has none for all regions).
 
     Raises
     ------
-    TracerError
+    TableError
         If the file is no VOTable or lacks a column.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VOTableSpecWarning)  # VizieR's VOTables are not to the letter
-            table = Table.read(path, format="votable", use_names_over_ids=True)
-    except Exception as error:  # the parser has many of its own
-        raise TracerError(f"{path}: found no VOTable that can be read ({error}); expected one from VizieR") from None
-    absent = [name for name in ("GLON", "GLAT", MEASURED, KINEMATIC) if name not in table.colnames]
-    if absent:
-        raise TracerError(
-            f"{path}: found the columns {', '.join(table.colnames)}; expected also {', '.join(absent)}: those of "
-            "J/A+A/569/A125/tablea1"
-        )
-    l, b, measured, kinematic = (
-        np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan) for name in ("GLON", "GLAT", MEASURED, KINEMATIC)
-    )
+    columns = ("GLON", "GLAT", MEASURED, KINEMATIC)
+    table = read_table(path, columns, "tracers.hii: J/A+A/569/A125/tablea1 of VizieR", "votable")
+    l, b, measured, kinematic = (floats(table[name]) for name in columns)
     distance = np.where(measured > 0, measured, kinematic)
     good = distance > 0
     logging.info("%s: %d HII regions, %d with a distance", path, len(table), good.sum())

@@ -1,4 +1,4 @@
-"""HEALPix maps of dust averaged over tiles, and straight-line comparisons with ours."""
+"""Average HEALPix maps of dust over tiles and compare them with ours by a straight line."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from galcarto.core.sky import Tiles
 
 # E(B-V) per unit optical depth at 353 GHz: Planck 2013 results XI (A&A 571, A11).
 EBV_PER_TAU353 = 1.49e4
-POINTS = 10  # along a tile's side; the average over a tile is over their square
+POINTS = 10  # along a tile's side; a tile's mean is over their square
 
 
 class MapError(UserError):
@@ -22,23 +22,28 @@ class MapError(UserError):
 
 
 def read(path: str | Path, ordering: str, column: str | None, hdu: int) -> np.ndarray:
-    """A HEALPix map in RING order, UNSEEN where it has no value.
+    """Read a HEALPix map.
 
     Parameters
     ----------
     path : path
         A FITS table, full or partial, or an image with one pixel per HEALPix pixel.
     ordering : {'ring', 'nested'}
-        Stated by the user; where the file states another one, it is refused rather than guessed.
+        Order of the pixels. If the file states another one, it is refused.
     column : str or None
         Table column; None for an image.
     hdu : int
         Number of the HDU.
 
+    Returns
+    -------
+    ndarray, shape (pixel,)
+        In RING order, UNSEEN where the map has no value.
+
     Raises
     ------
     MapError
-        If the file, the column or the ordering does not fit.
+        If the file does not exist or does not fit the description.
     """
     if not Path(path).is_file():
         raise MapError(f"{path}: not found; expected a HEALPix map (compare.planck.path)")
@@ -48,28 +53,28 @@ def read(path: str | Path, ordering: str, column: str | None, hdu: int) -> np.nd
         header, data = file[hdu].header, file[hdu].data
         if "ORDERING" in header and not header["ORDERING"].strip().lower().startswith(ordering[:4]):
             raise MapError(f"{path}: the file says ORDERING = {header['ORDERING']}; the settings say {ordering}")
+        names = getattr(data, "names", None) or ()
+        if column is None and names:
+            raise MapError(f"{path}: HDU {hdu} is a table of {', '.join(names)}; set compare.planck.column")
+        if column is not None and column not in names:
+            found = ", ".join(names) or "an image"
+            raise MapError(f"{path}: no column {column}; found {found} (compare.planck.column)")
         if column is None:
-            if getattr(data, "names", None):
-                raise MapError(f"{path}: HDU {hdu} is a table of {', '.join(data.names)}; set compare.planck.column")
             values = np.asarray(data, float).ravel()
         else:
-            if column not in (getattr(data, "names", None) or ()):
-                found = ", ".join(data.names) if getattr(data, "names", None) else "an image"
-                raise MapError(f"{path}: no column {column}; found {found} (compare.planck.column)")
-            values = np.asarray(data[column], float).ravel()
-            if header.get("INDXSCHM", "").strip() == "EXPLICIT":
-                sphere = np.full(hp.nside2npix(header["NSIDE"]), hp.UNSEEN)
-                sphere[np.asarray(data[data.names[0]], int).ravel()] = values
-                values = sphere
+            try:
+                values = hp.read_map(file, (column,), float, None, hdu=hdu)  # None keeps the order of the file
+            except (ValueError, TypeError) as error:
+                raise MapError(f"{path}: HDU {hdu} is no HEALPix table ({error}); set compare.planck.hdu") from None
     if not hp.isnpixok(len(values)):
         raise MapError(f"{path}: found {len(values)} pixels; expected 12 nside^2")
-    # maps are stored in single precision, in which UNSEEN is another number
+    # maps are often stored in single precision, in which UNSEEN is another number
     values = np.where(np.isfinite(values) & ~hp.mask_bad(values), values, hp.UNSEEN)
     return hp.reorder(values, n2r=True) if ordering == "nested" else values
 
 
 def tile_means(sphere: np.ndarray, tiles: Tiles, frame: str) -> np.ndarray:
-    """Mean of a RING map over each tile, from bilinear values on a fine grid of points.
+    """Mean of a RING map over each tile, by bilinear interpolation on a fine grid of points.
 
     Parameters
     ----------
@@ -105,36 +110,36 @@ def to_extinction(values: np.ndarray, quantity: str, r_v: float) -> np.ndarray:
 def total(
     extinction: np.ndarray, distance_max: np.ndarray, edges: np.ndarray, distance: float | None = None
 ) -> np.ndarray:
-    """A_V, or its error, to a distance or as far as stars reach, shape (...,), mag.
+    """A_V, or its standard deviation, to a distance or to the last stars, shape (...,), mag.
 
     Parameters
     ----------
     extinction : ndarray, shape (..., distance), mag
         Cumulative, or its standard deviation.
     distance_max : ndarray, shape (...,), kpc
-        NaN where there is no profile: so is the result.
+        NaN where there is no profile; the result is NaN there too.
     edges : ndarray, shape (distance + 1,), kpc
     distance : float, kpc, optional
-        None for as far as stars reach.
+        By default ``distance_max``.
     """
     last = distance_max if distance is None else np.where(np.isfinite(distance_max), distance, np.nan)
-    # beyond the last stars a profile is the prior's
-    reached = (edges[1:] <= last[..., None] + 1e-6).sum(axis=-1)
-    end = np.take_along_axis(extinction, np.maximum(reached - 1, 0)[..., None], axis=-1)[..., 0]
-    return np.where(reached > 0, end, np.nan)
+    # beyond the last stars the prior dominates
+    inside = (edges[1:] <= last[..., None] + 1e-6).sum(axis=-1)
+    end = np.take_along_axis(extinction, np.maximum(inside - 1, 0)[..., None], axis=-1)[..., 0]
+    return np.where(inside > 0, end, np.nan)
 
 
 def against(
     ours: np.ndarray, theirs: np.ndarray, ceiling: float, line_below: float
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Which tiles are compared, and the line between the maps.
+    """Select the tiles to compare and fit a line between the maps.
 
     Parameters
     ----------
     ours, theirs : ndarray, shape (l, b), mag
         NaN where there is no value.
     ceiling : float, mag
-        Tiles where `theirs` reaches this are left out.
+        Tiles where `theirs` is at least this are left out.
     line_below : float, mag
         See `straight_line`.
 
@@ -157,7 +162,7 @@ def straight_line(ours: np.ndarray, theirs: np.ndarray, line_below: float = np.i
     ----------
     ours, theirs : ndarray, shape (tile,), mag
     line_below : float, mag
-        Tiles where `theirs` has more have no part in the line.
+        Only tiles where `theirs` is below this enter the line.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Published maps of dust in three dimensions, as A_V along any sightlines.
+"""Published three-dimensional dust maps, as A_V along any sightlines.
 
-They are read by the classes of the package dustmaps, but for Lallement et al. 2022, of which dustmaps 1.0.14 has none.
+The package dustmaps reads them, except that of Lallement et al. 2022, which dustmaps 1.0.14 does not support.
 """
 
 import warnings
@@ -21,32 +21,32 @@ from galcarto.dust.law import coefficients
 from galcarto.dustmap.compare.planck import MapError
 from galcarto.surveys import TWOMASS
 
-with warnings.catch_warnings():  # dustmaps asks for a configuration file, and its docstrings hold stray backslashes
+with warnings.catch_warnings():  # of dustmaps: it finds no configuration file, and has stray backslashes in docstrings
     warnings.simplefilter("ignore")
     from dustmaps import bayestar, edenhofer2023, fetch_utils, marshall
     from dustmaps.config import config
 
 TINY = 1e-6  # kpc
-# E(B-V) = 0.884 of Bayestar19's unit: from its E(g-r), Green et al. 2019, table 1, by the law of Fitzpatrick 1999 at
-# R_V = 3.1 (http://argonaut.skymaps.info/usage, eq. 1; eq. 2, from E(r-z), would give 0.996)
+# E(B-V) = 0.884 times the unit of Bayestar19: from its E(g-r), Green et al. 2019, table 1, by the law of Fitzpatrick
+# 1999 at R_V = 3.1 (http://argonaut.skymaps.info/usage, eq. 1; eq. 2, from E(r-z), would give 0.996)
 BAYESTAR_A_V = 3.1 * 0.884
-# Edenhofer et al. 2024, section 3: the extinction of Zhang, Green & Rix 2023 times this is A_V (at 540 nm)
+# A_V (at 540 nm) over the extinction of Zhang, Green & Rix 2023: Edenhofer et al. 2024, section 3
 EDENHOFER_A_V = 2.8
-A_0 = 0.55  # micrometre: Lallement et al. 2022 map the extinction at this wavelength
-# the address and digest of the class that dustmaps' repository holds but has not released
+A_0 = 0.55  # micrometre, the wavelength of the extinction of Lallement et al. 2022
+# address and digest from an unreleased class in the repository of dustmaps
 LALLEMENT = "https://cdsarc.cds.unistra.fr/ftp/J/A+A/661/A147/cube_ext.fits.gz"
 LALLEMENT_MD5 = "5600c99aa869c6ad8971c5bb3b6aaea1"
 
 
-class Profiles(NamedTuple):
-    """What a map says along sightlines.
+class MapExtinction(NamedTuple):
+    """Extinction of a map along sightlines.
 
     Attributes
     ----------
     extinction : ndarray, shape (sample, point, distance), mag
-        Cumulative A_V at each distance; one sample where a map has only a mean. NaN outside the map.
-    sd : ndarray, shape (point, distance), mag
-        Standard deviation where the map states it; None where the samples tell it, or nobody.
+        Cumulative A_V at each distance, NaN outside the map. Maps without samples have one, the mean.
+    sd : ndarray, shape (point, distance), mag, or None
+        Standard deviation, if the map gives it apart from samples.
     reliable : ndarray of bool, shape (point, distance)
     """
 
@@ -56,17 +56,17 @@ class Profiles(NamedTuple):
 
 
 class Published(Protocol):
-    """A map that can be asked."""
+    """A map that can be queried."""
 
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Distances between which the map knows its extinction, from 0 on, in these directions (deg), kpc."""
+        """Distances (kpc, from 0) at which the map gives the extinction in these directions (deg)."""
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
-        """A_V in directions of shape (point,), deg, at distances of shape (distance,), kpc."""
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> MapExtinction:
+        """A_V in directions (deg), shape (point,), at distances (kpc), shape (distance,)."""
 
 
 def _positions(l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> SkyCoord:
-    """All distances in all directions, shape (point * distance,)."""
+    """Positions at all distances in all directions, shape (point * distance,)."""
     return SkyCoord(
         np.repeat(l, len(distance)) * u.deg,
         np.repeat(b, len(distance)) * u.deg,
@@ -76,31 +76,31 @@ def _positions(l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> SkyCoord:
 
 
 class Marshall:
-    """Marshall et al. 2006 (A&A 453, 635): A_Ks in |l| < 100, |b| < 10 deg, with its errors."""
+    """Marshall et al. 2006 (A&A 453, 635): A_Ks in |l| < 100, |b| < 10 deg, with errors."""
 
     def __init__(self, path: str, law: str, r_v: float) -> None:
         self._map = marshall.MarshallQuery(map_fname=path)
         self._factor = 1.0 / coefficients(law, r_v, {"Ks": TWOMASS.bands["Ks"].wavelength})["Ks"]
 
     def _bins(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Distances of each sightline's bins, NaN beyond its last and outside the map; the class keeps them private."""
+        """Distances of each sightline's bins (private in dustmaps), NaN beyond the last and outside the map."""
         j, k, inside = self._map._gal2idx(SkyCoord(l * u.deg, b * u.deg, frame="galactic"))
         return np.where(inside[:, None], self._map._dist[j, k], np.nan)
 
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Each sightline has bins of its own: their medians, as far as half of the sightlines reach."""
+        """Medians over sightlines, which have bins of their own, as far as half of the sightlines extend."""
         bins = self._bins(l, b)
         bins = bins[np.isfinite(bins).any(axis=1)]
-        reached = np.isfinite(bins).mean(axis=0) >= 0.5 if len(bins) else np.zeros(bins.shape[1], bool)
-        return np.append(0.0, np.sort(np.nanmedian(bins[:, reached], axis=0)))
+        common = np.isfinite(bins).mean(axis=0) >= 0.5 if len(bins) else np.zeros(bins.shape[1], bool)
+        return np.append(0.0, np.sort(np.nanmedian(bins[:, common], axis=0)))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
-        """From the first to the last bin of a sightline the map is reliable."""
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> MapExtinction:
+        """A_V, reliable from the first to the last bin of a sightline."""
         found = self._map.query(_positions(l, b, distance), return_sigma=True)
         extinction, sd = (self._factor * value.reshape(len(l), -1) for value in found)
         bins = np.where(np.isfinite(bins := self._bins(l, b)), bins, -np.inf)
         within = (distance >= bins[:, :1] - TINY) & (distance <= bins.max(axis=1, keepdims=True) + TINY)
-        return Profiles(extinction[None], sd, within & np.isfinite(extinction))
+        return MapExtinction(extinction[None], sd, within & np.isfinite(extinction))
 
 
 class Bayestar:
@@ -110,34 +110,34 @@ class Bayestar:
         self._map = bayestar.BayestarQuery(map_fname=path)
 
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The same everywhere."""
+        """Edges, the same in all directions."""
         return np.append(0.0, self._map.distances.to_value(u.kpc))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
-        """The map says itself where it has converged and between which distances it has stars."""
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> MapExtinction:
+        """A_V, reliable where the map's flags for convergence and distance are set."""
         found, flags = self._map.query(_positions(l, b, distance), mode="samples", return_flags=True)
         extinction = BAYESTAR_A_V * found.T.reshape(-1, len(l), len(distance))
         reliable = (flags["converged"] & flags["reliable_dist"]).reshape(len(l), -1)
-        return Profiles(extinction, None, reliable & np.isfinite(extinction).all(axis=0))
+        return MapExtinction(extinction, None, reliable & np.isfinite(extinction).all(axis=0))
 
 
 class Edenhofer:
-    """Edenhofer et al. 2024 (A&A 685, A82): 69 pc to 1.25 kpc; with samples where the file has them."""
+    """Edenhofer et al. 2024 (A&A 685, A82): 69 pc to 1.25 kpc; samples if the file has them."""
 
     def __init__(self, path: str, law: str, r_v: float) -> None:
         self._map = edenhofer2023.Edenhofer2023Query(map_fname=path, integrated=True)
         self._mode = "mean" if self._map.n_samples is None else "samples"
 
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The same everywhere."""
+        """Edges, the same in all directions."""
         return np.append(0.0, self._map.distance_bounds.to_value(u.kpc))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
-        """Reliable wherever it has a value."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # at the very ends of the map, where it gives NaN
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> MapExtinction:
+        """A_V, reliable wherever the map has a value."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # at the ends of the map, where the values are NaN
             found = self._map.query(_positions(l, b, distance), mode=self._mode)
         extinction = EDENHOFER_A_V * found.T.reshape(-1, len(l), len(distance))
-        return Profiles(extinction, None, np.isfinite(extinction).all(axis=0))
+        return MapExtinction(extinction, None, np.isfinite(extinction).all(axis=0))
 
 
 class Lallement:
@@ -152,22 +152,22 @@ class Lallement:
         self._factor = 1.0 / coefficients(law, r_v, {"A_0": A_0})["A_0"]
 
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Voxels, as far as the cube's farthest corner."""
+        """Steps of a voxel, to the farthest corner of the cube."""
         corner = np.linalg.norm(np.maximum(self._sun, np.subtract(self._density.shape, self._sun)))
         return self._step * np.arange(np.ceil(corner) + 1)
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
-        """The density's integral in steps of half a voxel; reliable inside the cube, of which no error is published."""
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> MapExtinction:
+        """A_V, integrated in steps of half a voxel; reliable inside the cube. No errors are published."""
         half = 0.5 * self._step
         edges = half * np.arange(np.ceil(distance[-1] / half) + 1)
         x, y, z = cartesian(l[:, None], b[:, None], 0.5 * (edges[1:] + edges[:-1]))
-        # a voxel's value holds at its centre: half a voxel from its corner
+        # a voxel's value applies to its centre, half a voxel from its corner
         at = [axis / self._step + sun - 0.5 for axis, sun in zip((z, y, x), self._sun, strict=True)]
         density = map_coordinates(self._density, at, order=1, mode="constant", cval=np.nan)
         whole = np.cumsum(np.pad(density.astype(float), ((0, 0), (1, 0))), axis=1) * half * 1000.0
         low = np.minimum((distance / half).astype(int), len(edges) - 2)
         extinction = whole[:, low] + (distance / half - low) * (whole[:, low + 1] - whole[:, low])
-        return Profiles(self._factor * extinction[None], None, np.isfinite(extinction))
+        return MapExtinction(self._factor * extinction[None], None, np.isfinite(extinction))
 
 
 def _fetch_lallement() -> None:
@@ -177,20 +177,20 @@ def _fetch_lallement() -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """A published map: how it is called, where it comes from, and how it is read and fetched.
+    """A published map: its name and origin, and functions to read and fetch it.
 
     Attributes
     ----------
     title : str
     reference : str
     conversion : str
-        From the map's own quantity to A_V.
+        Conversion from the map's own quantity to A_V.
     file : str
-        Below the folder of dustmaps' data.
+        Path below the data folder of dustmaps.
     read : callable
-        From the file, the extinction law and R_V to the map.
+        Opens the map, from the file, the extinction law and R_V.
     fetch : callable
-        Puts the file there.
+        Downloads the file.
     """
 
     title: str
@@ -238,36 +238,37 @@ SOURCES = {
 
 
 def fetch(name: str, folder: str | Path, offline: bool = False) -> tuple[Path, str]:
-    """Fetch a map as dustmaps does, below a folder, unless it is there already and whole.
+    """Download a map with dustmaps, unless a complete file exists.
 
     Parameters
     ----------
     name : str
         One of `SOURCES`.
     folder : path
+        Data folder for dustmaps.
     offline : bool
-        Refuse instead of asking a server.
+        Fail instead of asking a server.
 
     Returns
     -------
     path : path
         The map's file.
     sha256 : str
-        Its digest, kept beside it: dustmaps leaves half a file where a download is cut.
+        Digest of the file, stored beside it because dustmaps leaves partial files after interrupted downloads.
 
     Raises
     ------
     Exception
-        Of whatever kind dustmaps' own code ends in.
+        Any error of dustmaps.
     """
     path = Path(folder) / SOURCES[name].file
     note = path.with_name(f"{path.name}.sha256")
     if path.is_file() and note.is_file() and note.read_text() == (digest := file_sha256(path)):
         return path, digest
     if offline:
-        raise MapError(f"{path}: not there, or not whole, and sky.offline is set; set sky.offline: false, or its path")
+        raise MapError(f"{path}: missing or incomplete, and sky.offline is set; set sky.offline: false, or its path")
     path.parent.mkdir(parents=True, exist_ok=True)
-    config.fname = str(path.with_name("dustmapsrc"))  # else setting the folder writes into the user's home
+    config.fname = str(path.with_name("dustmapsrc"))  # otherwise setting the folder writes to the user's home
     config["data_dir"] = str(folder)
     SOURCES[name].fetch()
     digest = file_sha256(path)
@@ -283,15 +284,15 @@ def read(name: str, path: str | Path, law: str, r_v: float) -> Published:
     name : str
         One of `SOURCES`.
     path : path
-        Its file, as dustmaps fetches it.
+        File of the map as fetched by dustmaps.
     law : str
     r_v : float
-        The extinction law of the cube to compare with.
+        Extinction law of the cube to compare with.
 
     Raises
     ------
     MapError
-        If there is no such file, or it is none of this map.
+        If the file does not exist or does not contain this map.
     """
     source = SOURCES[name]
     if not Path(path).is_file():

@@ -1,4 +1,4 @@
-"""The mock Galaxy's stars around the Sun against the literature: clump, turn-off, dwarfs, densities."""
+"""Stars around the Sun against the literature: red clump, dwarfs and densities."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,28 +7,23 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import curve_fit
 
-from galcarto.galaxy import isochrones
-from galcarto.galaxy.checks.integrals import (
+from galcarto.core.files import variable
+from galcarto.galaxy.checks.evolution import DWARF_TABLE, literature
+from galcarto.galaxy.integrals import (
     SUN,
-    Check,
-    Stretches,
+    Segments,
     by_cell,
     component_numbers,
     density_within,
     kinds,
-    known,
     metallicities,
-    variable,
 )
-from galcarto.galaxy.components import Galaxy
 from galcarto.galaxy.synthesis import StarModel
 
-DWARF_TABLE = "Pecaut & Mamajek 2013, ApJS 208, 9, the table's version 2024.05.15"
-NOMINAL_SUN = "nominal Sun: Prša et al. 2016, AJ 152, 41"
 HAWKINS = "Hawkins et al. 2017, MNRAS 471, 722"
 BOVY = "Bovy 2017, MNRAS 470, 1360"
 DENSITY_MEMO = "E. Mamajek, www.pas.rochester.edu/~emamajek/memo_star_dens.html, the first of each type's entries"
-DWARF, GIANT = 3.8, 3.5  # log g above which a star counts as a dwarf, below which as a giant
+DWARF, GIANT = 3.8, 3.5  # log g: dwarfs lie above the first, giants below the second
 
 CLUMP_RADIUS = 0.4  # kpc
 CLUMP_RANGE = (-2.6, -0.6)  # mag, of M_Ks
@@ -41,25 +36,25 @@ COLOUR_CELL = 0.01  # mag
 def clump_model(
     magnitude: np.ndarray, height: float, mean: float, width: float, level: float, slope: float, curve: float
 ) -> np.ndarray:
-    """A Gaussian on a quadratic background; the magnitudes of the latter count from the middle of the range."""
+    """Gaussian on a quadratic background, whose magnitudes are relative to the middle of the range."""
     x = magnitude - np.mean(CLUMP_RANGE)
     return height * np.exp(-0.5 * ((magnitude - mean) / width) ** 2) + level + slope * x + curve * x**2
 
 
 def fit_clump(magnitude: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Fit `clump_model` to a histogram, as observers do, with errors that go as the root of the number.
+    """Fit `clump_model` to a histogram with Poisson errors, as observers do.
 
     Parameters
     ----------
     magnitude : ndarray, shape (bin,), mag
-        M_Ks of the bins' middles.
+        M_Ks at the centres of the bins.
     number : ndarray, shape (bin,)
         Stars, in any unit.
 
     Returns
     -------
     ndarray, shape (6,)
-        The model's parameters; the second is the clump's M_Ks.
+        Parameters of the model; the second is M_Ks of the clump.
     """
     peak, scale = magnitude[np.argmax(number)], number.max()
     start = [1.0, peak, 0.15, number.min() / scale, 0.0, 0.0]
@@ -70,15 +65,15 @@ def fit_clump(magnitude: np.ndarray, number: np.ndarray) -> np.ndarray:
 
 
 def median_in_bins(value: np.ndarray, number: np.ndarray, width: float) -> float:
-    """Median of values that are spread evenly over cells of a width."""
+    """Median of values that are spread uniformly over cells of a width."""
     order = np.argsort(value, kind="stable")
     total = np.cumsum(number[order])
     edges = value[order] + 0.5 * width
     return float(np.interp(0.5 * total[-1], total, edges)) if total[-1] > 0 else np.nan
 
 
-def clump(model: StarModel) -> Check:
-    """The red clump within 400 pc: M_Ks as observers fit it, and its colour."""
+def clump(model: StarModel) -> tuple[dict[str, Any], xr.Dataset]:
+    """M_Ks and colour of the red clump within 400 pc."""
     hess = model.hess([("Ks",), ("J", "Ks")], [CLUMP_BIN, COLOUR_CELL])
     table, density = by_cell(hess), density_within(model, CLUMP_RADIUS)
     magnitude, colour = ((hess.cell + 0.5) * hess.step).T
@@ -99,9 +94,9 @@ def clump(model: StarModel) -> Check:
         "M_Ks_solar": solar_fit[1],
         "J_Ks": median_in_bins((hues + 0.5) * COLOUR_CELL, np.bincount(hue, of_solar[near]), COLOUR_CELL),
         "literature": {
-            "M_Ks": known(-1.61, f"{HAWKINS}; -1.606 +- 0.009 in Ruiz-Dern et al. 2018, A&A 609, A116", 0.01),
-            "width": known(0.17, HAWKINS, 0.02),
-            "J_Ks": known(0.68, f"M_J - M_Ks of {HAWKINS}"),
+            "M_Ks": literature(-1.61, f"{HAWKINS}; -1.606 +- 0.009 in Ruiz-Dern et al. 2018, A&A 609, A116", 0.01),
+            "width": literature(0.17, HAWKINS, 0.02),
+            "J_Ks": literature(0.68, f"M_J - M_Ks of {HAWKINS}"),
         },
     }
     dim, unit = "clump_magnitude", "pc-3 mag-1"
@@ -114,73 +109,6 @@ def clump(model: StarModel) -> Check:
         coords={dim: variable(dim, bins, "mag", "M_Ks")},
     )
     return metrics, dataset
-
-
-# [M/H] of the Sun at its birth, from the initial Z = 0.01774 of PARSEC's solar model (Bressan et al. 2012, MNRAS 427,
-# 127); its age in Gyr
-SOLAR_METALLICITY, SOLAR_AGE = 0.085, 4.6
-SOLAR_GRAVITY = 4.438  # log g, cgs: the nominal Sun's (Prša et al. 2016, AJ 152, 41)
-
-
-def sun() -> dict[str, Any]:
-    """The Sun: the isochrone at its age, initial abundance and mass."""
-    log_mass, values = isochrones.load().at(np.array([SOLAR_METALLICITY]), SOLAR_AGE)[0]
-    found = {
-        name: float(np.interp(0.0, log_mass[0], column))
-        for name, column in zip(isochrones.PROPERTIES, values[0].T, strict=True)
-    }
-    return {
-        "M_Ks": found["Ks"],
-        "M_G": found["G"],
-        "BP_RP": found["BP"] - found["RP"],
-        "teff": 10.0 ** found["logte"],
-        "logg": found["logg"],
-        "literature": {
-            "M_Ks": known(3.27, "Willmer 2018, ApJS 236, 47", 0.04),
-            "M_G": known(4.67, "Casagrande & VandenBerg 2018, MNRAS 479, L102"),
-            "BP_RP": known(0.823, f"G2V of {DWARF_TABLE}"),
-            "teff": known(5772.0, NOMINAL_SUN),
-            "logg": known(SOLAR_GRAVITY, NOMINAL_SUN),
-        },
-    }
-
-
-OLD = 10.0  # Gyr: components at least as old have one turn-off
-# The binary V69 at the turn-off of 47 Tuc. Mass in Msun and radius in Rsun of its primary: Thompson et al. 2010 (AJ
-# 139, 329); age in Gyr and [Fe/H] = -0.70 of the cluster: Brogaard et al. 2017 (MNRAS 468, 645); with an [alpha/Fe] of
-# 0.4, usual for such a cluster, [M/H] is -0.41 (Salaris et al. 1993, ApJ 414, 580)
-V69_MASS, V69_RADIUS, V69_AGE, V69_METALLICITY = 0.8762, 1.3148, 11.8, -0.41
-
-
-def _main_sequence(metallicity: float, age: float) -> dict[str, np.ndarray]:
-    """Isochrone from 0.5 Msun to the hottest point of the main sequence, by column; ages in Gyr."""
-    _, values = isochrones.load().at(np.array([metallicity]), age)[0]
-    column = dict(zip(isochrones.PROPERTIES, values[0].T, strict=True))
-    heavy = {name: value[column["mass"] > 0.5] for name, value in column.items()}
-    return {name: value[: int(np.argmax(heavy["logte"])) + 1] for name, value in heavy.items()}
-
-
-def turn_off(galaxy: Galaxy) -> dict[str, Any]:
-    """The hottest main-sequence star of each old component, at its mean [M/H], and of 47 Tuc a star at its turn-off."""
-    metrics: dict[str, Any] = {}
-    for component in galaxy.components:
-        if component.age[0] >= OLD:
-            column = _main_sequence(component.overall_metallicity, 0.5 * sum(component.age))
-            last = {name: float(value[-1]) for name, value in column.items()}
-            metrics[component.name] = {
-                "metallicity": component.overall_metallicity,
-                "teff": 10.0 ** last["logte"],
-                "g_r": last["g"] - last["r"],
-                "J_Ks": last["J"] - last["Ks"],
-                "BP_RP": last["BP"] - last["RP"],
-            }
-    _, values = isochrones.load().at(np.array([V69_METALLICITY]), V69_AGE)[0]
-    gravity, logte = (values[0][:, isochrones.PROPERTIES.index(name)] for name in ("logg", "logte"))
-    above = np.flatnonzero(gravity < 4.5)  # the upper main sequence, where log g falls
-    wanted = SOLAR_GRAVITY + np.log10(V69_MASS) - 2.0 * np.log10(V69_RADIUS)
-    metrics["V69_teff"] = 10.0 ** float(np.interp(-wanted, -gravity[above], logte[above]))
-    metrics["literature"] = {"V69_teff": known(5900.0, "Brogaard et al. 2017, MNRAS 468, 645", 72.0)}
-    return metrics
 
 
 # DWARF_TABLE: type, M_Ks, J - Ks, G - Ks, BP - RP in mag; its Gaia magnitudes are of DR2, ours of EDR3
@@ -204,19 +132,19 @@ DWARFS = (
     ("M6V", 9.220, 0.957, 5.040, 4.160),
 )
 COLOURS = (("J", "Ks"), ("G", "Ks"), ("BP", "RP"))
-DWARF_WINDOW = 0.15  # mag, in M_Ks: half of the window whose stars are compared with a type
-EVOLVED = 3.1  # mag, in M_Ks: brighter dwarfs of one M_Ks are of many ages and colours
+DWARF_WINDOW = 0.15  # mag, in M_Ks: half width of the window around a type
+EVOLVED = 3.1  # mag, in M_Ks: brighter dwarfs of one M_Ks have many ages and colours
 
 
-def quantiles(value: np.ndarray, number: np.ndarray, shares: Sequence[float]) -> np.ndarray:
-    """Quantiles of weighted values."""
+def quantiles(value: np.ndarray, number: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Weighted quantiles."""
     order = np.argsort(value, kind="stable")
     total = np.cumsum(number[order]) - 0.5 * number[order]
-    return np.interp(np.array(shares) * number.sum(), total, value[order])
+    return np.interp(np.array(levels) * number.sum(), total, value[order])
 
 
-def dwarfs(single: Stretches) -> Check:
-    """Colours of the dwarfs at the Sun, single stars, against the mean dwarfs of the same M_Ks."""
+def dwarfs(single: Segments) -> tuple[dict[str, Any], xr.Dataset]:
+    """Compare the colours of single dwarfs at the Sun with those of mean dwarfs of the same M_Ks."""
     magnitude = single.values["Ks"]
     dwarf = single.values["logg"] > DWARF
     found = np.full((len(DWARFS), len(COLOURS), 3), np.nan)
@@ -236,7 +164,7 @@ def dwarfs(single: Stretches) -> Check:
         "largest_offset": {
             name: float(offset[late, j][np.argmax(np.abs(offset[late, j]))]) for j, name in enumerate(names)
         },
-        "literature": {"median_offset": known(0.0, f"mean dwarfs G2V to M6V: {DWARF_TABLE}")},
+        "literature": {"median_offset": literature(0.0, f"mean dwarfs G2V to M6V: {DWARF_TABLE}")},
     }
     dims = ("dwarf", "dwarf_colour")
     dataset = xr.Dataset(
@@ -263,18 +191,18 @@ BESANCON_BRIGHT = {"thin": 0.0154, "thick": 0.00103, "halo": 7.94e-6}
 
 
 def bovy(mass: np.ndarray) -> np.ndarray:
-    """Main-sequence stars per pc3 between neighbouring masses in Msun, from 0.016 M^-4.7 (Bovy 2017)."""
+    """Main-sequence stars per pc3 between adjacent masses in Msun, from 0.016 M^-4.7 (Bovy 2017)."""
     return 0.016 / 3.7 * -np.diff(mass**-3.7)
 
 
-def _by_type(stars: Stretches) -> np.ndarray:
-    """Dwarfs per pc3 of each of `TYPES`; of a pair the primary counts."""
+def _by_type(stars: Segments) -> np.ndarray:
+    """Dwarfs per pc3 of each of `TYPES`; binaries count by their primaries."""
     teff, dwarf = 10.0 ** stars.values["logte"], stars.values["logg"] > DWARF
     return np.array([stars.number[dwarf & (teff >= low) & (teff < high)].sum() for low, high in TYPES.values()])
 
 
 def luminosity_function(model: StarModel) -> tuple[np.ndarray, np.ndarray]:
-    """Stars and pairs at the Sun by M_Ks.
+    """Luminosity function of stars and unresolved binaries at the Sun.
 
     Returns
     -------
@@ -287,15 +215,17 @@ def luminosity_function(model: StarModel) -> tuple[np.ndarray, np.ndarray]:
     return (hess.cell[:, 0] + 0.5) * LUMINOSITY_BIN, np.stack(rows) / LUMINOSITY_BIN
 
 
-def densities(model: StarModel, single: StarModel, stars: Stretches, alone: Stretches) -> Check:
-    """Stars at the Sun: luminosity and mass functions, types, giants, pairs.
+def densities(
+    model: StarModel, single: StarModel, stars: Segments, alone: Segments
+) -> tuple[dict[str, Any], xr.Dataset]:
+    """Compute luminosity and mass functions and densities of types, giants and binaries at the Sun.
 
     Parameters
     ----------
     model, single : StarModel
-        As set, and without binaries.
-    stars, alone : Stretches
-        Of the two.
+        As configured, and without binaries.
+    stars, alone : Segments
+        Segments of the two.
     """
     names, kind = kinds(model.galaxy)
     magnitude, by_component = luminosity_function(model)
@@ -330,11 +260,11 @@ def densities(model: StarModel, single: StarModel, stars: Stretches, alone: Stre
         "binaries_0.7_to_1.3_Msun": float(stars.number[pair & like_sun].sum() / stars.number[like_sun].sum()),
         "single_stars_M_V_below_8": bright,
         "literature": {
-            "giants": known(0.00039, BOVY, 0.00001),
-            "main_sequence_1_to_2.5": known(float(observed.sum()), BOVY),
-            "dwarfs_by_type": known({name: MEMO[name][0] for name in TYPES}, DENSITY_MEMO),
-            "binaries_0.7_to_1.3_Msun": known(0.44, "Duchêne & Kraus 2013, ARA&A 51, 269, table 1", 0.02),
-            "single_stars_M_V_below_8": known(
+            "giants": literature(0.00039, BOVY, 0.00001),
+            "main_sequence_1_to_2.5": literature(float(observed.sum()), BOVY),
+            "dwarfs_by_type": literature({name: MEMO[name][0] for name in TYPES}, DENSITY_MEMO),
+            "binaries_0.7_to_1.3_Msun": literature(0.44, "Duchêne & Kraus 2013, ARA&A 51, 269, table 1", 0.02),
+            "single_stars_M_V_below_8": literature(
                 BESANCON_BRIGHT, "head of the catalogues of the Besançon model's web service, version 2003-12"
             ),
         },

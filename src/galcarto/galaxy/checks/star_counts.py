@@ -1,4 +1,4 @@
-"""Star counts of the mock Galaxy against a table of the Besançon model."""
+"""Compare star counts of the mock Galaxy with a table of the Besançon model."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from galcarto.core.errors import UserError
-from galcarto.galaxy.checks.integrals import Check, expected, reach, variable
+from galcarto.core.files import variable
+from galcarto.galaxy.integrals import brighter_than, expected
 from galcarto.galaxy.synthesis import StarModel
 
 
@@ -18,9 +19,9 @@ class CountsError(UserError):
     """A table of star counts that cannot be used."""
 
 
-SCORED = (10, 12, 14, 16)  # mag: limits of the scores; brighter ones have few stars
-SHARED = 14  # mag: limit of the shares
-PLANE, POLE = 0.15, 0.20  # tolerances of the shares
+SCORED = (10, 12, 14, 16)  # mag: limits of the scores; at brighter ones there are few stars
+TESTED = 14  # mag: limit at which directions are tested against the tolerances
+PLANE, POLE = 0.15, 0.20  # relative tolerances
 # K - Ks, mag: the Besançon model's K is that of Bessell & Brett (1988, PASP 100, 1134). For stars of all colours the
 # difference is the same within 0.005 mag: Carpenter 2001, AJ 121, 2851.
 K_OVER_KS = 0.044
@@ -46,15 +47,15 @@ class Counts:
 
 
 def read_counts(path: str | Path) -> Counts:
-    """Read a table as the model's web service prints it.
+    """Read a table in the format of the model's web service.
 
-    A line holds longitude, latitude, the dust's A_V, and the stars per deg2 brighter than K = 4, 5, ... mag, whole
-    numbers that end in a point; the column ``N*`` is N10.
+    A line contains longitude, latitude, A_V of the dust, and the stars per deg2 brighter than K = 4, 5, ... mag as
+    integers with a trailing point. The column ``N*`` is N10.
 
     Raises
     ------
     CountsError
-        If the file is not such a table, or one with dust.
+        If the file is not such a table, or was made with dust.
     """
     what = "the table of K counts of the Besançon model (validation.counts; null leaves the comparison out)"
     try:
@@ -73,7 +74,7 @@ def read_counts(path: str | Path) -> Counts:
         raise CountsError(f"{path}: found no column {', '.join(absent)}; expected {what}")
     rows = []
     for number, line in enumerate(lines[1:], start=2):
-        # the largest counts fill their columns, so that the point of one touches the digits of the next
+        # the largest counts fill their columns and touch the next ones
         words = [*line.split()[:3], *re.sub(r"\.(?=\d)", ". ", " ".join(line.split()[3:])).split()]
         try:
             rows.append([float(word) for word in words])
@@ -95,7 +96,7 @@ def read_counts(path: str | Path) -> Counts:
 
 
 def zones(l: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
-    """Parts of the sky: the plane without and with the centre, the latitudes between, the caps."""
+    """Directions in parts of the sky: plane, Galactic centre, middle latitudes and polar caps."""
     low = np.abs(b) <= 10.0
     away = (l >= 20.0) & (l <= 340.0)
     return {
@@ -112,7 +113,7 @@ def _median_of_known(values: np.ndarray) -> float:
 
 
 def count_scores(table: Counts, ours: np.ndarray) -> dict[str, Any]:
-    """How far our counts agree with the table's.
+    """Compare expected counts with the table's.
 
     Parameters
     ----------
@@ -122,8 +123,9 @@ def count_scores(table: Counts, ours: np.ndarray) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``median_ratio`` of ours to the table's by limit, ``plane_within_15_percent``, ``pole_within_20_percent``,
-        and for each of `zones` its directions, median ratios and the table's median Poisson noise, relative.
+        ``median_ratio`` of ours to the table's by limit; ``plane_within_15_percent`` and ``pole_within_20_percent``,
+        fractions of directions; and for each of `zones` its number of directions, median ratios and the table's median
+        relative Poisson noise.
     """
     known = np.where(table.number > 0, table.number, np.nan)
     ratio, noise = ours / known, 1.0 / np.sqrt(known)
@@ -133,8 +135,8 @@ def count_scores(table: Counts, ours: np.ndarray) -> dict[str, Any]:
     def medians(values: np.ndarray, where: np.ndarray, limits: Sequence[float] = SCORED) -> dict[str, float]:
         return {f"{limit:g}": _median_of_known(values[where][:, table.limit == limit]) for limit in limits}
 
-    def share(where: np.ndarray, tolerance: float) -> float:
-        found = ratio[where][:, table.limit == SHARED]
+    def fraction_within(where: np.ndarray, tolerance: float) -> float:
+        found = ratio[where][:, table.limit == TESTED]
         near = (found >= 1.0 - tolerance) & (found <= 1.0 + tolerance)
         return float(near.mean()) if near.size else np.nan
 
@@ -145,9 +147,9 @@ def count_scores(table: Counts, ours: np.ndarray) -> dict[str, Any]:
             ratio, everywhere, [limit for limit in table.limit if limit > SCORED[0] and limit not in SCORED]
         ),
         "poisson_noise": medians(noise, everywhere),
-        "plane_within_15_percent": share(parts["plane"], PLANE),
+        "plane_within_15_percent": fraction_within(parts["plane"], PLANE),
         "plane_directions": int(parts["plane"].sum()),
-        "pole_within_20_percent": share(parts["pole"], POLE),
+        "pole_within_20_percent": fraction_within(parts["pole"], POLE),
         "pole_directions": int(parts["pole"].sum()),
         "zones": {
             name: {
@@ -160,18 +162,19 @@ def count_scores(table: Counts, ours: np.ndarray) -> dict[str, Any]:
     }
 
 
-def counts(model: StarModel, single: StarModel, table: Counts) -> Check:
-    """Expected counts against the Besançon model's, in its K; also without binaries, and in Ks instead of K.
+def counts(model: StarModel, single: StarModel, table: Counts) -> tuple[dict[str, Any], xr.Dataset]:
+    """Compare expected counts with the Besançon model's in its K, also without binaries, and in Ks instead of K.
 
     Parameters
     ----------
     model, single : StarModel
-        As set, and without binaries.
+        As configured, and without binaries.
     table : Counts
     """
     in_k = table.limit - K_OVER_KS
-    reaches = [reach(model, "Ks", in_k), reach(single, "Ks", in_k), reach(model, "Ks", table.limit)]
-    ours, alone, in_ks = expected(model, table.l, table.b, reaches)
+    cases = (model, in_k), (single, in_k), (model, table.limit)
+    numbers = [brighter_than(one, "Ks", limit) for one, limit in cases]
+    ours, alone, in_ks = expected(model, table.l, table.b, numbers)
     metrics = count_scores(table, ours)
     metrics["single_stars"] = {"median_ratio": count_scores(table, alone)["median_ratio"]}
     metrics["in_Ks"] = {"median_ratio": count_scores(table, in_ks)["median_ratio"]}

@@ -1,31 +1,32 @@
-"""Completeness of a survey against magnitude, from star counts that fall short of the mock Galaxy's."""
+"""Completeness of a survey against magnitude, from observed star counts and those of the mock Galaxy."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.spatial import ConvexHull
 from scipy.special import ndtr
 
-from galcarto.galaxy.checks.integrals import reach
+from galcarto.galaxy.integrals import brighter_than
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.survey import logistic
 
 STEP = 0.25  # mag: bins of the counts
 FINE = 0.05  # mag: steps of the true magnitude
-BRIGHTWARD, FAINTWARD = 4.0, 0.75  # mag: the fitted range about the first guess of `half`
-DUST_HEIGHT = 0.125  # kpc: scale height of the dust's layer, as of the synthetic sky's
-LOWER = 2.71  # rise of the deviance at a one-sided limit of 95 %
+BRIGHTWARD, FAINTWARD = 4.0, 0.75  # mag: fitted range around the first guess of `half`
+DUST_HEIGHT = 0.125  # kpc: scale height of the dust, as in the synthetic sky
+LOWER = 2.71  # increase of the deviance at a one-sided limit of 95 %
 
 
 def solid_angle(longitude: np.ndarray, latitude: np.ndarray) -> float:
-    """Area of the stars' convex hull, deg2.
+    """Area of the convex hull of stars, deg2.
 
     Parameters
     ----------
     longitude, latitude : ndarray, shape (star,), deg
-        Of any frame; of a field that is small and away from the poles.
+        In any frame; the field must be small and away from the poles.
     """
     middle = np.radians(np.median(latitude))
     centre = np.median(longitude)
@@ -35,7 +36,7 @@ def solid_angle(longitude: np.ndarray, latitude: np.ndarray) -> float:
 
 
 def layer(extinction: float, b: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Extinction against distance (kpc) through an exponential layer about the plane that sums up to `extinction`."""
+    """Extinction against distance (kpc) of an exponential layer around the plane; its total is `extinction`."""
     scale = DUST_HEIGHT / max(abs(np.sin(np.radians(b))), 1e-3)
     return lambda distance: extinction * -np.expm1(-distance / scale)
 
@@ -43,7 +44,7 @@ def layer(extinction: float, b: float) -> Callable[[np.ndarray], np.ndarray]:
 def expected(
     model: StarModel, band: str, l: float, b: float, edges: np.ndarray, dust: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """The mock's stars between magnitudes, per deg2, without errors and completeness.
+    """Expected stars per deg2 between magnitudes, without errors and incompleteness.
 
     Parameters
     ----------
@@ -62,26 +63,35 @@ def expected(
     behind = dust(np.sqrt(model.edges[:-1] * model.edges[1:]))
     step = edges[1] - edges[0]
     grid = np.arange(edges[0] - np.ceil(behind.max() / step) * step, edges[-1] + step / 2, step)
-    stars = np.einsum("pd,pdm->dm", np.concatenate(model.content(l, b)), reach(model, band, grid))
+    stars = np.einsum("pd,pdm->dm", np.concatenate(model.content(l, b)), brighter_than(model, band, grid))
     below = sum(np.interp(edges - shift, grid, row) for shift, row in zip(behind, stars, strict=True))
     return np.diff(below)
 
 
+def mock_counts(
+    model: StarModel, band: str, l: float, b: float, extinction: float
+) -> Callable[[np.ndarray], np.ndarray]:
+    """`expected` counts against the edges behind a `layer` of dust, cached because fits request them repeatedly."""
+    dust = layer(extinction, b)
+    between = cache(lambda edges: expected(model, band, l, b, np.array(edges), dust))
+    return lambda edges: between(tuple(edges))
+
+
 @dataclass(frozen=True)
 class Decline:
-    """A completeness that was fitted.
+    """A fitted completeness.
 
     Attributes
     ----------
     half, width : float, mag
     half_error, width_error : float, mag
-        Of the counts alone, scaled up where the fit is worse than Poisson noise.
+        Statistical, increased if the fit is worse than Poisson noise allows.
     magnitude, found, fitted, complete : ndarray, shape (bin,)
-        Middles of the bins in mag; stars that were counted, fitted, and expected if all were found.
+        Centres of the bins in mag; numbers of stars: observed, fitted, and fitted for a complete survey.
     quality : float
         Deviance per degree of freedom.
     tilt : float, mag-1
-        By which ln of the true counts rises more steeply than assumed.
+        Additional slope of ln of the true counts with magnitude.
     """
 
     half: float
@@ -95,26 +105,21 @@ class Decline:
     quality: float
     tilt: float
 
-    @property
-    def share(self) -> np.ndarray:
-        """Found over complete."""
-        return self.found / self.complete
-
 
 def deviance(found: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    """Signed roots of the bins' contributions to the Poisson deviance."""
+    """Signed square roots of the contributions to the Poisson deviance."""
     fitted = np.maximum(fitted, 1e-9)
     term = found * np.log(np.where(found > 0, found, 1.0) / fitted) - found + fitted
     return np.sign(found - fitted) * np.sqrt(2.0 * np.maximum(term, 0.0))
 
 
 def measured_below(limit: np.ndarray, true: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Share of stars whose measured magnitude is brighter than a limit, if fluxes have normal errors.
+    """Probability that a measured magnitude is brighter than a limit, for normal errors of the flux.
 
     Parameters
     ----------
     limit, true, error : ndarray, mag
-        That broadcast; the errors are those of magnitudes, small or not: 1.0857 times the noise over the signal.
+        Arrays that broadcast. The errors are 1.0857 times the noise over the signal, whether small or not.
     """
     return ndtr((1.0 - 10.0 ** (-0.4 * (limit - true))) * 2.5 / np.log(10.0) / error)
 
@@ -130,26 +135,26 @@ def decline(
 ) -> Decline:
     """Fit the completeness to counts.
 
-    Free are the counts' overall number and tilt, as no mock is right in these, the half point and the width. The true
-    counts are spread by the errors of the flux first and thinned by the completeness afterwards, as a survey finds what
-    it measures as bright enough: in the other order the errors alone make a wider decline than that of 2MASS.
+    Free parameters are the half point, the width, and the overall number and tilt of the counts, in which no mock is
+    accurate. The true counts are convolved with the errors of the flux before the completeness applies, as surveys
+    detect stars by their measured flux. In the reverse order the errors alone cause a wider decline than that of 2MASS.
 
     Parameters
     ----------
     magnitude : ndarray, shape (star,), mag
-        As measured.
+        Measured.
     density : callable or None
-        Stars between edges (mag) that are there. None: any parabola in the logarithm, without a mock.
+        True stars between edges (mag). None: a free parabola in the logarithm instead of a mock.
     error : callable
         Error against magnitude, mag.
     guess : float, mag
-        Half point to start from; it chooses the range.
+        First guess of the half point, which also sets the fitted range.
     faintest : float, mag
-        Where the catalogue was cut.
+        Faint limit of the catalogue.
     tilted : bool
-        False to keep the tilt of `density`.
+        Whether the tilt is free.
     fixed : (float, float) or None, mag
-        Half point and width that are not fitted.
+        Half point and width to keep fixed.
     """
     top = np.floor(min(guess + FAINTWARD, faintest) / STEP + 1e-9) * STEP
     edges = np.arange(np.floor((guess - BRIGHTWARD) / STEP) * STEP, top + STEP / 2, STEP)
@@ -159,19 +164,19 @@ def decline(
     parts = round(STEP / FINE)
     cells = np.linspace(edges[0], edges[-1], parts * len(found) + 1)
     measured = 0.5 * (cells[1:] + cells[:-1])
-    spread = np.diff(measured_below(cells[:, None], true, error(true)), axis=0)
-    there = np.full(len(true), FINE) if density is None else density(borders)
+    blurred = np.diff(measured_below(cells[:, None], true, error(true)), axis=0)
+    true_counts = np.full(len(true), FINE) if density is None else density(borders)
     pivot = edges[0] + 0.5 * (edges[-1] - edges[0])
 
     def counts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         half, width = (values[0], np.exp(values[1])) if fixed is None else fixed
         rise = values[3] * (true - pivot) if tilted else 0.0
         bend = values[4] * (true - pivot) ** 2 if density is None else 0.0
-        complete = spread @ (there * np.exp(np.clip(values[2] + rise + bend, -60.0, 60.0)))
+        complete = blurred @ (true_counts * np.exp(np.clip(values[2] + rise + bend, -60.0, 60.0)))
         starts = np.arange(0, len(measured), parts)
         return np.add.reduceat(complete * logistic(measured, half, width), starts), np.add.reduceat(complete, starts)
 
-    scale = np.log(found.sum() / (spread @ there).sum())
+    scale = np.log(found.sum() / (blurred @ true_counts).sum())
     start = [min(guess, top), np.log(0.15), scale, *([0.0] if tilted else []), *([0.0] if density is None else [])]
     lower = np.array([guess - 3.0, np.log(0.01), -60.0, -3.0, -1.0])[: len(start)]
     upper = np.array([guess + 3.0, np.log(1.0), 60.0, 3.0, 1.0])[: len(start)]
@@ -195,45 +200,46 @@ def decline(
 
 
 def lowest_half(fit: Callable[[tuple[float, float]], Decline], halves: np.ndarray, width: float) -> float:
-    """The lower limit of a half point that a catalogue's cut hides.
+    """Lower limit of a half point that is fainter than a catalogue's limit.
 
     Parameters
     ----------
     fit : callable
-        From a half point and a width, both fixed, to the fit.
+        Fit with a fixed half point and width.
     halves : ndarray, mag
-        To try, ascending.
+        Half points to try, ascending.
     width : float, mag
 
     Returns
     -------
     float, mag
-        The brightest whose deviance is within 2.71 of the least one (95 %, one-sided).
+        Brightest half point whose deviance is within 2.71 of the least one (95 %, one-sided).
     """
     tried = [fit((float(half), width)) for half in halves]
     total = np.array([(deviance(one.found, one.fitted) ** 2).sum() for one in tried])
     return float(halves[np.argmax(total <= total.min() + LOWER)])
 
 
-def share(
+def fit_fraction(
     magnitude: np.ndarray, has: np.ndarray, edges: np.ndarray, plateau: bool
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    """Fit a logistic to the share of stars that have something.
+    """Fit a logistic decline to the fraction of stars that have some property.
 
     Parameters
     ----------
     magnitude : ndarray, shape (star,), mag
     has : ndarray of bool, shape (star,)
+        Whether a star has the property.
     edges : ndarray, mag
     plateau : bool
-        Whether the share of bright stars is free, or 1.
+        Whether the fraction of bright stars is free instead of 1.
 
     Returns
     -------
     values : dict of float
         ``half``, ``width`` (mag), their errors, and the ``plateau``.
     bins : dict of ndarray, shape (bin,)
-        ``magnitude``, ``number``, ``with``, ``fitted`` share.
+        ``magnitude``, ``number``, ``with`` (the property), ``fitted`` fraction.
     """
     number = np.histogram(magnitude, edges)[0].astype(float)
     found = np.histogram(magnitude[has], edges)[0].astype(float)
@@ -242,12 +248,12 @@ def share(
     borders = np.linspace(edges[:-1], edges[1:], 11)[:, used]
     middle = borders.mean(axis=0)
 
-    def shares(values: np.ndarray) -> np.ndarray:
+    def fractions(values: np.ndarray) -> np.ndarray:
         most = values[2] if plateau else 1.0
         return most * logistic(borders, values[0], np.exp(values[1])).mean(axis=0)
 
     def residuals(values: np.ndarray) -> np.ndarray:
-        model = np.clip(shares(values), 1e-9, 1.0 - 1e-9)
+        model = np.clip(fractions(values), 1e-9, 1.0 - 1e-9)
         with_, without = deviance(found, number * model), deviance(number - found, number * (1.0 - model))
         return np.sign(found - number * model) * np.hypot(with_, without)
 
@@ -263,4 +269,4 @@ def share(
         "plateau": float(fit.x[2]) if plateau else 1.0,
         "quality": float(quality),
     }
-    return values, {"magnitude": middle, "number": number, "with": found, "fitted": shares(fit.x)}
+    return values, {"magnitude": middle, "number": number, "with": found, "fitted": fractions(fit.x)}

@@ -1,4 +1,4 @@
-"""Errors of a survey against magnitude, from the errors that its catalogues state star by star."""
+"""Errors of a survey against magnitude, from the errors that its catalogues list star by star."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from scipy.optimize import isotonic_regression, least_squares
 from galcarto.surveys.survey import Band, Errors
 
 STEP = 0.25  # mag: bins of the medians
-LEAST = 20  # stars of a bin that has a median
-SHARES = (15.87, 50.0, 84.13)  # percentiles of a star's error: 1 sigma below, the median, 1 sigma above
+LEAST = 20  # least number of stars for a median
+PERCENTILES = (15.87, 50.0, 84.13)  # of the stars' errors: 1 sigma below, median, 1 sigma above
 
 # Zero points of Gaia EDR3 (Riello et al. 2021, A&A 649, A3) are known to 0.0027902 and 0.0037794 mag in BP and RP. The
 # catalogues add them to each star's error in quadrature: bright stars have 0.0047 mag in BP-RP.
 FLOORS = {"BP": 0.0027902, "RP": 0.0037794}  # mag
-SMOOTH = 0.15  # typical bend of the logarithm of a band's error from one magnitude to the next
-MISFIT = 0.05  # of the logarithm of a cell's colour error, that counts as one sigma: such are the differences of fields
-FAINTEST = 20.5  # mag, in G: the errors of fainter stars follow no such curves, they are larger
-CELLS = (0.5, (0.2, 0.9, 1.1, 1.3, 1.6, 2.0, 3.0))  # mag: steps in G and edges in BP-RP of the colour's errors
+SMOOTH = 0.15  # typical second difference of the logarithm of a band's error between nodes
+MISFIT = 0.05  # standard deviation of the logarithm of a cell's colour error, as fields differ
+FAINTEST = 20.5  # mag, in G: the errors of fainter stars lie above the curves
+CELLS = (0.5, (0.2, 0.9, 1.1, 1.3, 1.6, 2.0, 3.0))  # mag: steps in G and edges in BP-RP for the errors of the colour
 NODES = {"BP": np.arange(13.0, 21.1), "RP": np.arange(12.0, 19.6)}  # mag, of the two errors
 
 
 @dataclass(frozen=True)
 class Medians:
-    """A catalogue's errors by magnitude.
+    """Errors of a catalogue by magnitude.
 
     Attributes
     ----------
     magnitude : ndarray, shape (bin,), mag
-        Middles of the bins.
+        Centres of the bins.
     error, low, high : ndarray, shape (bin,)
-        Median and 1-sigma range of the stars' errors; NaN where there are too few.
+        Median and 1-sigma range of the stars' errors; NaN if there are too few.
     number : ndarray, shape (bin,)
     """
 
@@ -45,27 +45,27 @@ class Medians:
 
     @classmethod
     def of(cls, magnitude: np.ndarray, error: np.ndarray, edges: np.ndarray) -> "Medians":
-        """Bin stars; those without an error do not count."""
+        """Bin stars, ignoring those without an error."""
         known = np.isfinite(magnitude) & np.isfinite(error)
         bins = np.digitize(magnitude[known], edges) - 1
         rows = np.full((3, len(edges) - 1), np.nan)
         number = np.bincount(bins[(bins >= 0) & (bins < len(edges) - 1)], minlength=len(edges) - 1)
         for i in np.flatnonzero(number >= LEAST):
-            rows[:, i] = np.percentile(error[known][bins == i], SHARES)
+            rows[:, i] = np.percentile(error[known][bins == i], PERCENTILES)
         return cls(0.5 * (edges[1:] + edges[:-1]), rows[1], rows[0], rows[2], number)
 
 
 @dataclass(frozen=True)
 class Joint:
-    """What several catalogues say about one error.
+    """One error curve from several catalogues.
 
     Attributes
     ----------
     errors : Errors
     offsets : dict of str to float
-        ln of a catalogue's errors over those of `errors`, at equal magnitude; their mean is 0.
+        ln of the ratio of each catalogue's errors to `errors`; their mean is 0.
     scatter : float
-        Of a star's error about its catalogue's median, relative.
+        Relative scatter of the stars' errors around the median of their catalogue.
     """
 
     errors: Errors
@@ -74,35 +74,35 @@ class Joint:
 
     @classmethod
     def of(cls, catalogues: Mapping[str, Medians]) -> "Joint":
-        """Join catalogues of the same bins.
+        """Combine catalogues with the same bins.
 
-        The catalogues differ by a factor each, and share one curve, which never falls. Where bright stars have larger
-        errors than fainter ones, as those of 2MASS that saturate its long exposures, the curve has their common mean.
+        The model is one curve, which never decreases, times a factor for each catalogue. Where bright stars have larger
+        errors than fainter ones, as in 2MASS where the long exposures saturate, the curve is their common mean.
         """
         logs = np.log([one.error for one in catalogues.values()])
         weights = np.where(np.isfinite(logs), np.sqrt([one.number for one in catalogues.values()]), 0.0)
         logs, used = np.nan_to_num(logs), weights.sum(axis=0) > 0
         offsets = np.zeros(len(logs))
-        for _ in range(200):  # alternate between the curve and the catalogues' factors
+        for _ in range(200):  # alternate between the curve and the factors
             curve = np.average(logs - offsets[:, None], axis=0, weights=np.where(used, weights, 1.0))
             offsets = np.array([np.average(row - curve, weights=w) for row, w in zip(logs, weights, strict=True)])
             offsets -= offsets.mean()
         curve = np.average(logs - offsets[:, None], axis=0, weights=np.where(used, weights, 1.0))
         stars = (weights**2).sum(axis=0)[used]
         rising = isotonic_regression(curve[used], weights=stars).x
-        spread = [np.log(one.high / one.low) / 2.0 for one in catalogues.values()]
+        scatters = [np.log(one.high / one.low) / 2.0 for one in catalogues.values()]
         return cls(
             errors=Errors(
                 tuple(float(m) for m in next(iter(catalogues.values())).magnitude[used]),
                 tuple(float(f"{e:.4g}") for e in np.exp(rising)),
             ),
             offsets={name: float(value) for name, value in zip(catalogues, offsets, strict=True)},
-            scatter=float(np.nanmedian(spread)),
+            scatter=float(np.nanmedian(scatters)),
         )
 
 
 def floor_and_background(catalogues: Mapping[str, Medians]) -> tuple[float, float]:
-    """The floor (mag) and the magnitude of ten sigma that fit best, as `Band` has them."""
+    """Fit `Band.floor` (mag) and `Band.ten_sigma` (mag)."""
     magnitude = np.concatenate([one.magnitude for one in catalogues.values()])
     error = np.concatenate([one.error for one in catalogues.values()])
     known = np.isfinite(error)
@@ -117,14 +117,14 @@ def floor_and_background(catalogues: Mapping[str, Medians]) -> tuple[float, floa
 
 
 def residual(found: Medians, predicted: np.ndarray) -> float:
-    """Root mean square of ln(predicted / found) over the bins; its mean is taken out, as catalogues differ by it."""
+    """Standard deviation of ln(predicted / found) over the bins; the mean is the factor of the catalogue."""
     ratio = np.log(predicted / found.error)
     ratio = ratio[np.isfinite(ratio)]
     return float(np.std(ratio)) if len(ratio) else np.nan
 
 
 def forms(catalogues: Mapping[str, Medians]) -> dict[str, Any]:
-    """How well a table, or floor and background, from all catalogues but one predict that one."""
+    """Leave-one-out residuals of a table and of floor and background, by catalogue."""
     metrics: dict[str, Any] = {"table": {}, "floor_and_background": {}}
     for name, left in catalogues.items():
         others = {other: one for other, one in catalogues.items() if other != name}
@@ -139,19 +139,19 @@ def forms(catalogues: Mapping[str, Medians]) -> dict[str, Any]:
 
 
 def colour_relation(g: np.ndarray, bp: np.ndarray, rp: np.ndarray) -> tuple[np.ndarray, float]:
-    """G-RP as a cubic in BP-RP, of stars of 0.2 < BP-RP < 3 and G < 17.5.
+    """Fit G-RP as a cubic polynomial of BP-RP to stars of 0.2 < BP-RP < 3 and G < 17.5.
 
     Returns
     -------
     polynomial : ndarray, shape (4,)
         For `numpy.polyval`.
     scatter : float, mag
-        About it, of the stars within 0.05 mag.
+        Standard deviation of the stars within 0.05 mag.
     """
     x, y = bp - rp, g - rp
     kept = np.isfinite(x) & (g < 17.5) & (x > 0.2) & (x < 3.0)
     chosen = kept
-    for _ in range(6):  # blends and galaxies lie beside the sequence
+    for _ in range(6):  # clip blends and galaxies
         polynomial = np.polyfit(x[chosen], y[chosen], 3)
         chosen = kept & (np.abs(y - np.polyval(polynomial, x)) < 0.05)
     return polynomial, float(np.std((y - np.polyval(polynomial, x))[chosen]))
@@ -160,25 +160,25 @@ def colour_relation(g: np.ndarray, bp: np.ndarray, rp: np.ndarray) -> tuple[np.n
 def split(
     g: np.ndarray, colour: np.ndarray, error: np.ndarray, polynomial: np.ndarray
 ) -> tuple[dict[str, Errors], dict[str, np.ndarray]]:
-    """The errors of BP and of RP, of which only that of BP-RP is known.
+    """Separate the errors of BP and RP, given the error of BP-RP.
 
-    Assumed: they are independent, so that their squares add up, and each depends on its own band's magnitude alone. Red
-    stars then have the error of a faint BP and a bright RP, blue ones the other way round. Beyond the zero points'
-    errors each is a curve through nodes a magnitude apart, which rises everywhere and bends little.
+    The two errors are assumed to be independent and to depend on the magnitude in their own band alone. Red stars then
+    have the error of a faint BP and a bright RP, and blue stars the reverse. Each error is a smooth, increasing curve
+    through nodes one magnitude apart, plus the error of the zero point.
 
     Parameters
     ----------
     g, colour, error : ndarray, shape (star,), mag
         G, BP-RP and its error.
     polynomial : ndarray
-        From `colour_relation`: it tells BP and RP.
+        From `colour_relation`, to compute BP and RP.
 
     Returns
     -------
     errors : dict of str to Errors
-        Of BP and RP, with the zero points' errors.
+        Of BP and RP, including the errors of the zero points.
     cells : dict of ndarray, shape (cell,)
-        What was fitted: ``g``, ``colour``, ``found``, ``fitted`` (mag) and ``number``.
+        Fitted data: ``g``, ``colour``, ``found``, ``fitted`` (mag) and ``number``.
     """
     step, hues = CELLS
     known = np.isfinite(g + colour + error)

@@ -1,41 +1,25 @@
-"""Integrals over the mock Galaxy's populations that its checks share; no star is drawn."""
+"""Integrals over the stellar populations of a model, without drawing stars."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import healpy as hp
 import numpy as np
-import xarray as xr
 from scipy.sparse import csr_matrix
 
-from galcarto.galaxy.components import Galaxy
+from galcarto.galaxy.components import GalaxyModel
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import StarModel
 
-BANDS = ("Ks", "J", "G", "BP", "RP", "g", "r")  # of the models that are checked
-ALL_STARS = {"Ks": 30.0}  # a limit that hides none
-SUN = 0.02  # kpc: "at the Sun" is within this distance
+ALL_STARS = {"Ks": 30.0}  # limits that every star passes
+SUN = 0.02  # kpc: "at the Sun" means within this distance
 CELL = 0.025  # mag, of the cumulative counts
-DIRECTIONS = 2  # nside of the HEALPix directions that average over the sphere
-
-
-Check = tuple[dict[str, Any], xr.Dataset]  # numbers, and what the figures show
-
-
-def known(value: Any, source: str, error: float | None = None) -> dict[str, Any]:
-    """An entry of ``literature``."""
-    return {"value": value, **({} if error is None else {"error": error}), "source": source}
-
-
-def variable(dims: str | tuple[str, ...], values: Any, units: str, name: str) -> tuple[Any, ...]:
-    """A variable of a dataset."""
-    return dims, values, {"units": units, "long_name": name}
+DIRECTIONS = 2  # nside of the HEALPix directions of an average over the sphere
 
 
 def by_cell(hess: Hess) -> csr_matrix:
-    """Stars per unit of density, shape (population, cell)."""
+    """Hess diagram as a matrix: stars per unit of density, shape (population, cell)."""
     return csr_matrix((hess.number, hess.entry, hess.first), shape=(len(hess.first) - 1, len(hess.cell)))
 
 
@@ -45,25 +29,25 @@ def metallicities(model: StarModel) -> list[np.ndarray]:
 
 
 def component_numbers(model: StarModel) -> np.ndarray:
-    """Number of the component that each population belongs to."""
+    """Index of the component to which each population belongs."""
     sizes = [len(nodes) for nodes in metallicities(model)]
     return np.repeat(np.arange(len(sizes)), sizes)
 
 
-def kinds(galaxy: Galaxy) -> tuple[list[str], np.ndarray]:
-    """Kinds of components, as thin1, thin2, ... and thick_young, thick_old are of two, and each component's kind."""
+def kinds(galaxy: GalaxyModel) -> tuple[list[str], np.ndarray]:
+    """Kinds of components (thin1 and thin2 are both thin), and the index of each component's kind."""
     names = [re.split(r"[\d_]", component.name)[0] for component in galaxy.components]
     distinct = list(dict.fromkeys(names))
     return distinct, np.array([distinct.index(name) for name in names])
 
 
 def moduli(model: StarModel) -> np.ndarray:
-    """Distance moduli of the middles of the distance bins, mag."""
+    """Distance moduli of the centres of the distance bins, mag."""
     return 5.0 * np.log10(np.sqrt(model.edges[:-1] * model.edges[1:])) + 10.0
 
 
-def reach(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray:
-    """Stars brighter than limits, per unit of density.
+def brighter_than(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray:
+    """Number of stars brighter than limits per unit of density.
 
     Parameters
     ----------
@@ -86,34 +70,34 @@ def reach(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray:
     return below[:, cell] + (place - cell) * (below[:, cell + 1] - below[:, cell])
 
 
-def expected(model: StarModel, l: np.ndarray, b: np.ndarray, reaches: Sequence[np.ndarray]) -> np.ndarray:
-    """Stars per deg2 in several directions, without dust.
+def expected(model: StarModel, l: np.ndarray, b: np.ndarray, numbers: Sequence[np.ndarray]) -> np.ndarray:
+    """Expected stars per deg2 in several directions, without dust.
 
     Parameters
     ----------
     model : StarModel
     l, b : ndarray, shape (direction,), deg
-    reaches : sequence of ndarray, shape (population, distance, limit)
-        From `reach`, of this model or of one that differs only in its binaries.
+    numbers : sequence of ndarray, shape (population, distance, limit)
+        From `brighter_than`, of this model or of one that differs only in its binaries.
 
     Returns
     -------
-    ndarray, shape (reach, direction, limit)
+    ndarray, shape (numbers, direction, limit)
     """
-    # rows (reach, limit), columns (population, distance)
-    matrix = np.stack(reaches).transpose(0, 3, 1, 2).reshape(len(reaches) * reaches[0].shape[2], -1)
-    numbers = [matrix @ np.concatenate(model.content(*at)).ravel() for at in zip(l, b, strict=True)]
-    return np.stack(numbers, axis=-1).reshape(len(reaches), -1, len(numbers)).transpose(0, 2, 1)
+    # rows (numbers, limit), columns (population, distance)
+    matrix = np.stack(numbers).transpose(0, 3, 1, 2).reshape(len(numbers) * numbers[0].shape[2], -1)
+    counts = [matrix @ np.concatenate(model.content(*at)).ravel() for at in zip(l, b, strict=True)]
+    return np.stack(counts, axis=-1).reshape(len(numbers), -1, len(counts)).transpose(0, 2, 1)
 
 
 def density_within(model: StarModel, radius: float) -> np.ndarray:
-    """Mean density within a distance from the Sun.
+    """Mean density of each population within a distance from the Sun.
 
     Parameters
     ----------
     model : StarModel
     radius : float, kpc
-        Rounded to a distance bin's edge.
+        Rounded to an edge of the distance bins.
 
     Returns
     -------
@@ -128,17 +112,17 @@ def density_within(model: StarModel, radius: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Stretches:
-    """Stretches of the isochrones, and the stars or unresolved pairs on them at the Sun.
+class Segments:
+    """Segments of the isochrones, and the stars or unresolved binaries on them at the Sun.
 
     Attributes
     ----------
-    number : ndarray, shape (stretch,), pc-3
-    component : ndarray of int, shape (stretch,)
-    ratio : ndarray, shape (stretch,)
-        Mass ratio of a pair; 0 for single stars.
-    values : dict of ndarray, shape (stretch,)
-        At the middle: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of the primary.
+    number : ndarray, shape (segment,), pc-3
+    component : ndarray of int, shape (segment,)
+    ratio : ndarray, shape (segment,)
+        Mass ratio of a binary; 0 for a single star.
+    values : dict of ndarray, shape (segment,)
+        At the middle of the segment: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of the primary.
     """
 
     number: np.ndarray
@@ -147,8 +131,8 @@ class Stretches:
     values: dict[str, np.ndarray]
 
     @classmethod
-    def near(cls, model: StarModel) -> "Stretches":
-        """Those of a model."""
+    def near(cls, model: StarModel) -> "Segments":
+        """Segments of a model."""
         density = density_within(model, SUN)
         sizes = np.concatenate([np.diff(population.first) for population in model.populations])
         middle = np.concatenate([0.5 * (population.low + population.high) for population in model.populations])
