@@ -1,9 +1,9 @@
-"""Memory, disk and reading at the paper's full size, from parts of it: ``make bench-full``.
+"""Memory, disk space and read rate at the paper's full size, extrapolated from parts of it: ``make bench-full``.
 
-Renders and trains on two parts of the training set of config/carina.yaml, notes the peak of each process's resident
-memory and the bytes on disk, and draws a straight line through both to the full size. Then it measures how fast
-examples are read, how long a training waits for them, and, if asked, whether the shuffle of a stream learns as fast as
-one of the whole set in memory. The results go to benchmarks/full.json.
+Renders and trains on two parts of the training set of config/carina.yaml, records each process's peak resident memory
+and the bytes on disk, and extrapolates both linearly to the full size. Then it measures how fast examples are read, how
+long a training waits for them, and, with --shuffle, whether shuffling a stream trains as well as shuffling the whole
+set in memory. The results go to benchmarks/full.json.
 
     python benchmarks/full.py --scale 0.1 --shuffle    # the larger part; the smaller is a quarter of it
 """
@@ -34,11 +34,11 @@ from galcarto.learning.data import Examples
 from galcarto.learning.training import fit
 
 ROOT = Path(__file__).parents[1]
-LIMITS = {"memory": 4000.0, "disk": 10_000.0}  # MB: the aims
+LIMITS = {"memory": 4000.0, "disk": 10_000.0}  # MB, targets
 EACH = 4  # every fourth training sightline is used, three of the nine, with three times its share of the examples
-STEPS = 40  # of a training whose memory or waiting is measured
+STEPS = 40  # batches of a training whose memory or waiting is measured
 SEEDS = 3  # trainings of each shuffle
-# the stage as the workflow calls it, but with fewer steps
+# runs a stage as the workflow does, but cuts its training to a few batches
 CUT = """
 import sys
 from galcarto.__main__ import main
@@ -50,7 +50,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def run(*words: str | Path, steps: int = 0) -> dict[str, Any]:
-    """Run a stage in a process of its own: its seconds, the peak memory (MB) of it or of a child, what it said."""
+    """Run a stage in a process of its own: wall time (s), peak memory (MB) of it or its largest child, and output."""
     start = time.perf_counter()
     code = ["-c", CUT.format(steps=steps)] if steps else ["-m", "galcarto"]
     with tempfile.TemporaryFile("w+") as said:
@@ -65,19 +65,19 @@ def run(*words: str | Path, steps: int = 0) -> dict[str, Any]:
 
 
 def shrunk(config: dict[str, Any], scale: float) -> Settings:
-    """The region with part of its training and validation examples."""
+    """Settings of the region with a part of its training and validation examples."""
     lines = config["sightlines"]["train"]
     some = lines[::EACH]
     share = scale * len(lines) / len(some)
     sizes = {split: round(share * config["examples"][split]) for split in ("train", "valid")}
-    # what calibrates the network is as much at any size
+    # the calibration uses the same number of examples at any size
     sizes["valid"] = max(sizes["valid"], -(-CALIBRATION // len(some)))
     changes = {"examples": config["examples"] | sizes, "sightlines": config["sightlines"] | {"train": some}}
     return read_settings(config | changes)
 
 
 def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, float]) -> dict[str, list[Path]]:
-    """Files of examples; notes the stages' peaks."""
+    """Render examples and return their files; record the stages' peak memory (MB) in `peaks`."""
     files: dict[str, list[Path]] = {}
     sections = ["galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"]
     seed = ["--seed", str(settings.seed)]
@@ -105,7 +105,7 @@ def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, flo
 def trained(
     settings: Settings, files: dict[str, list[Path]], folder: Path, workers: int, **changes: Any
 ) -> dict[str, Any]:
-    """A training of a few steps."""
+    """Train for a few batches; returns what `run` does."""
     changed = settings.model_copy(update=changes)
     sections = changed.section_json("network", "training", "distance", "profiles")
     words = ["train_network", "--settings", sections, "--seed", str(settings.seed), "--workers", str(workers)]
@@ -116,7 +116,7 @@ def trained(
 
 
 def measured(config: dict[str, Any], scale: float, stars: Path, folder: Path) -> tuple[dict[str, Any], Any]:
-    """Peaks of memory and bytes on disk (MB) of a part of the full size."""
+    """Peak memory and disk space (MB) of a part of the full size, and its settings and files."""
     settings = shrunk(config, scale)
     peaks: dict[str, float] = {}
     files = rendered(settings, stars, folder, peaks)
@@ -133,12 +133,12 @@ def measured(config: dict[str, Any], scale: float, stars: Path, folder: Path) ->
 
 
 def line(small: float, large: float, scales: tuple[float, float]) -> float:
-    """Value at scale 1 on the straight line through two."""
+    """Value at scale 1, extrapolated linearly from two scales."""
     return large + (large - small) / (scales[1] - scales[0]) * (1.0 - scales[1])
 
 
 def reading(files: list[Path], batch: int, buffer: int) -> dict[str, float]:
-    """Examples per second and process, read and mixed."""
+    """Examples read and shuffled per second, by the number of workers."""
     rates = {}
     for workers in (0, 1, 2):
         examples = Examples(DiagramFiles(files), batch, buffer, workers=workers)
@@ -151,7 +151,7 @@ def reading(files: list[Path], batch: int, buffer: int) -> dict[str, float]:
 
 
 def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]:
-    """Validation losses after each of two passes: of the stream, and of the whole set shuffled in memory."""
+    """Validation losses after each of two passes, for the stream and for the whole set shuffled in memory."""
     training = settings.training
     losses: dict[str, list[list[float]]] = {"stream": [], "whole": []}
     edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
@@ -178,8 +178,8 @@ def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]
 def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.1, help="larger part of the full size")
-    parser.add_argument("--shuffle", action="store_true", help="compare the shuffles too: minutes more")
+    parser.add_argument("--scale", type=float, default=0.1, help="the larger part, as a fraction of the full size")
+    parser.add_argument("--shuffle", action="store_true", help="also compare the shuffles, which takes minutes")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks/full.json")
     args = parser.parse_args()
     config = yaml.safe_load((ROOT / "config/carina.yaml").read_text())
@@ -198,7 +198,7 @@ def main() -> None:
         small, large = result["sizes"]
         memory = {stage: line(small["memory"][stage], large["memory"][stage], scales) for stage in large["memory"]}
         result["full"] = {"memory": memory, "disk": line(small["disk"], large["disk"], scales), "limits": LIMITS}
-        print(f"full size, on the line through both: {result['full']}")
+        print(f"extrapolated to the full size: {result['full']}")
         (settings, files), (full, most) = sets
         result["examples_per_second"] = reading(most["train"], full.training.batch, full.training.buffer)
         print(f"examples read per second, by workers: {result['examples_per_second']}")
@@ -216,7 +216,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Where this was measured."""
+    """Processor, cores, GPU and torch's version."""
     cpu = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())

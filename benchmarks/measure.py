@@ -1,4 +1,4 @@
-"""Timing, the machine's limits, where time goes, and the table of results."""
+"""Timing, the machine's limits, profiles, and the table of results."""
 
 import cProfile
 import json
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity
 
-COPIED = 2**26  # bytes of the array that is copied: more than the caches hold
+COPIED = 2**26  # bytes of the copied array: more than the caches hold
 PROFILED = 3  # calls under torch's profiler
 SHOWN = 8  # entries of a profile that are kept
 KEYS = ("group", "name", "value", "unit", "spread", "repeats", "wall", "peer", "ratio", "limit", "share")
@@ -24,10 +24,10 @@ Call = Callable[[], object]
 
 
 def rounds(calls: Mapping[str, Call], repeats: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """CPU seconds of each call in each round, and the median of its wall seconds, after one call that is not timed.
+    """CPU time (s) of each call in each round, and its median wall time (s), after one call that is not timed.
 
-    The calls take turns, so that what else the machine does falls on all of them, and their ratio is one of neighbours
-    in time. One thread computes: its CPU time is its wall time on an idle machine.
+    The calls alternate, so that other load on the machine affects all of them alike, and ratios compare calls close in
+    time. One thread computes: on an idle machine its CPU time is its wall time.
     """
     cpu: dict[str, list[float]] = {name: [] for name in calls}
     wall: dict[str, list[float]] = {name: [] for name in calls}
@@ -43,10 +43,16 @@ def rounds(calls: Mapping[str, Call], repeats: int) -> tuple[dict[str, np.ndarra
 
 
 class Results:
-    """The table, item by item, and the profiles."""
+    """The items of the table, and the profiles.
+
+    Parameters
+    ----------
+    memory : float, bytes/s
+        Bandwidth of the memory.
+    """
 
     def __init__(self, memory: float) -> None:
-        self.memory = memory  # bytes/s
+        self.memory = memory
         self.items: list[dict[str, Any]] = []
         self.profiles: dict[str, dict[str, float]] = {}
 
@@ -61,21 +67,21 @@ class Results:
         peer: tuple[str, float, np.ndarray] | None = None,
         limit: tuple[str, np.ndarray | float] | None = None,
     ) -> None:
-        """Keep and print one figure.
+        """Store and print one measurement.
 
         Parameters
         ----------
         group, name : str
         work : float
-            What a call does, in the unit without ``/s``.
+            Work of one call, in `unit`.
         unit : str
-        seconds : ndarray, shape (round,)
+        seconds : ndarray, shape (round,), s
             CPU time of a call.
-        wall : float
+        wall : float, s
         peer : (str, float, ndarray), optional
-            Its name, its work and its seconds in the same rounds.
+            Name of the peer, its work and its CPU time (s) in the same rounds.
         limit : (str, ndarray or float), optional
-            What bounds a call, and how many seconds it would take at that bound.
+            Name of the limit, and the time (s) of a call at that limit.
         """
         item = {
             "group": group,
@@ -100,17 +106,17 @@ class Results:
         print(f"{name:<42} {item['value']:>10,.4g} {item['unit']:<16} {', '.join(notes)}", flush=True)
 
     def copied(self, size: float) -> tuple[str, float]:
-        """The limit that the memory's bandwidth sets to moving so many bytes once."""
+        """Name of the bandwidth limit, and the time (s) that it takes to move `size` bytes once."""
         return "the memory's bandwidth", size / self.memory
 
     def profile(self, name: str, shares: Mapping[str, float]) -> None:
-        """Keep and print where the time of a figure goes."""
+        """Store and print the largest shares of the time of a measurement."""
         found = dict(sorted(shares.items(), key=lambda pair: -pair[1])[:SHOWN])
         self.profiles[name] = found
         print("    " + ", ".join(f"{part} {share:.0%}" for part, share in found.items()), flush=True)
 
     def update(self, stored: dict[str, Any], groups: Sequence[str]) -> None:
-        """Take over from a stored table, in the order of the groups, what was not measured."""
+        """Fill in groups that were not measured from a stored table, in the order of `groups`."""
         measured = {item["group"] for item in self.items}
         items = self.items + [item for item in stored["items"] if item["group"] not in measured]
         self.items = sorted(items, key=lambda item: groups.index(item["group"]))
@@ -141,16 +147,16 @@ def machine() -> dict[str, Any]:
 
 
 def bandwidth(repeats: int) -> float:
-    """Bytes that one thread reads and writes in a second, by copying an array larger than the caches."""
+    """Bytes per second that one thread reads and writes when it copies an array larger than the caches."""
     source, target = np.ones(COPIED // 8), np.zeros(COPIED // 8)
     cpu, _ = rounds({"copy": lambda: np.copyto(target, source)}, repeats)
     return float(2 * COPIED / np.median(cpu["copy"]))
 
 
 def bare_layers(network: nn.Module, run: Call, backward: bool, autocast: torch.autocast) -> list[Call]:
-    """The dense and convolution layers of a network alone, each on inputs of the shapes that it meets in `run`.
+    """The dense and convolution layers of a network alone, on inputs of the shapes that they have in `run`.
 
-    Their time is what torch's matrix products take on this machine: what else a step takes is ours.
+    Their time is that of torch's matrix products on this machine; the rest of a step is overhead.
     """
     met: list[tuple[nn.Module, torch.Tensor, torch.Tensor]] = []
     hooks = [
@@ -181,7 +187,7 @@ def bare_layers(network: nn.Module, run: Call, backward: bool, autocast: torch.a
 
 
 def torch_shares(run: Call) -> dict[str, float]:
-    """Shares of the time of some calls by torch's operators."""
+    """Shares of the time of a call by torch's operators."""
     with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(PROFILED):
             run()
@@ -196,8 +202,8 @@ def function_shares(run: Call, parts: Mapping[str, Sequence[str]]) -> dict[str, 
     ----------
     run : callable
     parts : mapping of str to sequence of str
-        Name of a part, and the functions that it is, none of which calls another: ``file.py:function``, or the
-        name of a built-in.
+        Name of a part, and its functions, none of which calls another: ``file.py:function``, or the name of a
+        built-in.
     """
     profiler = cProfile.Profile()
     profiler.runcall(run)

@@ -24,16 +24,16 @@ from galcarto.dustmap.diagrams.nuisances import Nuisances
 from galcarto.galaxy.synthesis import StarModel
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # dustmaps looks for a configuration; these maps need none
+    warnings.simplefilter("ignore")  # dustmaps warns about a missing configuration, which these maps do not need
     from dustmaps.bayestar import BayestarQuery
 
 Histogram = Callable[[View, np.ndarray, np.ndarray], np.ndarray]
 
 
 def loop_stars(model: StarModel, l: float, b: float, area: float, rng: np.random.Generator) -> list[tuple]:
-    """Mock stars by a plain loop: every metallicity and distance bin, and every star in it, one after the other.
+    """Mock stars by a plain loop over metallicities, distance bins and stars.
 
-    The same densities, isochrone segments, limits and columns as `StarModel.draw`.
+    Densities, isochrone segments, limits and columns are those of `StarModel.draw`.
     """
     stars = []
     near, far = model.edges[:-1], model.edges[1:]
@@ -54,12 +54,12 @@ def loop_stars(model: StarModel, l: float, b: float, area: float, rng: np.random
 
 
 def numpy_histogram(view: View, magnitude: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """A diagram by np.histogram2d."""
+    """Diagram by np.histogram2d."""
     return np.histogram2d(magnitude, colour, bins=view.axis_edges())[0]
 
 
 def boost_histogram(view: View, magnitude: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """A diagram by boost-histogram."""
+    """Diagram by boost-histogram."""
     axes = [bh.axis.Regular(view.pixels, *ends) for ends in (view.magnitude_range, view.colour_range)]
     histogram = bh.Histogram(*axes, storage=bh.storage.Int64())
     histogram.fill(magnitude, colour)
@@ -75,7 +75,7 @@ def numpy_images(
     rng: np.random.Generator,
     histogram: Histogram = numpy_histogram,
 ) -> np.ndarray:
-    """Diagrams of one survey without classes of colour, by np.interp and a histogram, one after the other."""
+    """Diagrams of one survey without classes of colour, image by image, by np.interp and a histogram."""
     (view,) = model.views
     (law,) = model.law
     nodes = np.arange(len(model.edges))
@@ -122,7 +122,7 @@ def torch_images(
 ) -> np.ndarray:
     """Diagrams of one survey without classes of colour by torch: gathers, and one bincount for all images of a block.
 
-    The stars of all images are one long tensor, as on a GPU.
+    The stars of all images are in one tensor, as one would do on a GPU.
     """
     (view,) = model.views
     law = torch.from_numpy(model.law[0]).float()
@@ -179,7 +179,7 @@ def torch_images(
 
 
 def bayestar(path: Path, samples: np.ndarray, moduli: np.ndarray) -> Any:
-    """dustmaps' lookup of Bayestar's maps, on profiles of the whole sky in a file of their format.
+    """A BayestarQuery of dustmaps, on whole-sky profiles written in Bayestar's format.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 """Time the heavy steps on one thread, against named peers and the machine's limits: ``make bench``.
 
-    python benchmarks/run.py                    all, and store the table in benchmarks/results.json
-    python benchmarks/run.py kernel training    some groups: print them
-    python benchmarks/run.py query --update     some groups: put them in place of the stored ones
+    python benchmarks/run.py                    run all groups and store the table in benchmarks/results.json
+    python benchmarks/run.py kernel training    run some groups and print them
+    python benchmarks/run.py query --update     run some groups and replace the stored ones
 
-A figure is the median over rounds of CPU time. Its ratio to a peer and its share of a limit are of the same rounds.
+Each value is the median CPU time over rounds. Its ratio to a peer and its share of a limit are from the same rounds.
 """
 
 import os
@@ -61,10 +61,10 @@ NUISANCES = ("shares", "spreads", "scales", "offsets")
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much each figure is measured on."""
+    """Sizes of the benchmarks."""
 
     repeats: int = 7
-    few: int = 3  # repeats of what takes seconds
+    few: int = 3  # repeats of calls that take seconds
     stars: int = 1_000_000
     loop: int = 10_000
     images: int = 400
@@ -83,7 +83,7 @@ SMALL = Sizes(2, 2, 20_000, 500, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 
 
 @cache
 def region() -> Settings:
-    """The demo's settings with every nuisance of the defaults."""
+    """The demo's settings with the default nuisances."""
     return read_settings(ROOT / "config/config.yaml").model_copy(update={"realism": Realism()})
 
 
@@ -95,7 +95,7 @@ def mock() -> StarModel:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the kernel and its peers render."""
+    """Input of the kernel and its peers."""
 
     model: ForwardModel
     stars: Stars
@@ -113,17 +113,17 @@ class Scene:
         return self.model.render(self.stars, self.extinction, self.area, np.random.default_rng(3), self.nuisances)
 
     def entering(self, number: int) -> float:
-        """Expected stars in the first images, before any is lost."""
+        """Expected number of stars in the first images, before detection."""
         shares = self.nuisances.shares[:number] @ self.stars.populations.number
         return float((self.area[:number] / self.stars.area * shares).sum())
 
     def visits(self) -> float:
-        """Expected stars of the list that are looked at, before the populations are thinned."""
+        """Expected number of stars that are read from the list, before the populations are thinned."""
         return float((self.area * self.nuisances.shares.max(axis=1)).sum() / self.stars.area * len(self.stars.packed))
 
 
 def scene(settings: Settings, number: int) -> Scene:
-    """Images of the sightline as the training set has them."""
+    """A scene of the sightline with profiles, areas and nuisances as in the training set."""
     edges = settings.distance.edges()
     model = forward_model(settings.surveys, settings.pixels, settings.dust, edges)
     area = settings.galaxy.stars / mock().density(L, B)
@@ -141,7 +141,7 @@ def scene(settings: Settings, number: int) -> Scene:
 
 
 def bench_stars(results: measure.Results, sizes: Sizes) -> None:
-    """Mock stars against a plain loop over the same densities."""
+    """Mock stars, against a plain loop over the same densities."""
     density = mock().density(L, B)
     area, few = sizes.stars / density, sizes.loop / density
     number = len(mock().draw(L, B, area, np.random.default_rng(1)))
@@ -171,7 +171,7 @@ def bench_stars(results: measure.Results, sizes: Sizes) -> None:
 
 
 def bench_expected(results: measure.Results, sizes: Sizes) -> None:
-    """A bare diagram and its table of detectable stars by integration."""
+    """Diagram without dust and table of detectable stars, by integration."""
     model = forward_model(region().surveys, region().pixels, region().dust, region().distance.edges())
     integrator = Integrator(mock(), model.views[0].diagram(), model.edges)
     cpu, wall = measure.rounds(
@@ -186,7 +186,7 @@ def bench_expected(results: measure.Results, sizes: Sizes) -> None:
 
 
 def bench_kernel(results: measure.Results, sizes: Sizes) -> None:
-    """The CMD kernel against numpy, boost-histogram and torch on the same stars with the same physics."""
+    """The kernel, against numpy, boost-histogram and torch on the same stars with the same physics."""
     for title, settings in (
         ("every nuisance", region()),
         ("the tile's spread alone", read_settings(ROOT / "config/config.yaml")),
@@ -203,7 +203,7 @@ def bench_kernel(results: measure.Results, sizes: Sizes) -> None:
         }
         cpu, wall = measure.rounds(calls, sizes.repeats)
         stars, peer = ours.entering(sizes.images), ours.entering(sizes.peer_images)
-        # the cache line that each visit fetches, and the image: cleared, counted, copied to its final type
+        # a cache line per star read, and the image: cleared, filled, converted to its final type
         moved = ours.visits() * 64 + ours.extinction.shape[0] * ours.model.pixels**2 * (2 * 4 + 4 + 2)
         for name in ("numpy", "boost-histogram", "torch"):
             results.add(
@@ -220,7 +220,7 @@ def bench_kernel(results: measure.Results, sizes: Sizes) -> None:
 
 
 def _kernel_parts(ours: Scene, sizes: Sizes) -> dict[str, float]:
-    """What the kernel saves when a part is switched off."""
+    """Shares of the kernel's time, from its gain when a part is switched off."""
     some = ours.stars.packed[:: len(ours.stars.packed) // kernel.BLOCK][: kernel.BLOCK]
     share = len(some) / len(ours.stars.packed)
     near = replace(ours, stars=replace(ours.stars, packed=some, area=ours.stars.area * share))
@@ -245,7 +245,7 @@ def _kernel_parts(ours: Scene, sizes: Sizes) -> dict[str, float]:
 
 
 def bench_render(results: measure.Results, sizes: Sizes) -> None:
-    """The examples of a sightline from its star list to the file, and the file's blocks written and read."""
+    """Examples of a sightline from star list to file, and writing and reading of the file's blocks."""
     settings = region()
     sections = {name: getattr(settings, name) for name in examples.SECTIONS}
     rng = np.random.default_rng(2)
@@ -313,7 +313,7 @@ def _images(batch: int) -> torch.Tensor:
 
 
 def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> None:
-    """Steps of both networks in both precisions, against their bare layers: the rate that torch reaches."""
+    """Steps of both networks in both precisions, against their layers alone: the rate that torch reaches."""
     group = "training" if training else "inference"
     bins = len(region().distance.edges()) - 1
     bounds = support(region().distance, region().profiles)
@@ -339,7 +339,7 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
                 torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
                 optimiser.step()
 
-            def look(posterior=posterior) -> None:
+            def evaluate(posterior=posterior) -> None:
                 with torch.inference_mode():
                     posterior()
 
@@ -347,7 +347,7 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
                 posterior().negative_log_likelihood(truth)
 
             layers = measure.bare_layers(network, learn if training else posterior, training, autocast)
-            calls[precision] = step if training else look
+            calls[precision] = step if training else evaluate
             calls[f"{precision}, layers"] = lambda layers=layers: [layer() for layer in layers]
         cpu, wall = measure.rounds(calls, sizes.repeats if name == "compact" else sizes.few)
         for precision in sizes.precisions:
@@ -379,7 +379,7 @@ def _tiles(number: int, channels: int) -> xr.Dataset:
 
 
 def bench_samples(results: measure.Results, sizes: Sizes) -> None:
-    """Tiles from their diagrams to 100 posterior samples each, by the compact network."""
+    """From diagrams to 100 posterior samples per tile, by the compact network."""
     settings = region()
     edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
     bins, samples = len(edges) - 1, settings.inference.samples
@@ -406,7 +406,7 @@ def bench_samples(results: measure.Results, sizes: Sizes) -> None:
 
 
 def bench_cube(results: measure.Results, sizes: Sizes) -> None:
-    """The cube's tiles with 100 samples each, from the strips' posteriors to the file."""
+    """From the strips' posteriors to the cube's file, with 100 samples per tile."""
     settings = region()
     edges, samples = settings.distance.edges(), settings.inference.samples
     tiles = Tiles.cover((0.0, 0.5 * sizes.strips), (-3.0, 3.0), settings.tile.size)
@@ -415,8 +415,8 @@ def bench_cube(results: measure.Results, sizes: Sizes) -> None:
     column = number // sizes.strips
     drawn = rng.exponential(0.1, (column, samples, len(edges) - 1)).cumsum(axis=2).astype("f4")
     flat = np.ones(column)
-    told = np.full((column, len(edges) - 1), 0.5)
-    strip = cube.Strip(drawn, 1000 * told, told, 0.5 * flat, 0.5 * flat, flat, 4000 * flat, 0.25 * flat, 0.25 * flat)
+    half = np.full((column, len(edges) - 1), 0.5)
+    strip = cube.Strip(drawn, 1000 * half, half, 0.5 * flat, 0.5 * flat, flat, 4000 * flat, 0.25 * flat, 0.25 * flat)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cube.nc"
 
@@ -436,7 +436,7 @@ def bench_cube(results: measure.Results, sizes: Sizes) -> None:
 
 
 def bench_query(results: measure.Results, sizes: Sizes) -> None:
-    """Extinction at points of the whole sky, against dustmaps' lookup of Bayestar-type maps in as many sightlines."""
+    """Extinction at points of the whole sky, against dustmaps' BayestarQuery with as many sightlines."""
     tiles = Tiles.cover((0.0, 360.0), (-60.0, 60.0), 0.9375)  # 49 152, as pixels of nside 64
     moduli, edges = np.linspace(4.0, 18.875, 120), np.linspace(0.0, 12.0, 121)  # mag: Bayestar's; kpc: even bins
     rng = np.random.default_rng(9)
@@ -469,7 +469,7 @@ def bench_query(results: measure.Results, sizes: Sizes) -> None:
     }
     cpu, wall = measure.rounds(calls, sizes.few)
     name = "dustmaps' BayestarQuery, mode"
-    # coordinates in, extinction out, and a cache line on either side of the point
+    # coordinates in, extinction out, and a cache line on each side of the point
     limit = results.copied(sizes.points * (4 * 8 + 2 * 64))
     for call, title, peer in (
         ("mean", "mean extinction at points", "best"),
@@ -482,7 +482,7 @@ def bench_query(results: measure.Results, sizes: Sizes) -> None:
         results.add("query", title, number, "points", cpu[call], wall[call], rival, bound)
     parts = {
         "coordinates": ["query.py:_galactic"],
-        "tiles": ["sightlines.py:holding"],
+        "tiles": ["lookup.py:holding"],
         "distance bins": ["query.py:_position"],
         "gathering profiles": ["query.py:_taken"],
     }
@@ -503,11 +503,11 @@ GROUPS: dict[str, Callable[[measure.Results, Sizes], None]] = {
 
 
 def main(arguments: list[str], sizes: Sizes = Sizes()) -> None:
-    """Run groups; a run of all stores the table."""
+    """Run some or all groups; a run of all stores the table."""
     parser = argparse.ArgumentParser(description="Time the heavy steps.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"some of {', '.join(GROUPS)}; all by default")
     parser.add_argument("--output", type=Path, help="JSON file to write; by default a run of all writes results.json")
-    parser.add_argument("--update", action="store_true", help="put the groups in place of those of results.json")
+    parser.add_argument("--update", action="store_true", help="replace these groups in results.json")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.groups if name not in GROUPS]
     if unknown:

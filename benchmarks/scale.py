@@ -1,9 +1,9 @@
 """Cost per tile of maps of 100 to 100 000 tiles: ``make bench-scale``, after ``make demo``.
 
-The demo's tiles are repeated to the size of the map. Each stage runs as its rule runs it, in a process of its own, on
-one thread: the references of a strip, posteriors and checks of three strips (the first, the middle one and the last),
-the images of the whole sky, the cube of all strips. CPU time and resident memory are the kernel's. The costs at the
-largest map, and the files' sizes there, give the plan for the Galactic plane and for the whole sky.
+The demo's tiles are repeated to the size of the map. Each stage runs as its rule does, in a process of its own, on one
+thread: the references of a strip, posteriors and checks of three strips (the first, the middle one and the last), the
+images of the whole sky, the cube of all strips. CPU time and resident memory are those that the operating system
+reports. The costs at the largest map are extrapolated to the Galactic plane and to the whole sky.
 """
 
 import argparse
@@ -32,16 +32,16 @@ from galcarto.stages.assemble_cube import SECTIONS
 
 DEMO = Path("results/demo")
 ROWS, COLUMNS = 10, 5  # tiles of a strip
-TILE = 2  # arcmin: 100 000 tiles fit side by side; what a tile costs does not depend on its size
+TILE = 2  # arcmin, so that 100 000 tiles fit side by side; the cost of a tile does not depend on its size
 START = 20.0  # deg: first longitude
-STARS = 500  # of a tile's own, in the catalogue that is binned
-BLOCK = 1000  # tiles written at once
+STARS = 500  # per tile of the catalogue that is binned
+BLOCK = 1000  # tiles written at a time
 # tiles of 15 arcmin
 PLANS = {"Galactic plane, |b| < 10 deg": 1440 * 80, "whole sky": 1440 * 720}
 
 
 def settings_of(tiles: int) -> Settings:
-    """The demo's settings with a window of so many tiles."""
+    """The demo's settings with a window of `tiles` tiles."""
     config = copy.deepcopy(yaml.safe_load(Path("config/config.yaml").read_text()))
     columns = tiles // ROWS
     config["sky"] |= {
@@ -54,7 +54,7 @@ def settings_of(tiles: int) -> Settings:
 
 
 def stage(name: str, *options: object) -> dict[str, float]:
-    """Run a stage on one thread: CPU seconds and MB of resident memory."""
+    """Run a stage on one thread; returns its CPU time (s) and peak resident memory (MB)."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "galcarto", name, *map(str, options)]
     with tempfile.TemporaryFile() as log:
@@ -68,7 +68,7 @@ def stage(name: str, *options: object) -> dict[str, float]:
 
 
 def repeat(source: Path, target: Path, tiles: int) -> None:
-    """Repeat the tiles of a file until there are so many."""
+    """Copy a file with its tiles repeated to a total of `tiles`."""
     with netCDF4.Dataset(source) as old, netCDF4.Dataset(target, "w") as new:
         new.setncatts({name: old.getncattr(name) for name in old.ncattrs()})
         for name, dimension in old.dimensions.items():
@@ -95,7 +95,7 @@ def repeat(source: Path, target: Path, tiles: int) -> None:
 
 
 def write_catalogue(path: Path, settings: Settings) -> None:
-    """Stars of the demo anywhere in the window, `STARS` for each tile, in no order."""
+    """Write the demo's stars at random positions in the window, `STARS` per tile on average."""
     stars = pq.read_table(DEMO / "sky/stars.parquet").to_pandas()
     tiles = settings.sky.grid(settings.tile.size)
     rng = np.random.default_rng(1)
@@ -110,7 +110,7 @@ def write_catalogue(path: Path, settings: Settings) -> None:
 
 
 def write_footprint(path: Path, settings: Settings) -> None:
-    """A footprint that covers the whole window."""
+    """Write a footprint that covers the whole window."""
     area = settings.sky.grid(settings.tile.size).area()
     with netCDF4.Dataset(path, "w") as file:
         for name, size in zip(("survey", "l", "b"), (1, *area.shape), strict=True):
@@ -120,7 +120,7 @@ def write_footprint(path: Path, settings: Settings) -> None:
 
 
 def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """Each stage's name with CPU seconds a tile, MB of memory, and bytes a tile of what it writes."""
+    """Yield each stage's name, with CPU time per tile (s), memory (MB) and bytes written per tile."""
     settings = settings_of(tiles)
     seed = "--seed", settings.seed
     strips = settings.sky.strips(settings.tile.size)
@@ -186,7 +186,7 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def plans(costs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Core-hours and bytes of each plan from the unit costs."""
+    """Core-hours and disk space (GB) of each plan, from the costs per tile."""
     cpu = sum(cost["cpu_s"] for cost in costs.values())
     return {
         name: {
@@ -201,7 +201,7 @@ def plans(costs: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
 
 @STYLE
 def draw(table: dict[str, dict[str, dict[str, float]]]) -> Figure:
-    """CPU time a tile and memory against the number of tiles."""
+    """Plot CPU time per tile and memory against the number of tiles."""
     figure = Figure(figsize=(PAGE, 2.9), layout="constrained")
     axes = figure.subplots(1, 2)
     number = [int(n) for n in table]

@@ -1,4 +1,4 @@
-"""The benchmarks: their peers do the kernel's work, and the stored table is what the suite writes."""
+"""Benchmarks: the peers agree with the kernel, and the stored table has the suite's format."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def suite():
-    """The modules of benchmarks/, which is no package; the threads and the environment are put back."""
+    """The modules of benchmarks/, which is not a package; threads and environment are restored."""
     threads = torch.get_num_threads(), numba.get_num_threads()
     environment = dict(os.environ)
     sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -33,13 +33,13 @@ def suite():
 
 @pytest.fixture(scope="module")
 def scene(suite):
-    """Images with every nuisance on."""
+    """A scene with every nuisance."""
     run, *_ = suite
     return run.scene(run.region(), 60)
 
 
 @pytest.mark.parametrize("peer", ["numpy", "boost-histogram", "torch"])
-def test_peers_make_the_kernels_images(suite, scene, peer):
+def test_peers_agree_with_the_kernel(suite, scene, peer):
     _, _, peers = suite
     given = (scene.model, scene.stars, scene.extinction, scene.area, scene.nuisances)
     if peer == "torch":
@@ -54,7 +54,7 @@ def test_peers_make_the_kernels_images(suite, scene, peer):
     assert abs(chi2 - filled.sum()) < 5 * np.sqrt(2 * filled.sum())
 
 
-def test_the_suite_runs_and_writes_what_is_stored(suite, tmp_path, capsys):
+def test_the_suite_runs_and_writes_the_stored_format(suite, tmp_path, capsys):
     run, measure, _ = suite
     groups = ["kernel", "training", "samples", "cube", "query"]
     run.main([*groups, "--output", str(tmp_path / "some.json")], run.SMALL)
@@ -80,7 +80,7 @@ def test_the_suite_runs_and_writes_what_is_stored(suite, tmp_path, capsys):
     assert all(item["name"] in printed for item in some["items"])
 
 
-def test_single_groups_take_the_place_of_stored_ones(suite):
+def test_update_replaces_single_groups(suite):
     run, measure, _ = suite
     stored = json.loads((ROOT / "benchmarks/results.json").read_text())
     results = measure.Results(1.0)

@@ -1,4 +1,4 @@
-"""The documentation against the code: settings, schema, pins, version."""
+"""Consistency of documentation and code: settings, schema, pins, version."""
 
 import json
 import re
@@ -21,7 +21,7 @@ Keys = dict[str, FieldInfo]
 
 
 def models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The models in an annotation: itself, or what a list or a union holds."""
+    """Models in an annotation: the annotation itself, or the members of a list or a union."""
     if isinstance(annotation, type):
         if issubclass(annotation, BaseModel):
             yield annotation
@@ -31,13 +31,13 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def walk(model: type[BaseModel], prefix: str = "") -> tuple[set[str], Keys]:
-    """Sections, and keys with their fields, of a model and of all models in it."""
+    """Sections of a model and its nested models, and their keys with fields."""
     sections: set[str] = set()
     keys: Keys = {}
     for name, field in model.model_fields.items():
         path = f"{prefix}{name}"
         inner = list(models(field.annotation))
-        # a section, or one that may be left out
+        # a section, possibly optional
         if inner and (inner[0] is field.annotation or type(None) in get_args(field.annotation)):
             sections.add(path)
         else:
@@ -51,7 +51,7 @@ def walk(model: type[BaseModel], prefix: str = "") -> tuple[set[str], Keys]:
 
 
 def pins(lines: list[str]) -> dict[str, str]:
-    """name==version lines, names in the normal form of packaging."""
+    """Versions of ``name==version`` lines by normalised name."""
     pairs = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
     return {re.sub(r"[-_.]+", "-", name).lower(): version.strip() for name, version in pairs}
 
@@ -66,7 +66,7 @@ ROWS = {
 }
 
 
-def test_the_walk_reaches_every_kind_of_key():
+def test_walk_finds_every_kind_of_key():
     assert {"sky", "synthetic", "examples", "profiles.clouds", "surveys[].colour", "control"} <= SECTIONS
     assert {"seed", "sky.l", "synthetic.local_density", "surveys[].limits", "surveys[].colour.range"} <= set(KEYS)
     assert {"sky.files", "sky.files[].path", "compare.planck[].name", "sightlines.train[].l", "control.l"} <= set(KEYS)
@@ -74,12 +74,12 @@ def test_the_walk_reaches_every_kind_of_key():
 
 def test_every_section_and_key_is_documented():
     missing = sorted(path for path in SECTIONS | set(KEYS) if f"`{path}`" not in TEXT)
-    assert not missing, f"config/README.md says nothing of {missing}"
+    assert not missing, f"config/README.md lacks {missing}"
     assert set(KEYS) == set(ROWS), "rows of config/README.md and keys of the settings differ"
 
 
 @pytest.mark.parametrize("path", sorted(KEYS))
-def test_documented_default_is_the_model_s(path):
+def test_documented_default_is_the_default(path):
     field = KEYS[path]
     if field.is_required():
         assert ROWS[path] == REQUIRED
@@ -89,7 +89,7 @@ def test_documented_default_is_the_model_s(path):
     assert found == (pytest.approx(default, rel=1e-3) if isinstance(default, float) else default)
 
 
-def test_schema_file_is_the_models_schema():
+def test_schema_file_is_current():
     found = json.loads((ROOT / "config/schema.json").read_text())
     assert found == schema(), "config/schema.json is stale: galcarto schema > config/schema.json"
 

@@ -1,4 +1,4 @@
-"""Faults: kills, damaged files, a full or read-only disk, two runs at once. Each ends well, or says what to do."""
+"""Faults: kills, damaged files, a full or read-only disk, concurrent runs. Each is recovered from, or reported."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ ROUNDS = 6
 
 
 def draw(output: Path, number: int = 2000) -> int:
-    """Run the stage that is the quickest to write a netCDF file."""
+    """Run a fast stage that writes a netCDF file."""
     return main(["draw_profiles", *PROFILES, "--number", str(number), "--output", str(output)])
 
 
@@ -51,10 +51,10 @@ def synthesize(output: Path) -> int:
 
 
 def wait(ready: Callable[[], object], running: subprocess.Popen) -> None:
-    """Until something is there, while a process runs."""
+    """Wait for a condition while a process runs."""
     deadline = time.monotonic() + 120
     while not ready():
-        assert running.poll() is None, "ended before it could be disturbed"
+        assert running.poll() is None, "ended too early"
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -72,7 +72,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def training(examples: Path, to: Path) -> list[str]:
-    """Options of a training in a folder."""
+    """Command line of a training that writes to the folder `to`."""
     step = float(EDGES[1] - EDGES[0])
     found = json.loads(TINY.section_json("network", "training", "distance", "profiles"))
     found["training"] |= {"epochs": 2, "rounds": ROUNDS // 2, "batch": 64, "buffer": 2, "accelerator": "cpu"}
@@ -84,29 +84,29 @@ def training(examples: Path, to: Path) -> list[str]:
 
 
 def trained(folder: Path) -> list[bytes]:
-    """What a training wrote."""
+    """Bytes of the files that a training wrote."""
     return [(folder / name).read_bytes() for name in ("network.pt", "history.csv")]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that nothing befell."""
+    """Folder of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("undisturbed")
     assert main(training(examples, folder)) == 0
     return folder
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(
+def test_a_killed_training_resumes_to_the_same_bytes(
     examples: Path, undisturbed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = [sys.executable, "-m", "galcarto", *training(examples, tmp_path)]
-    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on their number
+    threads = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on it
     with subprocess.Popen(words, env=threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         wait(lambda: list(tmp_path.glob("checkpoints/*/last.ckpt")), running)
         running.kill()
     assert running.returncode == -signal.SIGKILL
     (last,) = tmp_path.glob("checkpoints/*/last.ckpt")
-    done = len(torch.load(last, weights_only=True)["history"])
+    done = len(torch.load(last, weights_only=True)["progress"]["history"])
     assert 1 <= done < ROUNDS
     assert not (tmp_path / "network.pt").exists()
     with caplog.at_level(logging.INFO):
@@ -121,21 +121,21 @@ def test_a_killed_training_goes_on_to_the_same_bytes(
 
 @pytest.fixture(scope="module")
 def stars(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sightline's bare stars."""
+    """Stars of a sightline, without dust."""
     path = tmp_path_factory.mktemp("stars") / "l030.000_b+20.000.parquet"
     assert synthesize(path) == 0
     return path
 
 
 def compressed(path: Path, name: str) -> Path:
-    """A netCDF file that holds one long variable."""
+    """Write a compressed netCDF file with one long variable."""
     noise = xr.Dataset({name: ("tile", np.random.default_rng(1).random(50_000))})
     noise.to_netcdf(path, encoding={name: {"zlib": True}})
     return path
 
 
 def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: Path) -> tuple[Path, list[str]]:
-    """A file of ours in `folder`, and a stage that reads it."""
+    """A file of the given kind in `folder`, and the command line of a stage that reads it."""
     out = ["--seed", "1", "--output", str(folder / "out.nc")]
     if kind in ("a", "valid"):  # examples
         shard = Path(shutil.copytree(examples, folder / "examples"))
@@ -149,7 +149,7 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
         words = ["evaluate_heldout", "--settings", json.dumps(inference), "--seed", "1"]
         words += ["--network", str(network), "--examples", str(shard)]
         words += ["--comparison", str(folder / "out.nc"), "--metrics", str(folder / "out.json")]
-        assert main(words) == 0  # a changed weight is a number like another
+        assert main(words) == 0  # before the damage
         for path in folder.glob("out*"):
             path.unlink()
         return (shard if kind == "test" else Path(network)), words
@@ -181,7 +181,7 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
         ("cube", "cut"),
     ],
 )
-def test_a_damaged_file_is_named_with_what_to_do(
+def test_a_damaged_file_is_reported(
     kind: str,
     how: str,
     examples: Path,
@@ -194,7 +194,7 @@ def test_a_damaged_file_is_named_with_what_to_do(
     content = bytearray(path.read_bytes())
     if how == "cut":
         del content[len(content) // 2 :]
-    else:  # one byte of what a compressed chunk holds, or of a weight
+    else:  # one byte of a compressed chunk, or of a weight
         content[len(content) // 2] ^= 0x55
     path.write_bytes(content)
     assert main(words) == 1
@@ -204,12 +204,12 @@ def test_a_damaged_file_is_named_with_what_to_do(
     assert not list(tmp_path.glob("out*"))
 
 
-# --- a full disk, and one that only reads
+# --- a full or read-only disk
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a small disk, or changes it, by mount's options."""
+    """A function that mounts a small disk, or remounts it, with the given options."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -228,7 +228,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.mark.parametrize("stage", [draw, synthesize])
-def test_a_full_disk_is_named_and_leaves_nothing(stage, disk, tmp_path: Path, capfd) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(stage, disk, tmp_path: Path, capfd) -> None:
     assert stage(tmp_path / "whole") == 0
     expected = (tmp_path / "whole").read_bytes()
     pages = -(-len(expected) // os.sysconf("SC_PAGE_SIZE"))
@@ -244,7 +244,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(stage, disk, tmp_path: Path, ca
     assert (folder / "out").read_bytes() == expected
 
 
-def test_a_full_disk_is_named_when_what_filled_it_is_gone(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_even_if_there_is_room_again(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="cannot be written: No space left on device"),
         whole([Output(str(tmp_path / "a"))]),
@@ -266,7 +266,7 @@ def test_the_message_of_a_full_disk_fits_into_a_log_beside_the_file(disk) -> Non
 @pytest.mark.parametrize(
     "writer", [lambda path: write(path, 512, 0), write_cube, lambda path: compressed(path, "counts")]
 )
-def test_no_netcdf_file_that_lacks_a_page_is_taken_for_written(writer, disk, tmp_path: Path) -> None:
+def test_incomplete_netcdf_files_on_a_full_disk_are_errors(writer, disk, tmp_path: Path) -> None:
     writer(tmp_path / "whole")
     pages = -(-(tmp_path / "whole").stat().st_size // os.sysconf("SC_PAGE_SIZE"))
 
@@ -277,7 +277,7 @@ def test_no_netcdf_file_that_lacks_a_page_is_taken_for_written(writer, disk, tmp
 
     for room in range(1, pages):
         folder = disk(f"size={room * os.sysconf('SC_PAGE_SIZE')}")
-        # each in a process of its own, as a stage is: what HDF5 could not write stays with it, and it may crash later
+        # in a process of its own, like a stage: HDF5 keeps what it could not write, and may crash later
         child = multiprocessing.get_context("fork").Process(target=attempt)
         child.start()
         child.join()
@@ -285,12 +285,12 @@ def test_no_netcdf_file_that_lacks_a_page_is_taken_for_written(writer, disk, tmp
         assert not (folder / "out").exists()
 
 
-def test_a_training_on_a_full_disk_goes_on_when_there_is_room(
+def test_a_training_on_a_full_disk_resumes_when_there_is_room(
     examples: Path, undisturbed: Path, disk, capfd: pytest.CaptureFixture[str]
 ) -> None:
     weights = torch.load(undisturbed / "network.pt", weights_only=True)["weights"].values()
     checkpoint = 3 * sum(weight.numel() * weight.element_size() for weight in weights)  # with AdamW's moments
-    folder = disk(f"size={int(1.5 * checkpoint)}")  # for the best one, and for half of the last
+    folder = disk(f"size={int(1.5 * checkpoint)}")  # room for best.ckpt and half of last.ckpt
     assert main(training(examples, folder)) == 1
     said = capfd.readouterr().err.splitlines()[-1]
     assert "last.ckpt: cannot be written: No space left on device" in said
@@ -300,7 +300,7 @@ def test_a_training_on_a_full_disk_goes_on_when_there_is_room(
     assert trained(folder) == trained(undisturbed)
 
 
-def test_a_folder_that_only_reads_is_named(examples: Path, disk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_read_only_folder_is_reported(examples: Path, disk, capfd: pytest.CaptureFixture[str]) -> None:
     folder = disk("size=1m")
     disk("ro")
     assert draw(folder / "profiles.nc") == 1
@@ -313,7 +313,7 @@ def test_a_folder_that_only_reads_is_named(examples: Path, disk, capfd: pytest.C
 
 
 TARGET = "results/tiny/profiles/train.nc"
-MANY = 30_000  # profiles, which take a second
+MANY = 30_000  # profiles, drawn in about a second
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    """What a run makes."""
+    """Profiles of an undisturbed run."""
     path = tmp_path_factory.mktemp("expected") / "train.nc"
     assert draw(path, MANY) == 0
     return xr.load_dataset(path)
@@ -336,7 +336,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 
 @pytest.fixture
 def start(project: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], psutil.Process]]]:
-    """Sets snakemake to work on one file and halts its stage while that writes; what it says goes to ``said``."""
+    """A function that starts snakemake and suspends its stage while it writes; the output goes to ``said``."""
     groups = []
 
     def begin(*arguments: str) -> tuple[subprocess.Popen[bytes], psutil.Process]:
@@ -368,7 +368,7 @@ def start(project: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes]
 
 
 @pytest.mark.parametrize("killed", ["all of it", "snakemake only"])
-def test_a_killed_run_goes_on(killed: str, start, project: Path, expected: xr.Dataset) -> None:
+def test_a_killed_run_can_be_repeated(killed: str, start, project: Path, expected: xr.Dataset) -> None:
     running, stage = start()
     os.killpg(running.pid, signal.SIGKILL) if killed == "all of it" else running.kill()
     running.wait()
@@ -377,14 +377,14 @@ def test_a_killed_run_goes_on(killed: str, start, project: Path, expected: xr.Da
     ran = snakemake(project, "--rerun-incomplete", TARGET)
     assert ran.returncode == 0, ran.stdout
     assert xr.load_dataset(project / TARGET).equals(expected)
-    if killed == "snakemake only":  # its job lives on, and ends after its successor
+    if killed == "snakemake only":  # its job survives, and ends after the second run
         stage.resume()
         psutil.wait_procs([stage], timeout=60)
         assert xr.load_dataset(project / TARGET).equals(expected)
     assert not list((project / TARGET).parent.glob("*.part"))
 
 
-def test_a_job_that_outlives_its_run_does_not_touch_its_successor_s_file(tmp_path: Path) -> None:
+def test_an_orphaned_job_does_not_overwrite_the_file_of_a_later_run(tmp_path: Path) -> None:
     path = tmp_path / "file"
     old, new = Output(str(path)), Output(str(path))
     orphan = contextlib.ExitStack()
@@ -410,7 +410,7 @@ def test_two_runs_in_one_folder(start, project: Path, expected: xr.Dataset) -> N
     assert xr.load_dataset(project / TARGET).equals(expected)
 
 
-def test_a_job_killed_for_its_memory_is_done_again(start, project: Path, expected: xr.Dataset) -> None:
+def test_a_job_killed_for_its_memory_is_retried(start, project: Path, expected: xr.Dataset) -> None:
     running, stage = start("--retries", "1")
     stage.kill()  # as the kernel does
     assert running.wait(timeout=60) == 0, (project / "said").read_text()

@@ -1,4 +1,4 @@
-"""The posterior, its calibration, networks, the stream of examples, training and its resume."""
+"""Posterior, calibration, networks, streams of examples, training and its resumption."""
 
 import math
 import os
@@ -49,9 +49,9 @@ SHAPE: dict[str, Any] = {
 
 
 def tree(seed: int = 0, widths: float = -1.0) -> Tree:
-    """A tree of random weights whose kernels lie together, so that hardly a share is none or all.
+    """A tree of random weights whose kernels are close together, so that fractions are rarely 0 or 1.
 
-    `widths` is added to their log widths.
+    `widths` is added to the kernels' log widths.
     """
     torch.manual_seed(seed)
     made = Tree()
@@ -63,27 +63,27 @@ def tree(seed: int = 0, widths: float = -1.0) -> Tree:
 
 
 def posterior(batch: int, seed: int, scale: float = 1.0, of: Tree | None = None, bins: int = BINS) -> Posterior:
-    """A posterior from random outputs, of profiles that end at about 4 or, of few bins, less."""
+    """A posterior from random outputs, of profiles with a total of about 4, or less if they have few bins."""
     outputs = scale * torch.randn(batch, PARAMETERS * bins, generator=torch.Generator().manual_seed(seed))
     outputs[:, :bins] += 2.0
     return Posterior.from_outputs(outputs, of or tree(), FLOOR, CEILING)
 
 
 def sample(calibration: Calibration, drawn: Posterior, number: int, seed: int) -> Tensor:
-    """Calibrated profiles, as the map has them."""
+    """Calibrated samples, as in the map."""
     network = ProfileNetwork(ProfileEstimator(**SHAPE), {}, calibration, None, {})
     return network.sample(drawn, number, torch.Generator().manual_seed(seed))
 
 
 def found(of: Posterior, truth: Tensor, used: Tensor | None = None) -> Calibration:
-    """The calibration that a training would find."""
+    """Calibration of a posterior against true profiles, as after a training."""
     samples = of.sample(128, torch.Generator().manual_seed(1))
     return calibrate(samples, truth, torch.ones_like(truth, dtype=torch.bool) if used is None else used, running_mean)
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000), scale=st.floats(0.0, 8.0))
-def test_every_sample_is_a_profile(seed: int, scale: float) -> None:
+def test_samples_are_non_negative_and_non_decreasing(seed: int, scale: float) -> None:
     drawn = posterior(3, seed, scale)
     stretch = torch.linspace(0.3, 3.0, 6 * BINS).reshape(2, 3, BINS)
     for calibration in (Calibration.none(BINS), Calibration(torch.linspace(-1.0, 1.0, BINS), stretch)):
@@ -96,14 +96,14 @@ def test_every_sample_is_a_profile(seed: int, scale: float) -> None:
     assert (raw.diff(dim=2) >= 0).all()
 
 
-def test_the_calibration_that_is_none_changes_nothing() -> None:
+def test_no_calibration_leaves_samples_unchanged() -> None:
     drawn = posterior(5, 1)
     same = sample(Calibration.none(BINS), drawn, 50, 1)
     torch.testing.assert_close(same, drawn.sample(50, torch.Generator().manual_seed(1)), rtol=1e-5, atol=1e-5)
 
 
 def cumulative(value: torch.Tensor, mixture: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Probability of less than `value` in a mixture of normal distributions."""
+    """Cumulative probability at `value` of a mixture of normal distributions."""
     weights, means, widths = mixture
     return (weights.exp() * torch.distributions.Normal(means, widths.exp()).cdf(value[..., None])).sum(dim=-1)
 
@@ -119,8 +119,8 @@ def test_the_tree_splits_every_interval_once(bins: int) -> None:
         known.add(middle)
 
 
-def test_the_tree_is_a_density() -> None:
-    """Two bins: the likelihood integrates to one over the end and over the logit of the share before the middle."""
+def test_the_likelihood_of_the_tree_is_normalised() -> None:
+    """For two bins the likelihood integrates to one over the total and over the logit of the fraction half-way."""
     one = posterior(1, seed=1, scale=0.3, bins=2)
     end = torch.expm1(one.mean[0, 1])
     furthest = float(torch.log(end / FLOOR + 1.0)) - 1e-4
@@ -138,8 +138,8 @@ def test_the_tree_is_a_density() -> None:
     assert float(torch.trapezoid(log_density.exp(), logit) / at_end) == pytest.approx(float(inside), rel=1e-3)
 
 
-def test_samples_are_drawn_from_the_density() -> None:
-    """What a sample has at each place is uniform in the likelihood's cumulative probability given its own state."""
+def test_sampled_fractions_follow_the_likelihood() -> None:
+    """The likelihood's cumulative probability of each sampled fraction, given the coarser ones, is uniform."""
     drawn = posterior(4, seed=3, scale=0.3)
     number = 4000
     samples = drawn.sample(number, torch.Generator().manual_seed(4))
@@ -149,7 +149,7 @@ def test_samples_are_drawn_from_the_density() -> None:
     nodes = torch.tensor([node for level in levels(BINS) for node in level])
     low, middle, high = (padded[..., edge] for edge in nodes.T)
     shares = cumulative(drawn._logit(low, middle, high), drawn._fractions(padded, nodes))
-    # what would leave the interval is put at its end
+    # fractions outside the interval are set to its ends
     assert float(((middle > low) & (middle < high)).float().mean()) > 0.99
     for values in (ends[..., None], shares):
         for share in (0.25, 0.5, 0.75):
@@ -157,8 +157,8 @@ def test_samples_are_drawn_from_the_density() -> None:
             assert (below - share).abs().max() < 5 * math.sqrt(share * (1 - share) / (4 * number)) + 0.01
 
 
-def test_samples_follow_the_likelihood() -> None:
-    """The truth is drawn from the posterior itself: its coverage must be nominal."""
+def test_samples_have_nominal_coverage() -> None:
+    """Truths drawn from the posterior itself have nominal coverage."""
     truth_from = posterior(600, seed=3, scale=0.5)
     truth = truth_from.sample(1, torch.Generator().manual_seed(4))[:, 0]
     samples = truth_from.sample(200, torch.Generator().manual_seed(5))
@@ -166,14 +166,14 @@ def test_samples_follow_the_likelihood() -> None:
     assert float(rank.mean()) == pytest.approx(0.5, abs=0.05)
     inside = ((rank > 0.16) & (rank < 0.84)).float().mean()
     assert float(inside) == pytest.approx(0.68, abs=0.03)
-    # and no other parameters explain those truths better: neither another tree nor the contexts of others
+    # neither another tree nor other contexts have a higher likelihood
     own = float(truth_from.negative_log_likelihood(truth)[1])
     assert own < float(posterior(600, seed=3, scale=0.5, of=tree(9)).negative_log_likelihood(truth)[1])
     assert own < float(posterior(600, seed=6, scale=0.5).negative_log_likelihood(truth)[1])
 
 
-def test_two_answers_can_be_learnt() -> None:
-    """A cloud in front or behind, as likely: samples have it at either place and never half of it at both."""
+def test_a_bimodal_posterior_can_be_learnt() -> None:
+    """A cloud at one of two equally likely places: samples have it at one place, never half of it at both."""
     torch.manual_seed(1)
     place = torch.randint(0, 2, (512,))
     steps = 0.02 * torch.exp(0.3 * torch.randn(512, BINS))
@@ -194,25 +194,25 @@ def test_two_answers_can_be_learnt() -> None:
     middle = found[:, 5]  # between the two places
     assert float((middle > 3.0).float().mean()) == pytest.approx(0.5, abs=0.08)
     assert float(((middle > 0.6) & (middle < 3.0)).float().mean()) < 0.02
-    # there is one cloud, not none and not two
+    # exactly one cloud
     assert float(((found[:, -1] > 3.0) & (found[:, -1] < 6.0)).float().mean()) > 0.95
 
 
 @pytest.mark.parametrize("fault", ["narrow", "wide", "low", "skewed"])
-def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
-    """Coverage and median of a posterior that is not the truth's, on profiles that did not calibrate it."""
+def test_calibration_corrects_widths_and_medians(fault: str) -> None:
+    """Coverage and median of a wrong posterior, on profiles that were not used to calibrate it."""
     factor = {"narrow": -0.7, "wide": 0.7}.get(fault, 0.0)
     right = posterior(1000, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
     wrong = posterior(1000, seed=7, scale=0.3, of=tree(widths=factor - 1.5))
     if fault == "low":
         truth = 1.4 * truth
-    if fault == "skewed":  # the upper half of the truths lies further up
+    if fault == "skewed":  # the truths above the median lie twice as far from it
         middle = right.sample(200, torch.Generator().manual_seed(10)).median(dim=1).values
         truth = torch.where(truth > middle, middle + 2.0 * (truth - middle), truth)
         truth = torch.cummax(truth, dim=1).values
 
-    # so many samples that their quantiles are the posterior's: those of 100 hold two per cent less
+    # 400 samples, as the quantiles of 100 would lower the coverage by two per cent
     def coverage(calibration: Calibration, level: float) -> float:
         samples = sample(calibration, wrong[600:1000], 400, 9)
         low, high = torch.quantile(samples, torch.tensor([0.5 - level / 2, 0.5 + level / 2]), dim=1)
@@ -232,7 +232,7 @@ def test_calibration_mends_wrong_widths_and_medians(fault: str) -> None:
 
 
 @pytest.mark.parametrize("enough", [True, False])
-def test_profiles_that_the_data_do_not_constrain_are_not_calibrated_on(enough: bool) -> None:
+def test_calibration_ignores_profiles_that_the_data_do_not_constrain(enough: bool) -> None:
     number = FEWEST + 200 if enough else FEWEST // 2
     right = posterior(2 * number, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
@@ -242,7 +242,7 @@ def test_profiles_that_the_data_do_not_constrain_are_not_calibrated_on(enough: b
     assert abs(off) < 0.1 if enough else off > 0.3  # too few: all are used
 
 
-def test_calibration_leaves_a_right_posterior_alone() -> None:
+def test_calibration_of_a_correct_posterior_is_the_identity() -> None:
     right = posterior(1000, seed=7, scale=0.3, of=tree(widths=-1.5))
     truth = right.sample(1, torch.Generator().manual_seed(8))[:, 0]
     calibration = found(right, truth)
@@ -269,20 +269,20 @@ def test_the_paper_network_has_its_54_million_weights() -> None:
     assert weights == pytest.approx(54e6, rel=0.02)
 
 
-def test_a_diagram_that_was_not_observed_is_not_an_empty_sky() -> None:
+def test_unobserved_channels_are_masked() -> None:
     counts, reference = torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 4.0)
     present = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
     images = prepare(counts, reference, present)
     assert images.shape == (2, planes(3), 8, 8)
     assert torch.equal(images[0, 6:], torch.ones(3, 8, 8))
     assert torch.equal(images[1, 6:].mean(dim=(1, 2)), torch.tensor([1.0, 0.0, 0.0]))
-    # nothing of what was not observed comes through, whatever the counts say
+    # counts of unobserved channels are ignored
     counts[1, 1:] = 9.0
     assert torch.equal(prepare(counts, reference, present)[1], images[1])
     assert torch.equal(images[1, 3:6].mean(dim=(1, 2)), torch.tensor([2.0, 0.0, 0.0]))
 
 
-def test_one_diagram_needs_no_plane_that_says_it_is_there() -> None:
+def test_a_single_channel_has_no_mask_plane() -> None:
     images = prepare(torch.full((1, 1, 8, 8), 9.0), torch.full((1, 1, 8, 8), 4.0), torch.ones(1, 1))
     assert images.shape == (1, planes(1), 8, 8)
     assert images.mean(dim=(2, 3)).tolist() == [[3.0, 2.0]]
@@ -294,7 +294,7 @@ MODEL = one_survey(VIEW, EDGES)
 
 
 def write(path: Path, number: int, seed: int) -> np.ndarray:
-    """A file of examples whose image holds the profile's end value; the profiles."""
+    """Write a file of examples whose counts follow the profile's total; returns the profiles."""
     rng = np.random.default_rng(seed)
     profile = np.cumsum(rng.uniform(0, 0.5, (number, BINS)), axis=1).astype(np.float32)
     counts = rng.poisson(profile[:, -1, None, None, None] * np.ones((1, 1, 16, 16))).astype(np.uint16)
@@ -310,7 +310,7 @@ def write(path: Path, number: int, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def files(tmp_path: Path) -> tuple[list[Path], np.ndarray]:
-    """Three files of examples, the last with a part of a block, and all their profiles."""
+    """Three files of examples, the last with an incomplete block, and all their profiles."""
     paths = [tmp_path / f"{i}.nc" for i in range(3)]
     profiles = [write(path, number, i) for i, (path, number) in enumerate(zip(paths, (512, 512, 300), strict=True))]
     return paths, np.concatenate(profiles)
@@ -330,7 +330,7 @@ def test_evaluation_reads_each_example_once_and_in_order(files: tuple[list[Path]
     assert ((reference >= 1.0) & (reference <= 2.0)).all()  # stars per deg2 times the tile's area
 
 
-def test_training_rounds_share_out_a_pass(files: tuple[list[Path], np.ndarray]) -> None:
+def test_rounds_of_a_pass_do_not_overlap(files: tuple[list[Path], np.ndarray]) -> None:
     paths, profiles = files
     data = Examples(DiagramFiles(paths), batch=64, buffer=2, seed=5, rounds=2)
     seen = []
@@ -381,7 +381,7 @@ def same(one: list[list[torch.Tensor]], other: list[list[torch.Tensor]]) -> bool
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-# on a machine of one core, and where Python warns of every fork
+# torch warns on a machine with one core, and Python may warn of every fork
 WORKERS_ANYHOW = pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process .*fork")
 
 
@@ -404,8 +404,8 @@ def test_the_order_does_not_depend_on_the_workers(many: list[Path]) -> None:
     assert same(*whole)
 
 
-def test_reading_goes_on_past_the_end_of_an_epoch(many: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also by a reader who counts the batches and does not ask for one more."""
+def test_workers_are_started_once_for_all_epochs(many: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the reader counts the batches and does not ask for one more."""
     started = []
     monkeypatch.setattr(data, "DataLoader", lambda *a, **k: started.append(1) or DataLoader(*a, **k))
     for examples, epochs in (
@@ -419,7 +419,7 @@ def test_reading_goes_on_past_the_end_of_an_epoch(many: list[Path], monkeypatch:
 
 @WORKERS_ANYHOW
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_epoch_can_begin_later(many: list[Path], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_epoch_can_start_at_a_later_batch(many: list[Path], workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = epochs(Examples(DiagramFiles(many), 100, 6, seed=5, rounds=2))
     later = Examples(DiagramFiles(many), 100, 6, seed=5, rounds=2, workers=workers)
     read = []
@@ -429,7 +429,7 @@ def test_an_epoch_can_begin_later(many: list[Path], workers: int, monkeypatch: p
     later.skip = 32  # the 3201st example is in the third window of 1536
     assert same(list(later), whole[32 : len(later)])
     if not workers:
-        assert len(read) == 1, "what is left out was read"
+        assert len(read) == 1, "skipped examples were read"
     later.epoch = 1  # only the first pass was shorter
     assert same(list(later), whole[len(later) : 2 * len(later)])
 
@@ -449,7 +449,7 @@ def test_devices_share_the_examples_without_overlap(many: list[Path], buffer: in
 
 
 def test_batches_are_composed_as_by_a_full_shuffle(many: list[Path]) -> None:
-    """Numbers of a sightline, or of a block, in a batch vary as in a hypergeometric distribution."""
+    """The number of examples of a sightline, or of a block, in a batch is hypergeometric."""
     batch, buffer = 64, 8
     batches = list(Examples(DiagramFiles(many), batch, buffer, seed=5))
     assert len(batches) == 32 * BLOCK // batch
@@ -460,7 +460,7 @@ def test_batches_are_composed_as_by_a_full_shuffle(many: list[Path]) -> None:
         block |= {row.tobytes(): (len(block) + i) // BLOCK for i, row in enumerate(profiles)}
     sightlines = np.stack([np.bincount(file, minlength=8) for _, file, *_ in batches])
     of_block = np.stack([np.bincount([block[row.numpy().tobytes()] for row in b[-1]], minlength=32) for b in batches])
-    # all examples, in eight sightlines; the examples of a window, in the eight blocks that it holds
+    # all examples in eight sightlines; those of a window in its eight blocks
     per_window = buffer * BLOCK // batch
     held = np.repeat(of_block.reshape(-1, per_window, 32).sum(axis=1) > 0, per_window, axis=0)
     assert (held.sum(axis=1) == buffer).all()
@@ -471,7 +471,7 @@ def test_batches_are_composed_as_by_a_full_shuffle(many: list[Path]) -> None:
 
 
 class Small(ProfileEstimator):
-    """A network with dropout, so that a resume must restore the random state too; `act` is called at each batch."""
+    """A network with dropout, so that resuming needs the random state; `act` is called at each batch."""
 
     def __init__(self, references: Tensor, act: Callable[["Small"], None] = lambda _: None) -> None:
         super().__init__(**SHAPE)
@@ -481,7 +481,7 @@ class Small(ProfileEstimator):
         self.references, self.act, self.batches = references, act, 0
 
     def loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
-        """Count the batches that are learnt from."""
+        """Loss; counts the training batches."""
         self.act(self)
         self.batches += self.training
         return super().loss(outputs, batch)
@@ -495,7 +495,7 @@ def train(
     seconds: float = math.inf,
     **options: Any,
 ):
-    """A short training on the files: two passes of two rounds of eight batches."""
+    """Train on the files: two passes of two rounds of eight batches."""
     learn, valid = DiagramFiles(paths[:2]), DiagramFiles(paths[2:], first=2)
     values: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-2, "weight_decay": 0.0, "patience": 10}
     return fit(
@@ -510,7 +510,7 @@ def train(
 
 
 def cut(estimator: Small) -> None:
-    """End the process's work in the third round, as a kill would."""
+    """Interrupt the training in the third round, as a kill would."""
     if estimator.batches == 18:
         raise RuntimeError("cut")
 
@@ -522,7 +522,7 @@ def test_an_interrupted_training_resumes_to_the_same_weights(
     with pytest.raises(RuntimeError, match="cut"):
         train(files[0], tmp_path / "cut", cut)
     assert (tmp_path / "cut/last.ckpt").exists()
-    # and workers change nothing
+    # the number of workers has no effect
     resumed, resumed_history = train(files[0], tmp_path / "cut", workers=1)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -546,9 +546,9 @@ def test_a_gpu_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch, capl
     assert not caplog.records
 
 
-# 8 batches a round; the signal comes while the third round learns from a batch, or while it validates
+# 8 batches a round; the signal comes during a batch of the third round, or during its validation
 @pytest.mark.parametrize(("batch", "kept"), [(0, 17), (3, 20), (7, 24), (None, 24)])
-def test_a_terminated_training_goes_on_after_the_batch(
+def test_a_terminated_training_resumes_after_the_batch(
     files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, kept: int
 ) -> None:
     def terminate(estimator: Small) -> None:
@@ -566,7 +566,7 @@ def test_a_terminated_training_goes_on_after_the_batch(
     assert resumed_history == history
 
 
-def test_a_training_whose_time_is_up_goes_on_after_the_batch(
+def test_a_training_at_its_time_limit_resumes_after_the_batch(
     files: tuple[list[Path], np.ndarray], tmp_path: Path
 ) -> None:
     whole, history = train(files[0], tmp_path / "whole")
@@ -580,7 +580,7 @@ def test_a_training_whose_time_is_up_goes_on_after_the_batch(
     assert resumed_history == history
 
 
-def test_a_training_whose_patience_had_run_out_does_not_go_on(
+def test_a_training_without_patience_left_does_not_continue(
     files: tuple[list[Path], np.ndarray], tmp_path: Path
 ) -> None:
     with pytest.raises(RuntimeError, match="cut"):
@@ -602,7 +602,7 @@ def test_a_loss_that_is_never_finite_is_reported(files: tuple[list[Path], np.nda
 
 
 def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tmp_path: Path) -> None:
-    """On a CPU: two processes, each with half of every batch; the first alone writes."""
+    """On a CPU: two processes, each with half of every batch; only the first writes."""
     config["distance"] = {"step": "500 pc", "max": "6 kpc"}
     config["training"] |= {"batch": 64, "buffer": 8, "rounds": 2, "accelerator": "cpu"}
     history = {}
@@ -617,7 +617,7 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
             words += [f"--{name}", str(folder / name)]
         if devices == 1:
             assert main(words) == 0
-        else:  # as a command of its own, as the second device starts from it
+        else:  # as a command, which starts the process of the second device
             ran = subprocess.run(
                 [sys.executable, "-m", "galcarto", *words],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -632,7 +632,7 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
     one, two = history[1], history[2]
     assert one.examples.tolist() == two.examples.tolist() == [3072, 6144]
     assert one.step.tolist() == two.step.tolist()
-    # the training's loss has each device's own dropout and normalisation in it
+    # dropout and batch normalisation differ between devices, and so the training loss
     for name, tolerance in (("train_loss", 0.25), ("valid_loss", 0.1)):
         assert one[name].iloc[-1] < -1.0
         assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=tolerance)
@@ -646,7 +646,7 @@ def test_a_compiler_that_is_missing_is_named(
         train(files[0], tmp_path, compile=True)
 
 
-# (type of the arithmetic, largest deviation of an output against the outputs' standard deviation)
+# type of the arithmetic, and largest deviation of an output in units of the outputs' standard deviation
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 @pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -664,7 +664,7 @@ def test_cpu_and_gpu_predict_alike(name: str, kind: torch.dtype, tolerance: floa
 
 
 def profile_network(channels: int, calibration: Calibration) -> ProfileNetwork:
-    """A network that is not trained."""
+    """An untrained network."""
     torch.manual_seed(1)
     shape = SHAPE | {"channels": planes(channels), "pixels": 64}
     estimator = ProfileEstimator(**shape).eval()
@@ -675,8 +675,8 @@ def profile_network(channels: int, calibration: Calibration) -> ProfileNetwork:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-def test_cpu_and_gpu_draw_alike() -> None:
-    """The same random numbers give the same samples, but for the few that fall to another kernel of a mixture."""
+def test_cpu_and_gpu_sample_alike() -> None:
+    """The same random numbers give the same samples, except for a few that fall in another kernel of a mixture."""
     trained = profile_network(1, Calibration.none(BINS))
     counts = np.random.default_rng(1).poisson(2.0, (8, 1, 64, 64))
     drawn = []

@@ -1,11 +1,11 @@
-"""The documentation's site: it builds without a warning, fetches nothing, and the code on its pages runs.
+"""Documentation site: it builds without warnings or remote assets, and the code on its pages runs.
 
-A block that cannot run in a test is marked in the page's source, by a comment above it that says why:
+A code block that cannot run in a test is marked by a comment above it, with the reason:
 
     <!-- not run: installs packages -->
     <!-- dry run -->                        snakemake and make only plan
 
-A YAML block with a title is written to the file of that name; any other is a part of a region's settings.
+A YAML block with a title is written to the file of that name; any other is part of a region's settings.
 """
 
 import os
@@ -28,7 +28,7 @@ PAGES = [ROOT / "README.md", ROOT / "config/README.md", *sorted((ROOT / "docs").
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>.+?)\")?\n(?P<code>.*?)^```$", re.M | re.S
 )
-# blocks of each page that do not run; none of the others
+# number of blocks per page that do not run; 0 for all others
 NOT_RUN = {"README.md": 2, "docs/cluster.md": 3, "docs/tutorial.md": 1}
 
 
@@ -55,9 +55,9 @@ def runs(block: Block) -> bool:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_every_block_says_what_it_is_and_most_run(page: Path) -> None:
+def test_every_code_block_has_a_language_and_most_run(page: Path) -> None:
     text, found = page.read_text(), blocks(page)
-    assert len(re.findall("^ *```", text, re.M)) == 2 * len(found), "a fence that the tests do not see"
+    assert len(re.findall("^ *```", text, re.M)) == 2 * len(found), "a code fence that BLOCK does not match"
     assert {block.language for block in found} <= {"bash", "python", "text", "yaml"}
     assert {block.mark.partition(":")[0] for block in found} <= {"", "dry run", "not run"}
     rest = markdown.markdown(BLOCK.sub("", text), extensions=["tables"])
@@ -66,28 +66,28 @@ def test_every_block_says_what_it_is_and_most_run(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_to_files_of_the_repository(page: Path) -> None:
-    """As a code host shows the pages; the site's own links are checked when it is built."""
+def test_links_point_to_files_of_the_repository(page: Path) -> None:
+    """As on a code host; the site's own links are checked when it is built."""
     for link in re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
-    """A clone as a reader has it after 'make demo', but with the tiny region's map in place of the demo's."""
+    """A clone as after 'make demo', with the tiny region's map in place of the demo's."""
     clone = tmp_path_factory.mktemp("reader") / "galcarto"
     clone.mkdir()
     for part in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt", "rules", "src", "envs", "slurm", "docs"):
-        (clone / part).symlink_to(ROOT / part)  # not copied, so that what numba has compiled is used
+        (clone / part).symlink_to(ROOT / part)  # not copied, to use numba's cache
     shutil.copytree(ROOT / "config", clone / "config")
     shutil.copytree(finished / "results/tiny", clone / "results/demo")
     (clone / ".venv/bin").mkdir(parents=True)
-    (clone / ".venv/bin/activate").touch()  # the tests' own environment stands for it
+    (clone / ".venv/bin/activate").touch()  # the tests' environment is used instead
     return clone
 
 
 def shell(code: str, project: Path, dry: bool) -> None:
-    """Run a block of shell commands in the reader's clone."""
+    """Run a block of shell commands in the clone; with `dry`, snakemake and make only plan."""
     plan = 'snakemake() { command snakemake -n "$@"; }; make() { command make -n "$@"; }\n' if dry else ""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CDPATH": str(project.parent)}
@@ -105,7 +105,7 @@ def shell(code: str, project: Path, dry: bool) -> None:
 
 
 def setting(block: Block, project: Path) -> None:
-    """Write a titled file of settings; check it, or a part of one in place of the demo's."""
+    """Validate settings: a titled file, which is also written, or a part merged into the demo's."""
     given: dict[str, Any] = yaml.safe_load(block.code)
     if block.title:
         (project / block.title).write_text(block.code)
@@ -118,15 +118,15 @@ def setting(block: Block, project: Path) -> None:
         read_settings(demo)
 
 
-@pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn where a reader has none of their maps
+@pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn of missing maps
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     todo = [block for block in blocks(page) if runs(block)]
     if not todo:
-        return  # and no map is made for it
+        return  # without making the map
     project = request.getfixturevalue("project")
     monkeypatch.chdir(project)
-    monkeypatch.setenv("DUST_DIR", str(project.parent))  # else mwdust makes a folder in the reader's home
+    monkeypatch.setenv("DUST_DIR", str(project.parent))  # else mwdust makes a folder in the home directory
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in todo:
         where = f"{page.relative_to(ROOT)}, line {block.line}"
@@ -135,13 +135,13 @@ def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, mon
         elif block.language == "bash":
             shell(block.code, project, block.mark == "dry run")
         elif block.title:
-            (project / block.title).write_text(block.code)  # a script, which the page runs itself
+            (project / block.title).write_text(block.code)  # a script that another block runs
         else:
             exec(compile("\n" * (block.line - 1) + block.code, where, "exec"), names)
 
 
 class Assets(HTMLParser):
-    """Addresses that a page's reader's browser fetches."""
+    """Addresses that a browser fetches for a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ class Assets(HTMLParser):
             self.found.append(given.get("href") or "")
 
 
-def test_the_site_builds_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+def test_the_site_builds_without_warnings_or_remote_assets(tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Provenance, digests of code, and random streams."""
+"""Provenance, code digests, and random streams."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from galcarto.core import provenance
 from galcarto.core.seeds import generator
 
 
-def test_inputs_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None:
+def test_inputs_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
     paths = []
     for folder in ("train", "valid"):
         (tmp_path / folder).mkdir()
@@ -22,7 +22,7 @@ def test_inputs_of_one_name_in_two_folders_are_both_kept(tmp_path: Path) -> None
     assert found["train/l284.nc"] != found["valid/l284.nc"]
 
 
-def test_a_part_of_a_file_is_known_by_its_values() -> None:
+def test_the_digest_of_a_part_of_a_file_follows_its_values() -> None:
     def digest(**changes: object) -> str:
         values = {"counts": ("tile", [1, 2]), "survey": ("survey", np.array(["gaia"], object))} | changes
         part = {"sky/cmds.nc, strip 0000": xr.Dataset(values)}
@@ -44,7 +44,7 @@ def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package in small: a stage that imports a room, which imports the ground floor."""
+    """A small package: a stage imports a module that imports another."""
     for folder in ("stages", "diagrams", "maps"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").write_text("")
@@ -81,7 +81,7 @@ def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, c
 
 
 @pytest.mark.parametrize("kind", ["html.j2", "css", "js"])
-def test_a_template_counts_as_part_of_its_stage(package: Path, kind: str) -> None:
+def test_templates_are_part_of_the_digest_of_a_stage(package: Path, kind: str) -> None:
     before = provenance.code_digest("render")
     (package / f"stages/render.{kind}").write_text("<p>")
     provenance.code_digest.cache_clear()

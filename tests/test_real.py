@@ -1,4 +1,4 @@
-"""Real observations beside the project: read, cut to their footprint, and compared with real maps."""
+"""Real observations, where available: reading, footprint, and comparison with real maps."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def orion(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.ndarray, dict[str, float]]:
-    """Cleaned stars, observed area per tile, numbers of rows."""
+    """Stars, observed area per tile (deg2), and numbers of rows."""
     folder = tmp_path_factory.mktemp("orion")
     settings = read_settings(ROOT / "config/orion.yaml")
     with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +53,7 @@ def test_orion_stars_are_within_the_limits_and_counted(orion: tuple) -> None:
     assert stars["l"].between(207, 216).all()
 
 
-def test_orion_footprint_has_its_missing_corner(orion: tuple) -> None:
+def test_orion_footprint_lacks_its_unobserved_corner(orion: tuple) -> None:
     _, area, _ = orion
     settings = read_settings(ROOT / "config/orion.yaml")
     tiles = settings.sky.grid(settings.tile.size)
@@ -67,23 +67,23 @@ def test_orion_footprint_has_its_missing_corner(orion: tuple) -> None:
 
 def test_real_planck_maps_agree_where_dust_is_cold() -> None:
     settings = read_settings(ROOT / "config/orion.yaml")
-    tiles = Tiles.cover((150.0, 160.0), (-20.0, -10.0), 0.5)  # no young stars that heat the dust
+    tiles = Tiles.cover((150.0, 160.0), (-20.0, -10.0), 0.5)  # no young stars heat the dust
     maps = {}
     for entry in settings.compare.planck:
         sphere = planck.read(ROOT / entry.path, entry.ordering, entry.column, entry.hdu)
         means = planck.tile_means(sphere, tiles, entry.frame)
         maps[entry.name] = planck.to_extinction(means, entry.quantity, settings.dust.r_v).ravel()
     line = planck.straight_line(maps["tau353"], maps["radiance"])
-    # two tracers of the same dust: with a wrong frame or ordering the rank falls below 0.2
+    # with a wrong frame or ordering the rank correlation falls below 0.2
     assert line["spearman"] > 0.9
     assert 0.6 < line["slope"] < 1.4
 
 
-def test_mock_stars_are_as_many_as_those_of_the_control_field() -> None:
-    """Beside Orion A there is hardly any dust: the counts agree, and real stars are a little redder, as README says."""
+def test_mock_counts_agree_with_the_control_field() -> None:
+    """In the nearly dust-free field beside Orion A counts agree, and real stars are slightly redder."""
     table = Table.read(DATA / "twomass_orion/CF_2mass.fits", hdu=1)
     real = {band: np.asarray(table[f"{band[0]}mag"], float) for band in ("J", "Ks")}
-    # the field is a convex patch, full of stars: its hull on an equal-area projection
+    # area of the convex hull on an equal-area projection
     l, b = (np.asarray(table[name], float) for name in ("GLON", "GLAT"))
     real_area = ConvexHull(np.stack([(l - l.mean()) * np.cos(np.radians(b)), b], axis=1)).volume
     assert 3.5 < real_area < 3.9

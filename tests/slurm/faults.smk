@@ -1,11 +1,11 @@
-# Jobs that go wrong, for test_slurm.py.
+# Faulty jobs for test_slurm.py.
 
 
 include: "rules/common.smk"
 
 
 rule lent:
-    """Writes which GPU it was given."""
+    """Writes the GPU that it got."""
     output:
         "lent.txt",
     resources:
@@ -17,7 +17,7 @@ rule lent:
 
 
 rule slow:
-    """Half writes its output; goes on only where there is a file 'go'."""
+    """Writes half of its output, and the rest only if there is a file 'go'."""
     output:
         "slow.txt",
     resources:

@@ -2,11 +2,11 @@
 # Start a private single-node Slurm under a folder, on 127.0.0.1, without systemd or a database:
 #
 #   tests/slurm/start.sh DIR PORT    DIR: a short path; PORT: the first of two free ports
-#   . DIR/env.sh                     sbatch, squeue, snakemake ... now talk to it
+#   . DIR/env.sh                     sbatch, squeue, snakemake ... now use it
 #   tests/slurm/stop.sh DIR
 #
-# Root is not needed, Debian's packages munge, slurmctld, slurmd and slurm-client are. The node claims 8 CPUs, 64 GB
-# and two GPUs, whatever the machine has, so GPUs are really scheduled, but no program finds one.
+# Needs Debian's packages munge, slurmctld, slurmd and slurm-client, but not root. The node claims 8 CPUs, 64 GB and
+# two GPUs, whatever the machine has: GPUs are scheduled, but no program finds one.
 set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
 mkdir -p "$1"/{etc,bin,log,pid,state,spool,gpu} && mkdir -p -m 0755 "$1/munge"

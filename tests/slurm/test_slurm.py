@@ -1,4 +1,4 @@
-"""The workflow on a real Slurm of one node with two feigned GPUs, and what happens to it there."""
+"""The workflow on a real Slurm of one node with two fake GPUs."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ NEEDED = {
     "slurm-client": ("sbatch", "scancel", "scontrol", "sinfo", "squeue", "srun"),
 }
 MISSING = [package for package, tools in NEEDED.items() if not all(shutil.which(tool, path=PATH) for tool in tools)]
-LIMIT = 600.0  # seconds that snakemake may take: nothing waits for ever
-# rules of seconds share a job, and states are asked for soon
+LIMIT = 600.0  # s, of a snakemake run
+# short rules share a job, and job states are polled early
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 GROUPS = {
     "prepare": "draw_profiles synthesize_stars render_cmds observe_sky render_references render_sky",
@@ -56,8 +56,8 @@ def free_ports() -> int:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[dict[str, str]]:
-    """The variables with which Slurm's programs find the cluster."""
-    # a unix socket's path must be short, which pytest's folders are not
+    """Environment variables of a running Slurm."""
+    # pytest's folders are too long for the path of a unix socket
     with tempfile.TemporaryDirectory(prefix="slurm", dir="/tmp", ignore_cleanup_errors=True) as folder:
         try:
             subprocess.run(["bash", HERE / "start.sh", folder, str(free_ports())], check=True, timeout=60)
@@ -68,7 +68,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Run:
-    """Snakemake while it runs."""
+    """A running snakemake."""
 
     process: subprocess.Popen[bytes]
     said: Path
@@ -82,14 +82,14 @@ class Run:
             time.sleep(0.02)
 
     def finish(self, status: int) -> str:
-        """Wait for the end; what was said."""
+        """Wait for the end; returns the output."""
         found = self.process.wait(self.end - time.monotonic())
         assert found == status, self.said.read_text()
         return self.said.read_text()
 
 
 class Cluster:
-    """Snakemake and Slurm's programs in a project."""
+    """Runs snakemake and Slurm's programs in a project."""
 
     def __init__(self, project: Path, variables: dict[str, str]) -> None:
         self.project = project
@@ -98,7 +98,7 @@ class Cluster:
 
     @contextmanager
     def snakemake(self, *arguments: str) -> Iterator["Run"]:
-        """Run snakemake with the profile, ten minutes at most; what is left of it is killed at the end."""
+        """Run snakemake with the profile, for ten minutes at most; it is killed at the end."""
         tiny = ["--configfile", "config/tiny.yaml", "--replace-workflow-config"]
         words = [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments, *QUICK, *tiny]
         with (
@@ -118,7 +118,7 @@ class Cluster:
                 process.kill()
 
     def ask(self, *words: str) -> str:
-        """What one of Slurm's programs says."""
+        """Output of one of Slurm's programs."""
         return subprocess.run(
             words, env=self.environment, check=True, capture_output=True, text=True, timeout=30
         ).stdout
@@ -134,7 +134,7 @@ class Cluster:
 
 
 def training(project: Path) -> list[int]:
-    """Ids of the processes that train in a project, without the workers that they have started."""
+    """Ids of a project's training processes, without their workers."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
@@ -145,15 +145,15 @@ def training(project: Path) -> list[int]:
 
 
 def elapsed(job: dict[str, str]) -> int:
-    """Minutes for which a job has run."""
+    """Run time of a job, minutes."""
     hours, minutes, _ = job["RunTime"].split(":")
     return 60 * int(hours) + int(minutes)
 
 
 def map_region(slurm: Cluster) -> tuple[Cluster, Path, str]:
-    """Map the tiny region by jobs; the training is cut by its time limit, so that it needs two.
+    """Map the tiny region by jobs; the training reaches its time limit and needs two.
 
-    Gives the project, another in which the training was not disturbed, and what snakemake said.
+    Returns the project, another with an uninterrupted training, and snakemake's output.
     """
     path = slurm.project / "config/tiny.yaml"
     config = yaml.safe_load(path.read_text())
@@ -166,10 +166,10 @@ def map_region(slurm: Cluster) -> tuple[Cluster, Path, str]:
         checkpoints = slurm.project / "results/tiny/network/checkpoints"
         run.wait(lambda: list(checkpoints.glob("*/last.ckpt")))
         (process,) = training(slurm.project)
-        # it stands still until Slurm signals, which wakes it, however fast this machine is
+        # suspended until Slurm's signal, so that the speed of the machine does not matter
         os.kill(process, signal.SIGSTOP)
         (job,) = slurm.jobs("train_network")
-        # less than the five minutes are left before which Slurm signals: it will, as it looks every half minute
+        # Slurm signals five minutes before the limit, and checks every half minute
         slurm.ask("scontrol", "update", f"jobid={job['JobId']}", f"timelimit={elapsed(job) + 5}")
         undisturbed = slurm.project.parent / "undisturbed"
         shutil.copytree(
@@ -183,15 +183,15 @@ def map_region(slurm: Cluster) -> tuple[Cluster, Path, str]:
 
 
 def break_jobs(slurm: Cluster) -> tuple[Cluster, str]:
-    """Run jobs of which one is cancelled, one killed for want of memory, and one cannot be submitted.
+    """Run jobs of which one is cancelled, one exceeds its memory, and one cannot be submitted.
 
-    Gives the project and what snakemake said.
+    Returns the project and snakemake's output.
     """
     shutil.copy(HERE / "faults.smk", slurm.project)
     half = slurm.project / "slow.txt"
     targets = ("lent.txt", "hungry.txt", "slow.txt", "impossible.txt")
     with slurm.snakemake("--snakefile", "faults.smk", "--retries", "1", *targets) as run:
-        # the retry is cancelled, too
+        # the retry is also cancelled
         for attempt in (1, 2):
             run.wait(lambda: half.exists() and len(slurm.jobs("slow")) == attempt)  # noqa: B023
             slurm.ask("scancel", slurm.jobs("slow")[-1]["JobId"])
@@ -200,7 +200,7 @@ def break_jobs(slurm: Cluster) -> tuple[Cluster, str]:
 
 @pytest.fixture(scope="module")
 def runs(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Future]]:
-    """The two at once, as both mostly wait."""
+    """Results of `map_region` and `break_jobs`, run in parallel as both mostly wait."""
     with ThreadPoolExecutor() as pool:
         projects = [copy_project(tmp_path_factory.mktemp(name) / "project") for name in ("mapped", "broken")]
         yield [
@@ -210,17 +210,17 @@ def runs(cluster: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def broken(runs: list[Future]) -> tuple[Cluster, str]:
-    """What `break_jobs` gives."""
+    """Result of `break_jobs`."""
     return runs[1].result()
 
 
 @pytest.fixture(scope="module")
 def mapped(runs: list[Future]) -> tuple[Cluster, Path, str]:
-    """What `map_region` gives."""
+    """Result of `map_region`."""
     return runs[0].result()
 
 
-def test_a_job_is_given_a_gpu(broken: tuple[Cluster, str]) -> None:
+def test_a_job_gets_a_gpu(broken: tuple[Cluster, str]) -> None:
     slurm, _ = broken
     assert (slurm.project / "lent.txt").read_text() in ("0\n", "1\n")
 
@@ -231,7 +231,7 @@ def test_a_request_that_no_node_can_meet_is_reported(broken: tuple[Cluster, str]
     assert "--gpus=3" in said
 
 
-def test_a_cancelled_job_is_reported_and_done_alone(broken: tuple[Cluster, str]) -> None:
+def test_a_cancelled_job_is_reported_and_rerun_alone(broken: tuple[Cluster, str]) -> None:
     slurm, said = broken
     assert "SLURM status is: 'CANCELLED'" in said
     assert not (slurm.project / "slow.txt").exists()
@@ -242,7 +242,7 @@ def test_a_cancelled_job_is_reported_and_done_alone(broken: tuple[Cluster, str])
     assert (slurm.project / "slow.txt").read_text() == "half\nwhole\n"
 
 
-def test_a_job_killed_for_want_of_memory_is_given_more(broken: tuple[Cluster, str]) -> None:
+def test_a_job_that_exceeds_its_memory_is_retried_with_more(broken: tuple[Cluster, str]) -> None:
     slurm, said = broken
     killed, done = slurm.jobs("hungry")
     assert killed["MinMemoryNode"] == "600M"
@@ -252,7 +252,7 @@ def test_a_job_killed_for_want_of_memory_is_given_more(broken: tuple[Cluster, st
     assert done["JobState"] == "COMPLETED"
 
 
-def test_the_tiny_region_goes_through_with_gpus(mapped: tuple[Cluster, Path, str]) -> None:
+def test_the_tiny_region_is_mapped_with_gpus(mapped: tuple[Cluster, Path, str]) -> None:
     slurm, _, _ = mapped
     assert (slurm.project / "results/tiny/cube.nc").stat().st_size > 0
     jobs = {rule: slurm.jobs(rule) for rule in ("prepare", "train_network", "map")}
@@ -262,16 +262,16 @@ def test_the_tiny_region_goes_through_with_gpus(mapped: tuple[Cluster, Path, str
     assert all(job["NumNodes"] == "1" for job in jobs["train_network"])
 
 
-def test_a_training_near_its_time_limit_goes_on_in_the_next_job(mapped: tuple[Cluster, Path, str]) -> None:
+def test_a_training_near_its_time_limit_resumes_in_the_next_job(mapped: tuple[Cluster, Path, str]) -> None:
     slurm, undisturbed, said = mapped
     cut, whole = slurm.jobs("train_network")
-    # it ended by itself, and in time
+    # it stopped before Slurm would have killed it
     assert cut["JobState"] == "FAILED"
     assert "stopped by SIGTERM or as its time is up; run again to go on" in said
     assert whole["JobState"] == "COMPLETED"
-    assert (
-        "Restored all states from the checkpoint" in (slurm.project / "results/tiny/logs/train_network.log").read_text()
-    )
+    log = (slurm.project / "results/tiny/logs/train_network.log").read_text()
+    rounds = len((slurm.project / "results/tiny/network/history.csv").read_text().splitlines()) - 1
+    assert 0 < log.count("train loss") < rounds, "the second job did not resume"
     for name in ("network.pt", "history.csv"):
         file = f"results/tiny/network/{name}"
         assert (slurm.project / file).read_bytes() == (undisturbed / file).read_bytes()
