@@ -306,35 +306,36 @@ class ForwardModel:
                 origin.append([edge[0] for edge in edges])
                 pixel.append([edge[1] - edge[0] for edge in edges])
         out = np.zeros((number, len(axes), self.pixels, self.pixels), np.uint32)
-        kernel.render(
-            stars.packed,
-            np.ascontiguousarray(profiles, np.float32),
-            (stars.area / (area * largest * normalisation)).astype(np.float64),
-            rng.integers(0, 2**64, number, dtype=np.uint64),
-            (nuisances.shares / largest[:, None]).astype(np.float32),
-            nuisances.spreads.astype(np.float32),
-            nuisances.scales.astype(np.float32),
-            (nuisances.offsets + own).astype(np.float32),
-            law,
-            np.float32(LAW_STEP),
-            np.array([view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32),
-            np.array(
+        tiles = kernel.Tiles(
+            profiles=np.ascontiguousarray(profiles, np.float32),
+            gaps=(stars.area / (area * largest * normalisation)).astype(np.float64),
+            seeds=rng.integers(0, 2**64, number, dtype=np.uint64),
+            weights=(nuisances.shares / largest[:, None]).astype(np.float32),
+            factors=nuisances.spreads.astype(np.float32),
+            scales=nuisances.scales.astype(np.float32),
+            offsets=(nuisances.offsets + own).astype(np.float32),
+        )
+        detection = kernel.Detection(
+            law=law,
+            law_step=np.float32(LAW_STEP),
+            limits=np.array(
+                [view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32
+            ),
+            bright=np.array(
                 [view.bright if name != PARALLAX else -NO_LIMIT for view, name in zip(views, names, strict=True)],
                 np.float32,
             ),
-            np.array([1 << survey for survey, _ in self.bands], np.uint32),
-            np.array(sources),
-            np.stack([errors for errors, _ in tables]).astype(np.float32),
-            np.stack([completeness for _, completeness in tables]).astype(np.float32),
-            np.float32(TABLE_START),
-            np.float32(TABLE_STEP),
-            np.array(axes),
-            np.array(origin, np.float32),
-            np.array(pixel, np.float32),
-            kernel.NORMALS,
-            kernel.GAPS,
-            out,
+            flags=np.array([1 << survey for survey, _ in self.bands], np.uint32),
+            sources=np.array(sources),
+            errors=np.stack([errors for errors, _ in tables]).astype(np.float32),
+            completeness=np.stack([completeness for _, completeness in tables]).astype(np.float32),
+            table_start=np.float32(TABLE_START),
+            table_step=np.float32(TABLE_STEP),
+            axes=np.array(axes),
+            origin=np.array(origin, np.float32),
+            pixel=np.array(pixel, np.float32),
         )
+        kernel.render(stars.packed, tiles, detection, out)
         if out.max(initial=0) > np.iinfo(np.uint16).max:
             raise UserError(f"found a pixel of {out.max()} stars; at most 65535 can be stored: choose smaller tiles")
         return out.astype(np.uint16)
