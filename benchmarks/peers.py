@@ -1,9 +1,9 @@
-"""The same work by the tools that one would take otherwise: a plain loop, numpy, boost-histogram, torch, dustmaps.
+"""Peers that do the same work with common tools: a plain loop, numpy, boost-histogram, torch, dustmaps.
 
-The images are made as `ForwardModel.render` makes them: a Poisson number of stars of the list, thinned to the shares of
-the populations, behind the profile with the tile's spread and the image's law and zero points, measured with errors and
-completeness, cut and binned. The peers have what the kernel has: single precision, tabulated errors and completeness,
-and stars without hope left out before they are measured.
+Images are made as by `ForwardModel.render`: a Poisson number of stars of the list is thinned by the weights of the
+populations, reddened by the profile, its differential extinction and the law of the image, measured with zero points,
+errors and completeness, cut and binned. As in the kernel, numbers have single precision, errors and completeness are
+tabulated, and stars too faint to be detected are left out before they are measured.
 """
 
 import contextlib
@@ -82,7 +82,13 @@ def numpy_images(
     errors, shares = zip(*([table.astype("f4") for table in view.tables(name)] for name in view.bands), strict=True)
     images = []
     for profile, solid, population, spread, scale, offset in zip(
-        extinction, area, nuisances.shares, nuisances.spreads, nuisances.scales, nuisances.offsets, strict=True
+        extinction,
+        area,
+        nuisances.weights,
+        nuisances.differential_extinction,
+        nuisances.scales,
+        nuisances.offsets,
+        strict=True,
     ):
         largest = population.max()
         number = rng.poisson(len(stars.packed) * solid * largest / stars.area)
@@ -130,22 +136,22 @@ def torch_images(
     tables = [[torch.from_numpy(table).float() for table in view.tables(name)] for name in view.bands]
     profiles = torch.from_numpy(np.pad(extinction, ((0, 0), (1, 1)), mode="edge")).float()
     profiles[:, 0] = 0.0
-    shares, spreads, scales, offsets = (
+    weights, factors, scales, offsets = (
         torch.from_numpy(values).float()
-        for values in (nuisances.shares, nuisances.spreads, nuisances.scales, nuisances.offsets)
+        for values in (nuisances.weights, nuisances.differential_extinction, nuisances.scales, nuisances.offsets)
     )
-    largest = shares.amax(dim=1)
+    largest = weights.amax(dim=1)
     expected = len(packed) / stars.area * torch.from_numpy(area).float() * largest
     owner = torch.repeat_interleave(torch.arange(len(area)), torch.poisson(expected, generator).long())
     chosen = torch.randint(len(packed), owner.shape, generator=generator)
-    share = (shares / largest[:, None])[owner, packed[chosen, 1].long()]
+    share = (weights / largest[:, None])[owner, packed[chosen, 1].long()]
     kept = torch.rand(owner.shape, generator=generator) < share
     owner, chosen = owner[kept], chosen[kept]
     star = packed[chosen]
     edge = star[:, 0].long()
     low = profiles[owner, edge]
     a_v = low + (star[:, 0] - edge) * (profiles[owner, edge + 1] - low)
-    a_v *= spreads[owner, torch.randint(LEVELS, owner.shape, generator=generator)]
+    a_v *= factors[owner, torch.randint(LEVELS, owner.shape, generator=generator)]
     grid = (a_v / LAW_STEP).clamp(max=law.shape[1] - 1)
     step = grid.long().clamp(max=law.shape[1] - 2)
     true = []

@@ -39,10 +39,9 @@ from galcarto.dustmap.batches import DiagramFiles, planes, prepare
 from galcarto.dustmap.diagrams import kernel
 from galcarto.dustmap.diagrams.files import BLOCK, write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Stars
-from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.instrument import draw_nuisances, forward_model, star_model, support
+from galcarto.dustmap.instrument import Instrument, support
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork
 from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
@@ -56,7 +55,6 @@ from galcarto.maps.query import DustAccessor
 
 ROOT = Path(__file__).parents[1]
 L, B = 284.0, 0.8  # deg: the sightline
-NUISANCES = ("shares", "spreads", "scales", "offsets")
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def region() -> Settings:
 @cache
 def mock() -> StarModel:
     """The mock Galaxy of the region."""
-    return star_model(region().galaxy, region().surveys)
+    return Instrument.of(region()).star_model
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Scene:
 
     def first(self, number: int) -> tuple[np.ndarray, np.ndarray, Nuisances]:
         """Extinction, area and nuisances of the first images."""
-        nuisances = Nuisances(*(getattr(self.nuisances, name)[:number] for name in NUISANCES))
+        nuisances = Nuisances(*(values[:number] for values in vars(self.nuisances).values()))
         return self.extinction[:number], self.area[:number], nuisances
 
     def render(self) -> np.ndarray:
@@ -114,18 +112,18 @@ class Scene:
 
     def entering(self, number: int) -> float:
         """Expected number of stars in the first images, before detection."""
-        shares = self.nuisances.shares[:number] @ self.stars.populations.number
-        return float((self.area[:number] / self.stars.area * shares).sum())
+        stars = self.nuisances.weights[:number] @ self.stars.populations.number
+        return float((self.area[:number] / self.stars.area * stars).sum())
 
     def visits(self) -> float:
         """Expected number of stars that are read from the list, before the populations are thinned."""
-        return float((self.area * self.nuisances.shares.max(axis=1)).sum() / self.stars.area * len(self.stars.packed))
+        return float((self.area * self.nuisances.weights.max(axis=1)).sum() / self.stars.area * len(self.stars.packed))
 
 
 def scene(settings: Settings, number: int) -> Scene:
     """A scene of the sightline with profiles, areas and nuisances as in the training set."""
-    edges = settings.distance.edges()
-    model = forward_model(settings.surveys, settings.pixels, settings.dust, edges)
+    instrument = Instrument.of(settings)
+    model = instrument.forward_model
     area = settings.galaxy.stars / mock().density(L, B)
     drawn = mock().draw(L, B, area, np.random.default_rng(1))
     populations = Populations.sort(
@@ -134,9 +132,9 @@ def scene(settings: Settings, number: int) -> Scene:
     magnitudes = {band: drawn[band].to_numpy() for band in mock().bands}
     stars = model.pack(drawn["distance"].to_numpy(), magnitudes, area, populations)
     rng = np.random.default_rng(2)
-    extinction = profiles.draw(rng, number, edges, **settings.profiles.model_dump())
+    extinction = profiles.draw(rng, number, instrument.edges, **settings.profiles.model_dump())
     solid = settings.tile.size**2 * rng.uniform(settings.tile.min_area_fraction, 1.0, number)
-    nuisances = draw_nuisances(rng, number, populations[0], model, settings.dust, settings.realism, {})
+    nuisances = instrument.draw_nuisances(rng, number, populations[0])
     return Scene(model, stars, extinction, solid, nuisances)
 
 
@@ -172,8 +170,7 @@ def bench_stars(results: measure.Results, sizes: Sizes) -> None:
 
 def bench_expected(results: measure.Results, sizes: Sizes) -> None:
     """Diagram without dust and table of detectable stars, by integration."""
-    model = forward_model(region().surveys, region().pixels, region().dust, region().distance.edges())
-    integrator = Integrator(mock(), model.views[0].diagram(), model.edges)
+    (integrator,) = Instrument.of(region()).integrators
     cpu, wall = measure.rounds(
         {
             "bare diagram by integration": lambda: integrator.image(L, B),
@@ -247,7 +244,6 @@ def _kernel_parts(ours: Scene, sizes: Sizes) -> dict[str, float]:
 def bench_render(results: measure.Results, sizes: Sizes) -> None:
     """Examples of a sightline from star list to file, and writing and reading of the file's blocks."""
     settings = region()
-    sections = {name: getattr(settings, name) for name in examples.SECTIONS}
     rng = np.random.default_rng(2)
     prior = settings.profiles.model_dump()
     extinction = profiles.draw(rng, sizes.examples, settings.distance.edges(), **prior)
@@ -259,7 +255,7 @@ def bench_render(results: measure.Results, sizes: Sizes) -> None:
 
         def render() -> None:
             chunks = (extinction[at : at + examples.CHUNK] for at in range(0, len(extinction), examples.CHUNK))
-            examples.render(path, stars, chunks, {}, {}, split="train", seed=1, **sections)
+            examples.render(path, stars, chunks, Instrument.of(settings), settings.tile, {}, split="train", seed=1)
 
         cpu, wall = measure.rounds({"render": render}, sizes.few)
         with xr.open_dataset(path) as file:
@@ -270,15 +266,15 @@ def bench_render(results: measure.Results, sizes: Sizes) -> None:
             "render", "examples", sizes.examples, "examples", cpu["render"], wall["render"], None, results.copied(moved)
         )
         parts = {
-            "reading the stars": ["model.py:read_stars"],
-            "bare diagram and detectable stars": ["model.py:integrators", "files.py:references"],
-            "nuisances": ["model.py:draw_nuisances"],
+            "reading the stars": ["instrument.py:read_stars"],
+            "bare diagram and detectable stars": ["instrument.py:integrators", "instrument.py:references"],
+            "nuisances": ["instrument.py:draw_nuisances"],
             "kernel": ["forward.py:render"],
         }
         found = measure.function_shares(render, parts)
         results.profile("examples", found | {"writing": found.pop("rest")})
 
-        model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
+        model = Instrument.of(settings).forward_model
         detectable = np.ones((1, len(model.edges) - 1, len(EXTINCTION_GRID)), np.float32)
         plain = Path(folder) / "examples.npy"
 

@@ -17,13 +17,13 @@ from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_name
 from galcarto.dustmap.ablation import FULL, Variant, variants
 from galcarto.dustmap.compare import ablation as tables
-from galcarto.dustmap.instrument import draw_nuisances, forward_model, read_stars
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.figures import ablation as figures
 from galcarto.stages.ablate import SECTIONS
 
 ROOT = Path(__file__).parents[1]
-# what a control field says, as measure_control writes it
+# as measure_control writes it
 MEASURED = {
     "2mass": {"colour": [-0.02, 0.002], "colour_sd": [0.01, 0.001]},
     "normalisation": 0.1,
@@ -117,12 +117,12 @@ def synthesized(settings: Settings, folder: Path, split: str) -> list[Path]:
 
 
 def nuisances(variant: Variant, star_list: Path) -> tuple[Any, Any]:
-    """Populations and nuisances that a variant draws beside a control field."""
-    chosen, found = variant.settings, MEASURED if variant.control else {}
-    model = forward_model(chosen.surveys, chosen.pixels, chosen.dust, chosen.distance.edges(), found)
-    stars = read_stars(star_list, model, chosen.surveys, chosen.galaxies, found, generator(1, "test"))
-    drawn = draw_nuisances(generator(1, "test"), 50, stars.populations, model, chosen.dust, chosen.realism, found)
-    return stars.populations, drawn
+    """Populations and nuisances of a variant, with the corrections of a control field if it uses them."""
+    control = star_list.with_name("control.json")
+    control.write_text(json.dumps(MEASURED))
+    instrument = Instrument.of(variant.settings, Corrections.read(control if variant.control else None))
+    stars = instrument.read_stars(star_list, generator(1, "test"))
+    return stars.populations, instrument.draw_nuisances(generator(1, "test"), 50, stars.populations)
 
 
 def test_what_is_off_is_off_whatever_the_control_field_says(settings: Settings, star_list: Path) -> None:
@@ -136,8 +136,8 @@ def test_what_is_off_is_off_whatever_the_control_field_says(settings: Settings, 
     assert np.all(nuisances(found["r_v"], star_list)[1].scales == 1)
     populations, naive = nuisances(found["naive"], star_list)
     assert populations.number[populations.component == -1].sum() == 0
-    np.testing.assert_allclose(naive.shares, 1)
-    np.testing.assert_allclose(naive.spreads, 1)
+    np.testing.assert_allclose(naive.weights, 1)
+    np.testing.assert_allclose(naive.differential_extinction, 1)
     np.testing.assert_allclose(naive.scales, 1)
     assert np.all(naive.offsets == 0)
 

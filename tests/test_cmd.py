@@ -1,6 +1,7 @@
 """The forward model against plain numpy, and the files of examples."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import netCDF4
 import numba
@@ -13,10 +14,11 @@ from scipy import stats
 
 from galcarto.core.errors import UserError
 from galcarto.dustmap.diagrams import nuisances
-from galcarto.dustmap.diagrams.files import BLOCK, references, write_examples
+from galcarto.dustmap.diagrams.files import BLOCK, write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
 from galcarto.dustmap.diagrams.kernel import CHUNK, GROUP, LEVELS
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.dustmap.instrument import Instrument
 from galcarto.learning import data
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
@@ -170,7 +172,7 @@ def test_a_pixel_that_would_overflow_is_refused_and_stays(make_view):
     stars = {"J": np.full(200, 11.0), "Ks": np.full(200, 10.0)}
     counts = np.zeros((1, 1, view.pixels, view.pixels), np.uint8)
     view.add(stars, np.zeros(200, int), counts)
-    with pytest.raises(UserError, match=r"found 400 stars in a pixel .* expected at most 255: use smaller tiles"):
+    with pytest.raises(UserError, match=r"found 400 stars in a pixel .* expected at most 255: choose smaller tiles"):
         view.add(stars, np.zeros(200, int), counts)
     assert counts.sum() == counts.max() == 200
 
@@ -281,10 +283,10 @@ def simulate_all(model, distance, magnitudes, group, extinction, draws, nuisance
     Nuisances are those of one profile.
     """
     star = rng.integers(0, len(distance), rng.poisson(draws))
-    # the largest share is 1 in the list's mean gap
-    star = star[rng.random(len(star)) < nuisances.shares[0][group[star]] / nuisances.shares[0].max()]
+    # the largest weight sets the mean gap
+    star = star[rng.random(len(star)) < nuisances.weights[0][group[star]] / nuisances.weights[0].max()]
     a_v = np.interp(distance[star], model.edges, np.append(0.0, extinction))
-    a_v = a_v * rng.choice(nuisances.spreads[0], len(star))
+    a_v = a_v * rng.choice(nuisances.differential_extinction[0], len(star))
     kind = (magnitudes["BP"] - magnitudes["RP"])[star] > BORDER
     images, found = [], []
     for survey, view in enumerate(model.views):
@@ -313,8 +315,8 @@ def everything() -> Nuisances:
     rng = np.random.default_rng(5)
     spread = np.exp(0.6 * rng.standard_normal(LEVELS)) * (np.arange(LEVELS) >= 50)
     return Nuisances(
-        shares=np.array([[0.5, 1.6, 1.0]]),
-        spreads=(spread / spread.mean())[None],
+        weights=np.array([[0.5, 1.6, 1.0]]),
+        differential_extinction=(spread / spread.mean())[None],
         scales=np.array([[1.1, 0.9, 0.95, 1.05, 1.2, 1.0]]),
         offsets=np.array([[(0.1, 0.02), (-0.05, 0.0), (0.02, -0.01), (0.0, 0.03), (-0.1, 0.0), (0.0, 0.0)]]),
     )
@@ -333,8 +335,8 @@ def test_images_with_every_nuisance_are_those_of_plain_numpy(everything, profile
     found = model.render(stars, np.tile(extinction, (images, 1)), np.full(images, area), rng, many)
     assert found.shape == (images, 3, 64, 64)
     found = found.astype(float)
-    # the plain simulation draws a share of the list at most, the kernel stars in proportion to the shares
-    draws = number * images * everything.shares.max()
+    # the plain simulation draws a share of the list at most, the kernel stars in proportion to the weights
+    draws = number * images * everything.weights.max()
     expected, seen = simulate_all(model, distance, magnitudes, group, extinction, draws, everything, rng)
     for channel, name in enumerate(model.channels):
         total = found[:, channel].sum(axis=0)
@@ -352,7 +354,7 @@ def test_images_with_every_nuisance_are_those_of_plain_numpy(everything, profile
     assert np.corrcoef(counts[:, 1], counts[:, 2])[0, 1] > 0.9
 
 
-NAMES = ("shares", "spreads", "scales", "offsets")
+NAMES = ("weights", "differential_extinction", "scales", "offsets")
 
 
 @pytest.mark.parametrize("left_out", NAMES)
@@ -387,14 +389,14 @@ def test_nuisances_switched_off_leave_the_mock_as_it_is(make_model):
     np.testing.assert_array_equal(plain, none)
 
 
-def test_a_population_without_a_share_is_absent(make_model, rng):
+def test_a_population_of_weight_zero_is_absent(make_model, rng):
     model = make_model(perfect=True)
     distance, magnitudes = bare_stars(2000)
     group = np.repeat([0, 1], 1000)
     populations = Populations(np.array([1000, 1000]), np.arange(2), np.zeros(2, bool), np.zeros(2), np.zeros(2))
     magnitudes["J"] = magnitudes["Ks"] + np.where(group == 0, 0.0, 3.0)
     stars = model.pack(distance, magnitudes, 1.0, (populations, group))
-    nuisances = replace(Nuisances.none(200, 2, 2), shares=np.tile([0.0, 2.5], (200, 1)))
+    nuisances = replace(Nuisances.none(200, 2, 2), weights=np.tile([0.0, 2.5], (200, 1)))
     images = model.render(stars, np.zeros((200, 20)), np.ones(200), rng, nuisances)[:, 0].astype(float)
     _, colour = model.views[0].axis_edges()
     red = 0.5 * (colour[1:] + colour[:-1]) > 1.5
@@ -462,30 +464,30 @@ def test_populations_group_stars_of_a_kind():
         assert populations.sigma[populations.component == kind] == pytest.approx(metallicity[own].std())
 
 
-def test_shares_switched_off_are_one():
+def test_weights_switched_off_are_one():
     *_, populations, _ = sorted_stars()
-    shares = nuisances.shares(np.random.default_rng(1), 5, populations.with_galaxies(10), **OFF)
-    np.testing.assert_allclose(shares, 1.0, rtol=1e-12)
+    weights = nuisances.population_weights(np.random.default_rng(1), 5, populations.with_galaxies(10), **OFF)
+    np.testing.assert_allclose(weights, 1.0, rtol=1e-12)
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 0.5), st.floats(0.0, 1.0))
 def test_a_component_keeps_its_number(seed, metallicity, binaries):
     *_, populations, _ = sorted_stars()
     changes = {"metallicity": metallicity, "binaries": binaries}
-    shares = nuisances.shares(np.random.default_rng(seed), 4, populations, **(OFF | changes))
-    assert (shares >= 0).all()
+    weights = nuisances.population_weights(np.random.default_rng(seed), 4, populations, **(OFF | changes))
+    assert (weights >= 0).all()
     for kind in range(2):
         own = populations.component == kind
         expected = populations.number[own].sum()
-        np.testing.assert_allclose(shares[:, own] @ populations.number[own], expected, rtol=1e-9)
+        np.testing.assert_allclose(weights[:, own] @ populations.number[own], expected, rtol=1e-9)
 
 
-def test_shares_shift_the_metallicity_by_what_is_drawn():
+def test_weights_shift_the_metallicity_by_what_is_drawn():
     _, metallicity, _, populations, group = sorted_stars(number=200_000)
-    shares = nuisances.shares(np.random.default_rng(2), 400, populations, **(OFF | {"metallicity": 0.05}))
+    weights = nuisances.population_weights(np.random.default_rng(2), 400, populations, **(OFF | {"metallicity": 0.05}))
     own = populations.component == 0
     mean = np.bincount(group, metallicity)[own] / populations.number[own]
-    shift = shares[:, own] @ (populations.number[own] * mean) / populations.number[own].sum()
+    shift = weights[:, own] @ (populations.number[own] * mean) / populations.number[own].sum()
     shift -= metallicity[: int(populations.number[own].sum())].mean()
     # a little less, as no population grows beyond LARGEST_SHIFT
     assert shift.std() == pytest.approx(0.05, rel=0.12)
@@ -493,13 +495,13 @@ def test_shares_shift_the_metallicity_by_what_is_drawn():
 
 
 @pytest.mark.parametrize("name", ["normalisation", "components", "binaries", "galaxies"])
-def test_shares_scatter_by_their_width(name):
+def test_weights_scatter_by_their_width(name):
     *_, populations, _ = sorted_stars()
     populations = populations.with_galaxies(100)
-    shares = np.log(nuisances.shares(np.random.default_rng(3), 2000, populations, **(OFF | {name: 0.2})))
+    weights = np.log(nuisances.population_weights(np.random.default_rng(3), 2000, populations, **(OFF | {name: 0.2})))
     galaxies = populations.component < 0
-    first, second = (shares[:, np.flatnonzero(populations.component == kind)] for kind in range(2))
-    one = shares[:, galaxies][:, 0] if name == "galaxies" else first[:, 0]
+    first, second = (weights[:, np.flatnonzero(populations.component == kind)] for kind in range(2))
+    one = weights[:, galaxies][:, 0] if name == "galaxies" else first[:, 0]
     if name == "binaries":  # of binaries over single stars
         binary = populations.binary[populations.component == 0]
         one = first[:, np.flatnonzero(binary)[0]] - first[:, np.flatnonzero(~binary)[0]]
@@ -508,30 +510,30 @@ def test_shares_scatter_by_their_width(name):
         together = np.corrcoef(first[:, 0], second[:, 0])[0, 1]
     if name == "normalisation":
         assert together == pytest.approx(1.0)
-        assert np.abs(shares[:, galaxies]).max() == 0.0
+        assert np.abs(weights[:, galaxies]).max() == 0.0
     if name == "components":
         assert abs(together) < 5 / np.sqrt(2000)
     if name == "galaxies":
-        assert np.abs(shares[:, ~galaxies]).max() < 1e-9
+        assert np.abs(weights[:, ~galaxies]).max() < 1e-9
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 2.0), st.floats(0.05, 1.0))
-def test_spreads_have_a_mean_of_one(seed, sigma, covered):
-    found = nuisances.spreads(np.random.default_rng(seed), 3, (sigma, sigma), (covered, covered))
+def test_differential_extinction_has_a_mean_of_one(seed, sigma, covered):
+    found = nuisances.differential_extinction(np.random.default_rng(seed), 3, (sigma, sigma), (covered, covered))
     assert found.shape == (3, LEVELS)
     np.testing.assert_allclose(found.mean(axis=1), 1.0, rtol=1e-9)
     bare = (found == 0).mean()
     assert bare == pytest.approx(1.0 - covered, abs=1 / LEVELS)
 
 
-def test_spreads_are_lognormal_where_there_is_dust():
-    (found,) = nuisances.spreads(np.random.default_rng(1), 1, (0.5, 0.5), (1.0, 1.0))
+def test_differential_extinction_is_lognormal_where_there_is_dust():
+    (found,) = nuisances.differential_extinction(np.random.default_rng(1), 1, (0.5, 0.5), (1.0, 1.0))
     for level in (0.02, 0.16, 0.5, 0.84, 0.98):
         expected = np.exp(0.5 * stats.norm.ppf(level) - 0.125)
         assert np.quantile(found, level) == pytest.approx(expected, rel=0.03)
-    (even,) = nuisances.spreads(np.random.default_rng(1), 1, (0.0, 0.0), (1.0, 1.0))
+    (even,) = nuisances.differential_extinction(np.random.default_rng(1), 1, (0.0, 0.0), (1.0, 1.0))
     np.testing.assert_allclose(even, 1.0)
-    drawn = nuisances.spreads(np.random.default_rng(1), 2000, (0.0, 1.0), (1.0, 1.0))
+    drawn = nuisances.differential_extinction(np.random.default_rng(1), 2000, (0.0, 1.0), (1.0, 1.0))
     assert (
         stats.kstest(np.log(drawn[:, -1] / drawn[:, 0]) / (2 * stats.norm.ppf(1 - 0.5 / LEVELS)), "uniform").pvalue
         > 1e-4
@@ -619,8 +621,6 @@ def test_channels_are_named_by_survey_and_axes(make_model):
 
 
 def test_references_of_parallaxes_are_empty():
-    model = two_surveys()
-
     class Flat:
         """Integrals that are a constant."""
 
@@ -633,7 +633,8 @@ def test_references_of_parallaxes_are_empty():
         def detectable(self, l, b):
             return np.full((20, len(EXTINCTION_GRID)), self.value)
 
-    reference, detectable = references(model, [Flat(2.0), Flat(3.0)], 0.0, 0.0)
+    instrument = SimpleNamespace(forward_model=two_surveys(), integrators=[Flat(2.0), Flat(3.0)])
+    reference, detectable = Instrument.references(instrument, 0.0, 0.0)
     assert [float(part.mean()) for part in reference] == [2.0, 3.0, 0.0]
     assert [float(part.mean()) for part in detectable] == [2.0, 3.0]
 

@@ -1,4 +1,4 @@
-"""Rendered examples: the same whatever the files that they are cut into."""
+"""Rendered examples do not depend on the files into which they are divided."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import yaml
 
 from galcarto.__main__ import main
 from galcarto.dustmap import examples
+from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import CHUNK, Settings, read_settings
 
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -49,8 +50,7 @@ def render(mock: Path, shards: int) -> list[dict[str, np.ndarray]]:
 
 def test_examples_do_not_depend_on_the_shards(mock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # integrated, not drawn, and slow
-    monkeypatch.setattr(examples, "integrators", lambda *_: [])
-    monkeypatch.setattr(examples, "references", lambda *_: (np.zeros((1, 64, 64)), np.zeros((1, 10, 1))))
+    monkeypatch.setattr(Instrument, "references", lambda *_: (np.zeros((1, 64, 64)), np.zeros((1, 10, 1))))
     (whole,), parts = render(mock, 1), render(mock, 3)
     assert [len(part["counts"]) for part in parts] == [CHUNK, CHUNK, 300]
     for name in VARIABLES:

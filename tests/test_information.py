@@ -1,6 +1,7 @@
-"""What diagrams can tell at best: known answers, and derivatives along the nuisances that training draws."""
+"""Information limit: known answers, and derivatives along the nuisances that training draws."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from galcarto.__main__ import main
 from galcarto.core.seeds import generator
 from galcarto.dustmap.diagrams.nuisances import Nuisances
-from galcarto.dustmap.instrument import draw_nuisances, forward_model, perturbed, read_stars
-from galcarto.dustmap.limit.information import extinction_sd, slopes
+from galcarto.dustmap.instrument import Corrections, Instrument
+from galcarto.dustmap.limit.information import extinction_sd, perturbed, slopes
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
@@ -34,7 +35,7 @@ def image(value: float) -> np.ndarray:
     return np.full((1, 1, 1), value)
 
 
-def test_one_pixel_tells_what_its_counts_tell():
+def test_one_pixel_has_the_information_of_its_counts():
     expected, slope = np.array([[[100.0]]]), np.array([[[[20.0]]]])
     # sqrt(100) counts over 20 per mag
     assert extinction_sd(expected, slope, np.array([1e6]), 1, [0]) == pytest.approx([0.5])
@@ -69,7 +70,7 @@ def test_slopes_of_a_linear_image_are_its_coefficients():
 
     def shifted(value: float) -> Nuisances:
         one = Nuisances.none(1, 1, 1)
-        return Nuisances(one.shares, one.spreads, one.scales, one.offsets + value)
+        return replace(one, offsets=one.offsets + value)
 
     def image_of(depth: np.ndarray, one: Nuisances) -> np.ndarray:
         assert (depth >= 0).all()
@@ -105,16 +106,15 @@ def two_surveys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Pat
 
 def test_the_nuisances_are_those_that_training_draws(two_surveys):
     settings, path = two_surveys
-    model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
-    stars = read_stars(path, model, settings.surveys, settings.galaxies, {}, generator(1, "test"))
     small = settings.realism.model_copy(
         update={"components": 0.01, "metallicity": 0.002, "binaries": 0.01, "normalisation": 0.01, "galaxies": 0.01}
     )
-    populations, number = stars.populations, 4000
-    drawn = draw_nuisances(generator(2, "test"), number, populations, model, settings.dust, small, {})
-    found = perturbed(populations, model, settings.dust, small, {}, 0.5)
+    instrument = replace(Instrument.of(settings), realism=small)
+    populations = instrument.read_stars(path, generator(1, "test")).populations
+    drawn = instrument.draw_nuisances(generator(2, "test"), 4000, populations)
+    found = perturbed(instrument, populations)
     middle, _ = found.pop("middle")
-    for name, logarithm in (("offsets", False), ("shares", True), ("scales", True)):
+    for name, logarithm in (("offsets", False), ("weights", True), ("scales", True)):
         values = getattr(drawn, name)
         ends = [(getattr(down, name)[0], getattr(up, name)[0]) for down, up in found.values()]
         if logarithm:
@@ -122,21 +122,23 @@ def test_the_nuisances_are_those_that_training_draws(two_surveys):
         # one standard deviation lies between the two, and independent ones add in squares
         total = np.sqrt(sum((up - down) ** 2 for down, up in ends))
         np.testing.assert_allclose(values.std(axis=0), total, rtol=0.06, atol=1e-6)
-    assert (middle.spreads > 0).mean() == pytest.approx(np.mean(small.covering), abs=0.02)
-    assert np.ptp(found["spread"][1].spreads) > np.ptp(found["spread"][0].spreads)
+    assert (middle.differential_extinction > 0).mean() == pytest.approx(np.mean(small.covering), abs=0.02)
+    assert np.ptp(found["spread"][1].differential_extinction) > np.ptp(found["spread"][0].differential_extinction)
 
 
 def test_what_has_no_width_is_left_out(two_surveys):
     settings, path = two_surveys
-    model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges())
-    stars = read_stars(path, model, settings.surveys, settings.galaxies, {}, generator(1, "test"))
     off = dict.fromkeys(("colour", "colour_slope", "magnitude", "normalisation", "components", "metallicity"), 0.0)
     off |= {"binaries": 0.0, "r_v": 0.0, "galaxies": 0.0, "spread": (0.0, 0.0)}
-    certain = settings.realism.model_copy(update=off)
-    assert set(perturbed(stars.populations, model, settings.dust, certain, {}, 0.5)) == {"middle"}
+    instrument = replace(
+        Instrument.of(settings, Corrections(colour_sd={"2mass": (0.02, 0.002)})),
+        realism=settings.realism.model_copy(update=off),
+    )
+    stars = instrument.read_stars(path, generator(1, "test"))
+    assert set(perturbed(instrument, stars.populations)) == {"middle"}
 
 
-def test_a_region_of_two_surveys_says_what_both_can_tell(two_surveys, tmp_path):
+def test_two_surveys_are_better_than_each(two_surveys, tmp_path):
     settings, path = two_surveys
     tiles, edges = settings.sky.grid(settings.tile.size), settings.distance.edges()
     shape = (*tiles.shape, len(edges) - 1)

@@ -13,14 +13,14 @@ from galcarto.dustmap.control_field import galaxies_image
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.forward import LAW_GRID, ForwardModel, View
 from galcarto.dustmap.diagrams.integration import Integrator
-from galcarto.dustmap.diagrams.nuisances import Mix, Nuisances, Populations, Widths
-from galcarto.dustmap.limit import colour_excess
+from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.dustmap.limit import colour_excess, comparison
 from galcarto.dustmap.limit.slices import NODES, Slices
 from galcarto.dustmap.limit.solver import BACKGROUND, Likelihood, Prior, solve
+from galcarto.dustmap.limit.tables import Mix, Widths
 from galcarto.figures import limit, style
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.stages import compare_limit
 from galcarto.surveys import TWOMASS
 
 LIMITS = {"J": 16.3, "Ks": 14.8}
@@ -220,20 +220,22 @@ def test_the_likelihood_is_poisson_s(slices, rng, one_thread):
         assert value == pytest.approx(expected, abs=0.02 * abs(expected) ** 0.5 + 0.05)
 
 
-def test_the_spread_of_a_tile_is_that_of_the_rendered_images(slices, model, view, rng, one_thread):
-    """The mean of many rendered images of a spread profile, against the table's."""
+def test_differential_extinction_is_that_of_the_rendered_images(slices, model, view, rng, one_thread):
+    """The mean of many rendered images with differential extinction, against the table's."""
     area, number, sigma, covering = 0.25, 200, 0.8, 0.8
     law = np.stack([view.coefficients[band] * LAW_GRID for band in view.bands])[None]
     forward = ForwardModel([view], EDGES, law, np.empty(0))
     frame = model.draw(L, B, 20.0, rng)
     stars = forward.pack(frame["distance"].to_numpy(), {band: frame[band].to_numpy() for band in ("J", "Ks")}, 20.0)
-    spreads = nuisances.spreads(rng, number, (sigma, sigma), (covering, covering))
+    factors = nuisances.differential_extinction(rng, number, (sigma, sigma), (covering, covering))
     plain = Nuisances.none(number, 1, 2)
     images = forward.render(
-        stars, np.tile(CLOUD, (number, 1)), np.full(number, area), rng, replace(plain, spreads=spreads)
+        stars, np.tile(CLOUD, (number, 1)), np.full(number, area), rng, replace(plain, differential_extinction=factors)
     )
     found = images[:, 0].mean(axis=0).ravel()
-    mine = likelihood(slices, found, Widths(spread=(sigma, sigma), covering=(covering, covering)), area=area)
+    mine = likelihood(
+        slices, found, Widths(differential_extinction=(sigma, sigma), covering=(covering, covering)), area=area
+    )
     profile, nuisance = torch.tensor(CLOUD[None], dtype=torch.float32), torch.zeros(1, mine.prior.size)
     share = mine._weights(profile, nuisance).numpy().reshape(-1, len(NODES))
     expected = area * np.tensordot(share, slices.images[:-1], 2)
@@ -325,7 +327,7 @@ def test_colour_excesses_need_giants_and_the_diagram(view, stars):
 # --- tilts
 
 
-def test_tilts_are_derivatives_of_the_shares(rng):
+def test_tilts_are_derivatives_of_the_weights(rng):
     number = 4000
     component = rng.integers(0, 2, number)
     metallicity = 0.2 * rng.standard_normal(number) - component
@@ -340,7 +342,7 @@ def test_tilts_are_derivatives_of_the_shares(rng):
     only = {"components": 0.0, "metallicity": 0.0, "binaries": 0.0}
     for rows, width in ((slice(0, 2), "components"), (slice(2, 4), "metallicity"), (slice(4, 5), "binaries")):
         small = {**only, width: 1e-4}
-        drawn = np.log(nuisances.shares(np.random.default_rng(1), 20_000, populations, **small, **off))
+        drawn = np.log(nuisances.population_weights(np.random.default_rng(1), 20_000, populations, **small, **off))
         own = nuisances.tilts(populations, **small)[rows]
         np.testing.assert_allclose(drawn.std(axis=0), np.sqrt((own**2).sum(axis=0)), rtol=0.05, atol=2e-7)
 
@@ -353,12 +355,12 @@ def test_the_comparison_counts_only_where_stars_remain(rng, tmp_path):
     valid = np.arange(25) < 20
     valid = np.broadcast_to(valid, truth.shape)
     samples = {}
-    for name, width in zip(compare_limit.METHODS, (0.4, 0.2, 0.8), strict=True):
+    for name, width in zip(comparison.METHODS, (0.4, 0.2, 0.8), strict=True):
         error = width * rng.standard_normal(truth.shape) + np.where(valid, 0.0, 100.0)
         samples[name] = (truth + error)[:, None] + width * rng.standard_normal((40, 200, 25))
-    dataset, metrics = compare_limit._compare(samples, truth, valid, 0.5 * (EDGES[1:] + EDGES[:-1]), seed=1)
+    dataset, metrics = comparison.compare(samples, truth, valid, 0.5 * (EDGES[1:] + EDGES[:-1]), seed=1)
     quick = {name: samples[name].mean(axis=1) for name in ("network", "colour_excess")}
-    many, on_many = compare_limit._compare_many(quick, truth, valid, seed=1)
+    many, on_many = comparison.compare_many(quick, truth, valid, seed=1)
     dataset, metrics = dataset.merge(many), metrics | on_many
     assert metrics["rms_ratio"] == pytest.approx(2.0, rel=0.1)
     assert metrics["colour_excess_rms_ratio"] == pytest.approx(2.0, rel=0.1)

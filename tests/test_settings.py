@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from galcarto.core import units
 from galcarto.dustmap import settings
-from galcarto.dustmap.instrument import instrument
+from galcarto.dustmap.instrument import survey_of
 from galcarto.dustmap.settings import SettingsError, read_sections, read_settings
 
 ROOT = Path(__file__).parents[1]
@@ -253,7 +253,7 @@ def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
     (survey,) = read_settings(changed(config, "surveys.0.parallax", ["0 mas", "5 mas"])).surveys
     assert survey.parallax == (0.0, 5.0)
     with pytest.raises(SettingsError, match=r"^surveys\.parallax: 2MASS has none"):
-        instrument(survey)
+        survey_of(survey)
 
 
 def test_sections_survive_the_trip_to_a_stage(config):

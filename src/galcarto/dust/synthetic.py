@@ -1,7 +1,7 @@
-"""A synthetic Galaxy of dust whose extinction is known at any point.
+"""Synthetic dust of a galaxy, with known extinction at any point.
 
-An exponential disc, logarithmic-spiral arms, a lognormal turbulent field made of random plane waves, and a few
-discrete clouds. It is a test bed that looks like a galaxy, not a model of ours.
+An exponential disc, logarithmic spiral arms, a lognormal turbulent field of random plane waves, and a few discrete
+clouds. It is a test bed that resembles a galaxy, not a model of the Milky Way.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from galcarto.core.sky import cartesian
 
 CENTRE = 8.5  # kpc from the Sun to the Galactic centre
 SUN_HEIGHT = 0.015  # kpc
-# Four arms through the radii where they cross the Sun-centre line, with the pitch angle of a mean over
-# tracers (Vallée 2017, New Astronomy Reviews 79, 49: 13 deg).
+# Four arms, given by the radii at which they cross the line from the Sun to the centre; pitch angle 13 deg, a mean over
+# tracers (Vallée 2017, New Astronomy Reviews 79, 49).
 PITCH = np.radians(13.0)
 ARM_RADII = (3.4, 5.2, 7.0, 9.9)  # kpc
 ARM_WIDTH = 0.35  # kpc
 MODES = 256
-CLOUD_RADIUS = (0.015, 0.04)  # kpc; not below what steps of 0.02 kpc can integrate
+CLOUD_RADIUS = (0.015, 0.04)  # kpc; large enough for integration in steps of 0.02 kpc
 CLOUD_EXTINCTION = (0.5, 4.0)  # mag through the centre
 CLOUD_DISTANCE = (0.3, 3.0)  # kpc
 
 
 @dataclass(frozen=True)
 class SyntheticDust:
-    """The dust of the synthetic sky.
+    """Dust density of the synthetic sky.
 
     Attributes
     ----------
     local_density : float, mag/kpc
     scale_length, scale_height : float, kpc
     arm_contrast : float
-        Density on an arm's ridge over that between arms, less one.
+        Density on the ridge of an arm relative to that between arms, minus one.
     turbulence : float
         Standard deviation of ln(density).
     waves : ndarray, shape (mode, 3), rad/kpc
@@ -68,20 +68,20 @@ class SyntheticDust:
         inner_scale: float,
         clouds: int,
     ) -> "SyntheticDust":
-        """Draw the turbulence and the clouds.
+        """Draw turbulence and clouds.
 
         Parameters
         ----------
         rng : numpy Generator
         window : ((float, float), (float, float)), deg
-            Ranges of l and b within which the clouds are put.
+            Ranges of l and b that contain the clouds.
         turbulence_slope : float
             The three-dimensional power spectrum goes as k^-slope between the outer and inner scales.
         outer_scale, inner_scale : float, kpc
         clouds : int
-            Their number; the other parameters are those of the class.
+            Number of clouds. The other parameters are attributes of the class.
         """
-        # wave numbers from p(k) ~ k^(2 - slope), isotropic: equal amplitudes then give the spectrum
+        # isotropic wave numbers from p(k) ~ k^(2 - slope), so that equal amplitudes give the spectrum
         low, high = 2 * np.pi / outer_scale, 2 * np.pi / inner_scale
         power = 3.0 - turbulence_slope
         u = rng.random(MODES)
@@ -118,7 +118,7 @@ class SyntheticDust:
         azimuth = np.arctan2(y, CENTRE - x)
         arms = np.zeros_like(radius)
         for crossing in ARM_RADII:
-            # distance to the nearest turn of the spiral, measured across it
+            # distance to the nearest turn of the spiral, across the arm
             turn = (np.log(radius / crossing) + azimuth * np.tan(PITCH)) / (2 * np.pi * np.tan(PITCH))
             across = (turn - np.round(turn)) * 2 * np.pi * np.tan(PITCH) * radius * np.cos(PITCH)
             arms += np.exp(-0.5 * (across / ARM_WIDTH) ** 2)
@@ -130,7 +130,7 @@ class SyntheticDust:
         return value.reshape(shape)
 
     def extinction(self, l: np.ndarray, b: np.ndarray, edges: np.ndarray, step: float = 0.02) -> np.ndarray:
-        """Cumulative A_V by the midpoint rule.
+        """Integrate A_V by the midpoint rule.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class SyntheticDust:
         Returns
         -------
         ndarray, shape (sightline, distance), mag
-            A_V from the first edge to the outer edge of each bin.
+            Cumulative A_V from the first edge to the outer edge of each bin.
         """
         per_bin = np.maximum(np.ceil(np.diff(edges) / step).astype(int), 1)
         width = np.repeat(np.diff(edges) / per_bin, per_bin)
@@ -161,7 +161,7 @@ def _log_uniform(rng: np.random.Generator, ends: tuple[float, float], number: in
 
 
 def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
-    """A patch of the sphere through a Gaussian beam, normalised over the pixels that are there.
+    """Smooth a patch of the sphere by a Gaussian beam, normalised over the pixels of the patch.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float
 
 @numba.njit(parallel=True, cache=True, fastmath=True)
 def _waves(x, y, z, waves, phases):
-    """A Gaussian random field of unit variance as a sum of plane waves."""
+    """Gaussian random field of unit variance, as a sum of plane waves."""
     result = np.empty(x.size)
     for i in numba.prange(x.size):
         total = 0.0

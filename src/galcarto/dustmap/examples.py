@@ -1,4 +1,4 @@
-"""The examples of one sightline: its mock stars behind profiles, each with nuisances of its own."""
+"""Rendered examples of one sightline: mock stars behind profiles, each with its own nuisances."""
 
 from collections.abc import Iterable, Mapping
 from itertools import count
@@ -10,73 +10,62 @@ import numpy as np
 from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_position
 from galcarto.dustmap import settings
-from galcarto.dustmap.diagrams.files import references, write_examples
-from galcarto.dustmap.instrument import draw_nuisances, forward_model, integrators, read_stars
+from galcarto.dustmap.diagrams.files import write_examples
+from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import CHUNK
 
-SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies")  # what a set depends on
-TOGETHER = 0.5  # share of the examples of several surveys that all of them see; the others lack one or more
+SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies")  # of an example set
+TOGETHER = 0.5  # fraction of the examples of several surveys that all of them see; the others lack one or more
 
 
 def render(
     path: str | Path,
     stars: str | Path,
     profiles: Iterable[np.ndarray],
-    found: Mapping[str, Any],
+    instrument: Instrument,
+    tile: settings.Tile,
     attributes: Mapping[str, Any],
     *,
     split: str,
     seed: int,
     first: int = 0,
-    galaxy: settings.Galaxy,
-    surveys: list[settings.Survey],
-    pixels: int,
-    dust: settings.Dust,
-    distance: settings.Distance,
-    tile: settings.Tile,
-    realism: settings.Realism,
-    galaxies: settings.Galaxies,
 ) -> None:
-    """Write counts and profiles of the examples, the bare reference and the table of detectable stars.
+    """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars.
 
     Parameters
     ----------
     path : path
         File to write.
     stars : path
-        From `synthesize_stars`; its name is the sightline's.
+        From `synthesize_stars`; its name is that of the sightline.
     profiles : iterable of ndarray, shape (profile, distance), mag
-        `CHUNK` of them at a time; only the last may be fewer.
-    found : mapping
-        From the control field.
+        Chunks of `CHUNK` profiles; only the last may have fewer.
+    instrument : Instrument
+    tile : settings.Tile
     attributes : mapping
         Global attributes.
     split : {'train', 'valid', 'test'}
     seed : int
     first : int
-        Number of the first profile: each chunk has random numbers of its own, by the number of its first, so that
-        examples do not depend on the files that they are cut into.
-    galaxy, surveys, pixels, dust, distance, tile, realism, galaxies
-        Settings.
+        Number of the first profile. It seeds the random numbers of its chunk, so that examples do not depend on how
+        they are divided into files.
     """
-    model = forward_model(surveys, pixels, dust, distance.edges(), found)
+    model = instrument.forward_model
     name = Path(stars).stem
-    # Validation takes the other half of the list: it stops and calibrates the training on stars that were not learnt
-    # by heart.
+    # Validation takes the other half of the star list, so that stopping and calibration see stars not trained on.
     halves = generator(seed, "render_cmds", name), split == "valid"
-    own = generator(seed, "render_cmds", split, name)
-    packed = read_stars(stars, model, surveys, galaxies, found, own, halves)
+    packed = instrument.read_stars(stars, generator(seed, "render_cmds", split, name), halves)
     l, b = sightline_position(name)
-    reference, detectable = references(model, integrators(model, galaxy, surveys, found), l, b)
+    reference, detectable = instrument.references(l, b)
     full = tile.size**2 * np.cos(np.radians(b))
     owners = np.array(model.surveys)
 
     def blocks():
         for start, extinction in zip(count(first, CHUNK), profiles, strict=False):
             rng = generator(seed, "render_cmds", split, name, str(start))
-            # tiles at the footprint's edge see part of the area: the network learns that too
+            # tiles at the edge of the footprint are partly observed
             area = full * rng.uniform(tile.min_area_fraction, 1.0, len(extinction))
-            nuisances = draw_nuisances(rng, len(extinction), packed.populations, model, dust, realism, found)
+            nuisances = instrument.draw_nuisances(rng, len(extinction), packed.populations)
             counts = model.render(packed, extinction, area, rng, nuisances)
             present = _present(rng, len(extinction), len(model.views))
             yield counts * present[:, owners, None, None], extinction, area, present
@@ -85,7 +74,7 @@ def render(
 
 
 def _present(rng: np.random.Generator, number: int, surveys: int) -> np.ndarray:
-    """Which surveys see a tile, shape (number, survey): all of them, or any but not all; never none."""
+    """Draw which surveys see a tile, shape (number, survey): all of them, or a proper subset that is not empty."""
     subset = rng.integers(1, 2**surveys - 1, size=number) if surveys > 1 else np.ones(number, np.int64)
     subset = np.where(rng.random(number) < TOGETHER, 2**surveys - 1, subset)
     return (subset[:, None] >> np.arange(surveys) & 1).astype(np.uint16)

@@ -1,12 +1,10 @@
-"""The models that the settings describe."""
+"""The surveys of a region, their diagrams and their nuisances, built from its settings and its control field."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,32 +14,66 @@ from galcarto.dustmap import settings
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
 from galcarto.dustmap.diagrams.integration import Integrator
-from galcarto.dustmap.diagrams.nuisances import Mix, Nuisances, Populations, Widths
-from galcarto.dustmap.limit.slices import Slices
+from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.galaxy import background_galaxies
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import BANDS, StarModel
 from galcarto.surveys import SURVEYS
 from galcarto.surveys.survey import Survey
 
-# Errors bring stars over a limit from this far below it, mag.
-MARGIN = 0.75
+MARGIN = 0.75  # mag: depth of star lists below the limits, as errors scatter fainter stars across them
 TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
-COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that redden alike
+COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: borders of the colour classes of the extinction law
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
-MIX_STARS = 60_000  # that tell how a diagram changes with the mix of the stars
-UNSEEN = 99.0  # mag of what a survey does not see
-# Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
-FLOOR_DENSITY = 0.02
+UNSEEN = 99.0  # mag in bands that do not detect a source
+FLOOR_DENSITY = 0.02  # mag/kpc: lowest mean density of a posterior, far below what any sightline resolves
 
 
-def instrument(survey: settings.Survey) -> Survey:
-    """The survey.
+@dataclass(frozen=True)
+class Corrections:
+    """Corrections of the mock Galaxy, measured in the control field; none by default.
+
+    Attributes
+    ----------
+    normalisation : float
+        ln of the observed over the mock number of stars.
+    metallicity : float, dex
+        Shift of the metallicities of the stars.
+    galaxies : float
+        Background galaxies per deg2 and mag at Ks = 14.
+    colour, colour_sd : mapping of str to (float, float), mag and mag/mag
+        By survey: zero point of the colour at magnitude 13 and its slope with magnitude, and their standard deviations.
+    """
+
+    normalisation: float = 0.0
+    metallicity: float = 0.0
+    galaxies: float = 0.0
+    colour: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    colour_sd: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: str | Path | None) -> "Corrections":
+        """Read a file of `measure_control`; no corrections where the region has none."""
+        if path is None:
+            return cls()
+        measured = json.loads(Path(path).read_text())
+        surveys = {name: measured[name] for name in SURVEYS if name in measured}
+        return cls(
+            normalisation=measured["normalisation"],
+            metallicity=measured["metallicity"],
+            galaxies=measured.get("galaxies", {}).get("density", 0.0),
+            colour={name: tuple(part["colour"]) for name, part in surveys.items()},
+            colour_sd={name: tuple(part["colour_sd"]) for name, part in surveys.items()},
+        )
+
+
+def survey_of(survey: settings.Survey) -> Survey:
+    """Look up the survey that the settings name.
 
     Raises
     ------
     SettingsError
-        If a band of surveys.limits is not one of the survey's, or it has no parallaxes.
+        If surveys.limits has bands that the survey lacks, or surveys.parallax is set for a survey without parallaxes.
     """
     found = SURVEYS[survey.name]
     unknown = [band for band in survey.limits if band not in found.bands]
@@ -50,206 +82,27 @@ def instrument(survey: settings.Survey) -> Survey:
             f"surveys.limits: found {', '.join(unknown)}; expected bands of {found.title}: {', '.join(found.bands)}"
         )
     if survey.parallax is not None and found.parallax is None:
-        raise settings.SettingsError(f"surveys.parallax: {found.title} has none; expected no diagram of parallaxes")
+        raise settings.SettingsError(f"surveys.parallax: {found.title} has none; remove this key")
     return found
 
 
-def star_model(galaxy: settings.Galaxy, surveys: Sequence[settings.Survey], metallicity: float = 0.0) -> StarModel:
-    """The mock Galaxy down to what the surveys may see, with so many dex more metals than its table."""
-    limits = [{band: limit + MARGIN for band, limit in survey.limits.items()} for survey in surveys]
-    bands = [band for survey in surveys for band in instrument(survey).bands]
-    return StarModel(load(galaxy.model).enriched(metallicity), limits, bands=tuple(bands), binaries=galaxy.binaries)
-
-
-def _wavelengths(survey: settings.Survey) -> dict[str, float]:
-    return {name: band.wavelength for name, band in instrument(survey).bands.items()}
+def wavelengths(survey: settings.Survey) -> dict[str, float]:
+    """Effective wavelength of each band of the survey, micron."""
+    return {name: band.wavelength for name, band in survey_of(survey).bands.items()}
 
 
 def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
-    """A_band / A_V of every band of the survey, for a typical star behind 1 mag of A_V."""
-    waves = _wavelengths(survey)
+    """A_band / A_V in each band of the survey, for a typical star behind 1 mag of A_V."""
+    waves = wavelengths(survey)
     found = band_extinction(dust.law, dust.r_v, waves, np.array(TYPICAL_COLOUR), np.array(1.0))
     return dict(zip(waves, found.tolist(), strict=True))
 
 
-def star_extinction(
-    survey: settings.Survey, dust: settings.Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Extinction of stars in the bands of a survey that have limits, mag.
-
-    Parameters
-    ----------
-    survey, dust
-        Settings.
-    stars : mapping of str to ndarray, shape (star,), mag
-        With BP and RP where the survey is Gaia's.
-    extinction : ndarray, shape (star,), mag
-        A_V.
-    """
-    waves = {band: wave for band, wave in _wavelengths(survey).items() if band in survey.limits}
-    colour = stars["BP"] - stars["RP"] if "BP" in stars else np.array(TYPICAL_COLOUR)
-    found = band_extinction(dust.law, dust.r_v, waves, colour, extinction)
-    return {band: found[..., i] for i, band in enumerate(waves)}
-
-
-def view(survey: settings.Survey, pixels: int, dust: settings.Dust, corrections: Mapping[str, Any]) -> View:
-    """How the region uses a survey.
-
-    Parameters
-    ----------
-    survey, pixels, dust
-        Settings.
-    corrections : mapping
-        From the control field: ``normalisation`` (ln) and, by survey, ``colour`` (zero point at magnitude 13 and
-        slope), as measured by `compare.control`; empty for none.
-    """
-    colour = corrections.get(survey.name, {}).get("colour", (0.0, 0.0))
-    return View(
-        survey=instrument(survey),
-        limits=survey.limits,
-        bright=survey.bright,
-        coefficients=band_coefficients(survey, dust),
-        magnitude_band=survey.magnitude.bands[0],
-        colour_bands=(survey.colour.bands[0], survey.colour.bands[1]),
-        magnitude_range=survey.magnitude.range,
-        colour_range=survey.colour.range,
-        parallax_range=survey.parallax,
-        pixels=pixels,
-        offsets={survey.colour.bands[0]: tuple(colour)},
-        normalisation=float(np.exp(corrections.get("normalisation", 0.0))),
-    )
-
-
-def forward_model(
-    surveys: Sequence[settings.Survey],
-    pixels: int,
-    dust: settings.Dust,
-    edges: np.ndarray,
-    corrections: Mapping[str, Any] = MappingProxyType({}),
-) -> ForwardModel:
-    """How the surveys see stars behind dust."""
-    views = [view(survey, pixels, dust, corrections) for survey in surveys]
-    borders = COLOUR_BORDERS if any("BP" in survey.limits for survey in surveys) else np.empty(0)
-    middles = 0.5 * (np.append(COLOUR_BORDERS[0], borders) + np.append(borders, COLOUR_BORDERS[-1]))
-    law = [
-        band_extinction(
-            dust.law,
-            dust.r_v,
-            {band: _wavelengths(survey)[band] for band in survey.limits},
-            middles[:, None],
-            LAW_GRID,
-        )
-        for survey in surveys
-    ]
-    return ForwardModel(views=views, edges=edges, law=np.moveaxis(np.concatenate(law, axis=-1), -1, 1), colours=borders)
-
-
-def integrators(
-    model: ForwardModel,
-    galaxy: settings.Galaxy,
-    surveys: Sequence[settings.Survey],
-    corrections: Mapping[str, Any],
-) -> list[Integrator]:
-    """What gives the bare diagrams of any direction, one for each survey."""
-    mock = star_model(galaxy, surveys, corrections.get("metallicity", 0.0))
-    return [Integrator(mock, view.diagram(), model.edges) for view in model.views]
-
-
-def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
-    """Floor of the posterior's increments and ceiling of its profiles, mag."""
-    return FLOOR_DENSITY * distance.step, profiles.max_extinction
-
-
-def corrections(path: str | Path | None) -> dict[str, Any]:
-    """What the control field says of the mock, from `measure_control`; empty where a region has none."""
-    return {} if path is None else json.loads(Path(path).read_text())
-
-
-def read_stars(
-    path: str | Path,
-    model: ForwardModel,
-    surveys: Sequence[settings.Survey],
-    galaxies: settings.Galaxies,
-    found: Mapping[str, Any],
-    rng: np.random.Generator,
-    halves: tuple[np.random.Generator, bool] | None = None,
-) -> Stars:
-    """A sightline's bare stars with stray galaxies, packed.
-
-    Parameters
-    ----------
-    path : path
-        From `synthesize_stars`.
-    model : ForwardModel
-    surveys, galaxies
-        Settings.
-    found : mapping
-        From the control field.
-    rng : numpy Generator
-        Draws the galaxies.
-    halves : (numpy Generator, bool), optional
-        Cuts the list into two random halves, and whether to take the second; none for the whole list.
-    """
-    table = pq.read_table(path, page_checksum_verification=True)
-    frame, area = table.to_pandas(), float(table.schema.metadata[b"area_deg2"])
-    if halves is not None:
-        generator, second = halves
-        frame, area = frame[(generator.random(len(frame)) < 0.5) != second], area / 2
-    populations = Populations.sort(
-        frame["component"].cat.codes.to_numpy(), frame["metallicity"].to_numpy(), frame["mass_ratio"].to_numpy() > 0
-    )
-    bare = {name: frame[name].to_numpy() for name in ("distance", *BANDS) if name in frame}
-    if "Ks" in bare:
-        faintest = max(survey.limits.get("Ks", 0.0) for survey in surveys) + MARGIN
-        bare, populations = with_galaxies(bare, populations, area, galaxies, faintest, rng, found)
-    return model.pack(bare["distance"], bare, area, populations)
-
-
-def background(galaxies: settings.Galaxies, corrections: Mapping[str, Any]) -> settings.Galaxies:
-    """The settings with their density, where they leave it open, as the control field says; 0 without one."""
-    if galaxies.density is not None:
-        return galaxies
-    return galaxies.model_copy(update={"density": 0.0} | corrections.get("galaxies", {}))
-
-
-def with_galaxies(
-    bare: Mapping[str, np.ndarray],
-    populations: tuple[Populations, np.ndarray],
-    area: float,
-    galaxies: settings.Galaxies,
-    faintest: float,
-    rng: np.random.Generator,
-    corrections: Mapping[str, Any] = MappingProxyType({}),
-) -> tuple[dict[str, np.ndarray], tuple[Populations, np.ndarray]]:
-    """A star list and its populations with stray galaxies, infinitely far and seen in J, H, Ks only.
-
-    Parameters
-    ----------
-    bare : mapping of str to ndarray, shape (star,)
-        ``distance`` (kpc) and bands (mag).
-    populations : (Populations, ndarray of int, shape (star,))
-    area : float, deg2
-    galaxies : settings.Galaxies
-    faintest : float, mag
-        In Ks.
-    rng : numpy Generator
-    corrections : mapping
-        From the control field.
-    """
-    asked = background(galaxies, corrections).model_dump()
-    # the images count the stars' normalisation into all of the list, and the control field counts its galaxies apart
-    asked["density"] *= np.exp(-corrections.get("normalisation", 0.0))
-    drawn = background_galaxies.draw(rng, area, **asked, faintest=faintest)
-    number = len(drawn["Ks"])
-    unseen = np.full(number, UNSEEN)
-    extra = {
-        "distance": np.full(number, np.inf),
-        **{name: drawn.get(name, unseen) for name in bare if name != "distance"},
-    }
-    groups, group = populations
-    last = np.full(number, len(groups.number), np.int32)
-    stars = {name: np.concatenate([values, extra[name]]) for name, values in bare.items()}
-    return stars, (groups.with_galaxies(number), np.concatenate([group, last]))
+def star_model(galaxy: settings.Galaxy, surveys: Sequence[settings.Survey], metallicity: float = 0.0) -> StarModel:
+    """The mock Galaxy down to `MARGIN` below the limits, with its metallicities shifted by `metallicity` dex."""
+    limits = [{band: limit + MARGIN for band, limit in survey.limits.items()} for survey in surveys]
+    bands = [band for survey in surveys for band in survey_of(survey).bands]
+    return StarModel(load(galaxy.model).enriched(metallicity), limits, bands=tuple(bands), binaries=galaxy.binaries)
 
 
 @cache
@@ -258,218 +111,206 @@ def _law_by_r_v(law: str, wavelength: float) -> np.ndarray:
     return np.array([coefficients(law, r_v, {"band": wavelength})["band"] for r_v in R_V_GRID])
 
 
-def draw_nuisances(
-    rng: np.random.Generator,
-    number: int,
-    populations: Populations,
-    model: ForwardModel,
-    dust: settings.Dust,
-    realism: settings.Realism,
-    corrections: Mapping[str, Any],
-) -> Nuisances:
-    """Nuisances of so many images.
+@dataclass(frozen=True)
+class Instrument:
+    """Forward model of a region: mock Galaxy, surveys, diagrams, nuisances.
 
-    Parameters
+    Attributes
     ----------
-    rng : numpy Generator
-    number : int
-    populations : Populations
-        Of the star list.
-    model : ForwardModel
-    dust, realism
-        Settings.
-    corrections : mapping
-        From the control field, by survey: their errors widen the settings' widths, but for those that are 0, which
-        switch a nuisance off.
+    surveys, pixels, dust, distance, galaxy, realism, galaxies
+        Settings; the last three may be left out where they are not used.
+    corrections : Corrections
     """
 
-    def wider(width: float, error: float) -> float:
-        return float(np.hypot(width, error)) if width else 0.0
+    surveys: Sequence[settings.Survey]
+    pixels: int
+    dust: settings.Dust
+    distance: settings.Distance
+    galaxy: settings.Galaxy = field(default_factory=settings.Galaxy)
+    realism: settings.Realism = field(default_factory=settings.Realism)
+    galaxies: settings.Galaxies = field(default_factory=settings.Galaxies)
+    corrections: Corrections = field(default_factory=Corrections)
 
-    offsets = np.zeros((number, len(model.bands), 2))
-    for survey, view in enumerate(model.views):
-        errors = corrections.get(view.survey.name, {}).get("colour_sd", (0.0, 0.0))
-        own = [at for at, (owner, name) in enumerate(model.bands) if owner == survey and name != PARALLAX]
-        offsets[:, own, 0] = realism.magnitude * rng.standard_normal((number, 1))
-        red = model.bands.index((survey, view.colour_bands[0]))
-        offsets[:, red, 0] += wider(realism.colour, errors[0]) * rng.standard_normal(number)
-        offsets[:, red, 1] = wider(realism.colour_slope, errors[1]) * rng.standard_normal(number)
-    r_v = np.clip(dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
-    return Nuisances(
-        shares=nuisances.shares(
+    @classmethod
+    def of(cls, region: settings.Section, corrections: Corrections | None = None) -> "Instrument":
+        """Build from the settings of a region, or from those of a stage."""
+        names = {one.name for one in fields(cls)} & set(dict(region))
+        return cls(**{name: getattr(region, name) for name in names}, corrections=corrections or Corrections())
+
+    @cached_property
+    def edges(self) -> np.ndarray:
+        """Edges of the distance bins, shape (distance + 1,), kpc."""
+        return self.distance.edges()
+
+    @cached_property
+    def views(self) -> list[View]:
+        """Limits, diagrams and corrections of each survey."""
+        return [
+            View(
+                survey=survey_of(survey),
+                limits=survey.limits,
+                bright=survey.bright,
+                coefficients=band_coefficients(survey, self.dust),
+                magnitude_band=survey.magnitude.bands[0],
+                colour_bands=(survey.colour.bands[0], survey.colour.bands[1]),
+                magnitude_range=survey.magnitude.range,
+                colour_range=survey.colour.range,
+                parallax_range=survey.parallax,
+                pixels=self.pixels,
+                offsets={survey.colour.bands[0]: self.corrections.colour.get(survey.name, (0.0, 0.0))},
+                normalisation=float(np.exp(self.corrections.normalisation)),
+            )
+            for survey in self.surveys
+        ]
+
+    @cached_property
+    def forward_model(self) -> ForwardModel:
+        """From bare stars and profiles to diagrams."""
+        borders = COLOUR_BORDERS if any("BP" in survey.limits for survey in self.surveys) else np.empty(0)
+        middles = 0.5 * (np.append(COLOUR_BORDERS[0], borders) + np.append(borders, COLOUR_BORDERS[-1]))
+        law = []
+        for survey in self.surveys:
+            waves = wavelengths(survey)
+            used = {band: waves[band] for band in survey.limits}
+            law.append(band_extinction(self.dust.law, self.dust.r_v, used, middles[:, None], LAW_GRID))
+        law_by_class = np.moveaxis(np.concatenate(law, axis=-1), -1, 1)
+        return ForwardModel(views=self.views, edges=self.edges, law=law_by_class, colours=borders)
+
+    @cached_property
+    def star_model(self) -> StarModel:
+        """The corrected mock Galaxy."""
+        return star_model(self.galaxy, self.surveys, self.corrections.metallicity)
+
+    @cached_property
+    def integrators(self) -> list[Integrator]:
+        """Integrals over the mock Galaxy, one for each survey."""
+        return [Integrator(self.star_model, view.diagram(), self.edges) for view in self.views]
+
+    @property
+    def galaxy_density(self) -> float:
+        """Background galaxies per deg2 and mag at Ks = 14: of the settings if stated there, else as measured."""
+        return self.corrections.galaxies if self.galaxies.density is None else self.galaxies.density
+
+    def references(self, l: float, b: float) -> tuple[np.ndarray, np.ndarray]:
+        """Expected diagrams without dust, and expected detectable stars behind dust.
+
+        Parameters
+        ----------
+        l, b : float, deg
+
+        Returns
+        -------
+        reference : ndarray of float32, shape (channel, magnitude, colour), per deg2
+            Zero for diagrams of parallaxes.
+        detectable : ndarray of float32, shape (survey, distance, grid), per deg2
+        """
+        model = self.forward_model
+        reference = np.zeros((len(model.channels), model.pixels, model.pixels), np.float32)
+        for number, integrator in enumerate(self.integrators):
+            reference[model.surveys.index(number)] = integrator.image(l, b)
+        return reference, np.stack([one.detectable(l, b) for one in self.integrators]).astype(np.float32)
+
+    def read_stars(
+        self, path: str | Path, rng: np.random.Generator, halves: tuple[np.random.Generator, bool] | None = None
+    ) -> Stars:
+        """Read the bare stars of a sightline, add background galaxies and pack them for the kernel.
+
+        Parameters
+        ----------
+        path : path
+            From `synthesize_stars`.
+        rng : numpy Generator
+            Draws the galaxies.
+        halves : (numpy Generator, bool), optional
+            Splits the list into two random halves; True takes the second. None for the whole list.
+        """
+        table = pq.read_table(path, page_checksum_verification=True)
+        frame, area = table.to_pandas(), float(table.schema.metadata[b"area_deg2"])
+        if halves is not None:
+            generator, second = halves
+            frame, area = frame[(generator.random(len(frame)) < 0.5) != second], area / 2
+        populations = Populations.sort(
+            frame["component"].cat.codes.to_numpy(), frame["metallicity"].to_numpy(), frame["mass_ratio"].to_numpy() > 0
+        )
+        stars = {name: frame[name].to_numpy() for name in ("distance", *BANDS) if name in frame}
+        if "Ks" in stars:
+            stars, populations = self._with_galaxies(stars, populations, area, rng)
+        return self.forward_model.pack(stars["distance"], stars, area, populations)
+
+    def _with_galaxies(
+        self,
+        stars: Mapping[str, np.ndarray],
+        populations: tuple[Populations, np.ndarray],
+        area: float,
+        rng: np.random.Generator,
+    ) -> tuple[dict[str, np.ndarray], tuple[Populations, np.ndarray]]:
+        """Add background galaxies as a population of their own, infinitely far and detected in J, H, Ks only."""
+        drawn = background_galaxies.draw(
             rng,
-            number,
-            populations,
-            normalisation=realism.normalisation,
-            components=realism.components,
-            metallicity=realism.metallicity,
-            binaries=realism.binaries,
-            galaxies=realism.galaxies,
-        ),
-        spreads=nuisances.spreads(rng, number, realism.spread, realism.covering),
-        scales=_scales(model, dust, r_v),
-        offsets=offsets,
-    )
+            area,
+            # images multiply the whole list by the normalisation of the stars, which the galaxies do not follow
+            density=self.galaxy_density * np.exp(-self.corrections.normalisation),
+            slope=self.galaxies.slope,
+            colour=self.galaxies.colour,
+            faintest=max(survey.limits.get("Ks", 0.0) for survey in self.surveys) + MARGIN,
+        )
+        number = len(drawn["Ks"])
+        drawn["distance"] = np.full(number, np.inf)
+        unseen = np.full(number, UNSEEN)
+        together = {name: np.concatenate([values, drawn.get(name, unseen)]) for name, values in stars.items()}
+        groups, group = populations
+        last = np.full(number, len(groups.number), np.int32)
+        return together, (groups.with_galaxies(number), np.concatenate([group, last]))
+
+    def zero_point_sd(self, survey: int) -> tuple[float, float]:
+        """Standard deviations of the colour's zero point (mag) and slope (mag/mag) of a survey.
+
+        The errors of the control field add to the widths of the settings, except to a width of 0, which switches the
+        nuisance off.
+        """
+        errors = self.corrections.colour_sd.get(self.surveys[survey].name, (0.0, 0.0))
+        widths = (self.realism.colour, self.realism.colour_slope)
+        zero, slope = (float(np.hypot(w, e)) if w else 0.0 for w, e in zip(widths, errors, strict=True))
+        return zero, slope
+
+    def draw_nuisances(self, rng: np.random.Generator, number: int, populations: Populations) -> Nuisances:
+        """Draw the nuisances of `number` images of a star list with these populations."""
+        model, realism = self.forward_model, self.realism
+        offsets = np.zeros((number, len(model.bands), 2))
+        for survey in range(len(self.surveys)):
+            zero, slope = self.zero_point_sd(survey)
+            blue = model.blue_band(survey)
+            offsets[:, model.photometry(survey), 0] = realism.magnitude * rng.standard_normal((number, 1))
+            offsets[:, blue, 0] += zero * rng.standard_normal(number)
+            offsets[:, blue, 1] = slope * rng.standard_normal(number)
+        r_v = np.clip(self.dust.r_v + realism.r_v * rng.standard_normal(number), R_V_GRID[0], R_V_GRID[-1])
+        return Nuisances(
+            weights=nuisances.population_weights(
+                rng,
+                number,
+                populations,
+                normalisation=realism.normalisation,
+                components=realism.components,
+                metallicity=realism.metallicity,
+                binaries=realism.binaries,
+                galaxies=realism.galaxies,
+            ),
+            differential_extinction=nuisances.differential_extinction(rng, number, realism.spread, realism.covering),
+            scales=self.extinction_scales(r_v),
+            offsets=offsets,
+        )
+
+    def extinction_scales(self, r_v: np.ndarray) -> np.ndarray:
+        """Factors on the extinction of each band for values of R_V, shape (number, band)."""
+        model = self.forward_model
+        scales = np.ones((len(r_v), len(model.bands)))
+        for at, (survey, name) in enumerate(model.bands):
+            if name != PARALLAX:
+                curve = _law_by_r_v(self.dust.law, model.views[survey].survey.bands[name].wavelength)
+                scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(self.dust.r_v, R_V_GRID, curve)
+        return scales
 
 
-def _scales(model: ForwardModel, dust: settings.Dust, r_v: np.ndarray) -> np.ndarray:
-    """Factor on each band's extinction for values of R_V, shape (number, band)."""
-    scales = np.ones((len(r_v), len(model.bands)))
-    for at, (survey, name) in enumerate(model.bands):
-        if name != PARALLAX:
-            curve = _law_by_r_v(dust.law, model.views[survey].survey.bands[name].wavelength)
-            scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(dust.r_v, R_V_GRID, curve)
-    return scales
-
-
-def perturbed(
-    populations: Populations,
-    model: ForwardModel,
-    dust: settings.Dust,
-    realism: settings.Realism,
-    corrections: Mapping[str, Any],
-    amount: float,
-) -> dict[str, tuple[Nuisances, Nuisances]]:
-    """One image's nuisances with one of them at a time so many standard deviations down and up.
-
-    Parameters
-    ----------
-    populations : Populations
-        Of the star list.
-    model, dust, realism, corrections
-        As in `draw_nuisances`, but for the covering fraction, which stays in the middle of its range; what has no
-        width is left out.
-    amount : float
-
-    Returns
-    -------
-    dict of (Nuisances, Nuisances)
-        By name; ``middle`` holds no perturbation.
-    """
-    p = populations
-    star = p.component >= 0
-    covering = (float(np.mean(realism.covering)),) * 2
-    low, high = realism.spread
-    sigma = (high - low) / np.sqrt(12.0)  # of a uniform distribution
-
-    def spread(value: float) -> np.ndarray:
-        return nuisances.spreads(np.random.default_rng(0), 1, (value, value), covering)
-
-    middle = replace(Nuisances.none(1, len(p.number), len(model.bands)), spreads=spread((low + high) / 2))
-    found = {"middle": (middle, middle)}
-
-    def add(name: str, both: Callable[[float], Nuisances], width: float) -> None:
-        if width:
-            found[name] = both(-amount * width), both(amount * width)
-
-    def moved(bands: int | list[int], column: int, value: float) -> Nuisances:
-        offsets = middle.offsets.copy()
-        offsets[0, bands, column] += value
-        return replace(middle, offsets=offsets)
-
-    def counted(logarithm: np.ndarray) -> Nuisances:
-        return replace(middle, shares=np.exp(logarithm)[None])
-
-    for survey, view in enumerate(model.views):
-        errors = corrections.get(view.survey.name, {}).get("colour_sd", (0.0, 0.0))
-        own = [at for at, (owner, name) in enumerate(model.bands) if owner == survey and name != PARALLAX]
-        red = model.bands.index((survey, view.colour_bands[0]))
-        name = view.survey.name
-        add(f"{name} colour", partial(moved, red, 0), float(np.hypot(realism.colour, errors[0])))
-        add(f"{name} slope", partial(moved, red, 1), float(np.hypot(realism.colour_slope, errors[1])))
-        add(f"{name} magnitude", partial(moved, own, 0), realism.magnitude)
-    add("number", lambda value: counted(value * star), realism.normalisation)
-    add("galaxies", lambda value: counted(value * ~star), realism.galaxies if not star.all() else 0.0)
-    tilts = nuisances.tilts(
-        p, components=realism.components, metallicity=realism.metallicity, binaries=realism.binaries
-    )
-    for number, tilt in enumerate(tilts):
-        add(f"mix {number}", partial(lambda tilt, value: counted(value * tilt), tilt), float(tilt.any()))
-    add("r_v", lambda value: replace(middle, scales=_scales(model, dust, np.array([dust.r_v + value]))), realism.r_v)
-    add("spread", lambda value: replace(middle, spreads=spread((low + high) / 2 + value)), sigma)
-    return found
-
-
-def widths(
-    survey: settings.Survey,
-    dust: settings.Dust,
-    realism: settings.Realism,
-    corrections: Mapping[str, Any],
-) -> Widths:
-    """Widths of the nuisances of a survey's first diagram, as `draw_nuisances` draws them."""
-    errors = corrections.get(survey.name, {}).get("colour_sd", (0.0, 0.0))
-    blue, red = survey.colour.bands
-    excess = []
-    for r_v in (dust.r_v - realism.r_v, dust.r_v + realism.r_v):
-        found = band_coefficients(survey, dust.model_copy(update={"r_v": r_v}))
-        excess.append(found[blue] - found[red])
-    return Widths(
-        normalisation=realism.normalisation,
-        galaxies=realism.galaxies,
-        spread=realism.spread,
-        covering=realism.covering,
-        r_v=float(0.5 * np.log(excess[1] / excess[0])),
-        zero_points=(
-            float(np.hypot(realism.colour, errors[0])),
-            float(np.hypot(realism.colour_slope, errors[1])),
-            realism.magnitude,
-        ),
-    )
-
-
-def mix(
-    model: StarModel, view: View, realism: settings.Realism, edges: np.ndarray, l: float, b: float, seed: int
-) -> Mix:
-    """How a diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
-    stars = model.draw(l, b, MIX_STARS / max(model.density(l, b), 1e-6), np.random.default_rng(seed))
-    populations, group = Populations.sort(
-        stars["component"].cat.codes.to_numpy(), stars["metallicity"].to_numpy(), stars["mass_ratio"].to_numpy() > 0
-    )
-    tilts = nuisances.tilts(
-        populations, components=realism.components, metallicity=realism.metallicity, binaries=realism.binaries
-    )
-    blue, red = view.colour_bands
-    place = np.stack([stars[view.magnitude_band], stars[blue] - stars[red]], axis=1).astype(float)
-    position = np.interp(stars["distance"].to_numpy(), edges, np.arange(len(edges)))
-    return Mix(position, place, tilts[:, group])
-
-
-def tabulate(
-    model: StarModel,
-    view: View,
-    dust: settings.Dust,
-    realism: settings.Realism,
-    galaxies: settings.Galaxies,
-    corrections: Mapping[str, Any],
-    survey: settings.Survey,
-    edges: np.ndarray,
-    l: float,
-    b: float,
-) -> tuple[Slices, Mix, Widths]:
-    """What the likelihood of a sightline's diagrams needs.
-
-    Parameters
-    ----------
-    model : StarModel
-    view : View
-        Of `survey`.
-    dust, realism, galaxies, survey
-        Settings.
-    corrections : mapping
-        From the control field.
-    edges : ndarray, shape (distance + 1,), kpc
-    l, b : float, deg
-    """
-    found = background(galaxies, corrections)
-    slices = Slices.build(
-        Integrator(model, view.diagram(), edges),
-        l,
-        b,
-        (
-            (found.density or 0.0) if "Ks" in view.bands else 0.0,
-            found.slope,
-            found.colour,
-        ),
-        MARGIN,
-    )
-    return slices, mix(model, view, realism, edges, l, b, seed=1), widths(survey, dust, realism, corrections)
+def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
+    """Floor of the posterior's increments and ceiling of its profiles, mag."""
+    return FLOOR_DENSITY * distance.step, profiles.max_extinction

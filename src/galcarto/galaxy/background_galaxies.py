@@ -1,14 +1,14 @@
-"""Stray galaxies among the point sources of a survey: few, red, and behind all dust."""
+"""Background galaxies among the point sources of a survey: few, red, and behind all dust."""
 
 import numpy as np
 
-REFERENCE = 14.0  # mag in Ks, where the density is given
-BRIGHTEST = 9.0  # mag in Ks; brighter ones are resolved and not in a catalogue of points
-J_H = 0.55  # share of J-Ks that lies between J and H: 0.7 and 0.4 mag of local galaxies (Jarrett 2000, PASP 112, 1008)
+REFERENCE = 14.0  # mag in Ks at which the density is given
+BRIGHTEST = 9.0  # mag in Ks; brighter galaxies are resolved and not among point sources
+J_H = 0.55  # (J-H) / (J-Ks): J-H = 0.7 and H-Ks = 0.4 mag of local galaxies (Jarrett 2000, PASP 112, 1008)
 
 
 def expected(area: float, density: float, slope: float, faintest: float) -> float:
-    """Galaxies in `area` deg2 down to `faintest` in Ks."""
+    """Expected galaxies in `area` deg2 down to `faintest` in Ks; other parameters as in `draw`."""
     rate = slope * np.log(10.0)
     return area * density / rate * (np.exp(rate * (faintest - REFERENCE)) - np.exp(rate * (BRIGHTEST - REFERENCE)))
 
@@ -22,7 +22,7 @@ def draw(
     colour: tuple[float, float],
     faintest: float,
 ) -> dict[str, np.ndarray]:
-    """Galaxies without our Galaxy's dust.
+    """Draw galaxies without extinction by the Milky Way.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def draw(
     density : float
         Per deg2 and mag at Ks = 14.
     slope : float
-        Of lg(counts) with Ks: 0.6 for galaxies that fill space evenly; a catalogue of points leaves out the bright,
-        resolved ones.
+        Of lg(counts) with Ks: 0.6 for a uniform density in space, larger among point sources, which lack the bright,
+        resolved galaxies.
     colour : (float, float), mag
         Mean and standard deviation of J-Ks.
     faintest : float, mag

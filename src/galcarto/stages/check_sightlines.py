@@ -18,9 +18,7 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap.diagrams.files import references
-from galcarto.dustmap.diagrams.integration import Integrator
-from galcarto.dustmap.instrument import corrections, draw_nuisances, forward_model, read_stars, star_model
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import read_sections
 from galcarto.learning.trust import goodness_of_fit
 
@@ -50,8 +48,9 @@ def run(args: argparse.Namespace) -> None:
     sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies = read_sections(
         args.settings, "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
     )
-    found = corrections(args.control)
-    model = forward_model(surveys, pixels, dust, distance.edges(), found)
+    corrections = Corrections.read(args.control)
+    instrument = Instrument(surveys, pixels, dust, distance, galaxy, realism, galaxies, corrections)
+    model = instrument.forward_model
     with xr.open_dataset(args.posterior) as posterior, xr.open_dataset(args.sky) as file:
         strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
         first = int(args.strip) * sky.strip_columns * sky.grid(tile.size).shape[1]
@@ -65,19 +64,17 @@ def run(args: argparse.Namespace) -> None:
     p_value, chi2 = (np.full(len(usable), np.nan, np.float32) for _ in range(2))
     predicted = np.full(observed["counts"].shape, np.nan, np.float32)
     owner = np.array(model.surveys)
-    mock = star_model(galaxy, surveys, found.get("metallicity", 0.0))
-    integrators = [Integrator(mock, view.diagram(), model.edges) for view in model.views]
     progress = tqdm(total=int(usable.sum()), desc="checking", unit="tile", mininterval=5)
     for sightline in np.unique(nearest[usable]):
         rng = generator(args.seed, "check_sightlines", Path(args.stars[sightline]).stem)
-        stars = read_stars(args.stars[sightline], model, surveys, galaxies, found, rng)
-        reference, _ = references(model, integrators, *places[sightline])
+        stars = instrument.read_stars(args.stars[sightline], rng)
+        reference, _ = instrument.references(*places[sightline])
         for at in np.flatnonzero(usable & (nearest == sightline)):
             l, b = float(strip["l"][at]), float(strip["b"][at])
             rng = generator(args.seed, "check_sightlines", f"{l:.4f} {b:.4f}")
             samples = strip["extinction_samples"][at].to_numpy()
             picked = samples[rng.integers(0, len(samples), REPLICATES)]
-            nuisances = draw_nuisances(rng, REPLICATES, stars.populations, model, dust, realism, found)
+            nuisances = instrument.draw_nuisances(rng, REPLICATES, stars.populations)
             seen = strip["seen"][at].to_numpy().astype(bool)[owner]
             # the tile's stars are those of the sightline, as many as its own reference says
             first_seen = int(np.argmax(seen))

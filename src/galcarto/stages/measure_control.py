@@ -10,18 +10,14 @@ import json
 import logging
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.core.sky import Tiles
-from galcarto.dustmap import control_field as fitting
-from galcarto.dustmap.instrument import MARGIN, star_model, view
+from galcarto.dustmap import control_field
+from galcarto.dustmap.instrument import MARGIN, Instrument, star_model
 from galcarto.dustmap.settings import read_sections
-from galcarto.surveys import catalogue
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,50 +32,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the corrections that training takes as centres of its nuisances."""
+    """Write the corrections on which training centres its nuisances, and the diagrams."""
     control, surveys, pixels, dust, galaxy, galaxies, distance = read_sections(
         args.settings, "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
     )
-    tiles = Tiles(np.array(control.l), np.array(control.b))
-    result: dict[str, Any] = {}
-    parts = []
-    for survey in surveys:
-        files = [file for file in control.files if file.survey == survey.name]
-        if not files:
+    instrument = Instrument(surveys, pixels, dust, distance)
+    fits, parts = {}, []
+    for survey, view in zip(surveys, instrument.views, strict=True):
+        if all(file.survey != survey.name for file in control.files):
             continue
-        everything, cell, dropped = catalogue.gather(files, list(survey.limits))
-        stars, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, tiles)
-        placed = everything[np.isfinite(everything["l"])]
-        window = Tiles.cover(_rounded(control.l, cell), _rounded(control.b, cell), cell)
-        share = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), window, cell)
-        area = float((share * window.area()).sum())
-        plain = replace(view(survey, pixels, dust, {}), parallax_range=None)
-        fitted = fitting.fit(
+        stars, area = control_field.observed(control, survey)
+        plain = replace(view, parallax_range=None)
+        fitted = control_field.fit(
             plain.images({name: stars[name].to_numpy() for name in survey.limits})[0],
             area,
             (float(stars["l"].mean()), float(stars["b"].mean())),
             partial(star_model, galaxy, surveys),
             plain,
-            distance.edges(),
+            instrument.edges,
             extinction=control.extinction,
             slope=galaxies.slope,
             colour=galaxies.colour,
             margin=MARGIN,
         )
+        fits[survey.name] = fitted, plain
         value, sd = fitted["value"].to_numpy(), fitted["sd"].to_numpy()
-        # the zero point is as uncertain as the dust that the field is assumed to have
-        first, second = (plain.coefficients[band] for band in plain.colour_bands)
-        zero = float(np.hypot(sd[1], control.extinction_sd * (first - second)))
-        result[survey.name] = {"colour": value[1:3].tolist(), "colour_sd": [zero, float(sd[2])]}
-        result.setdefault("normalisation", float(value[0]))
-        result.setdefault("normalisation_sd", float(sd[0]))
-        if "Ks" in survey.limits:
-            result["galaxies"] = {"density": float(value[3])}
-            result["galaxies_sd"] = float(sd[3])
-        result.setdefault("metallicity", float(value[4]))
-        result.setdefault("metallicity_sd", float(sd[4]))
-        names = ("chi2", "chi2_before", "pixels", "stars", "area_deg2")
-        result[survey.name] |= {name: fitted.attrs[name] for name in names}
         logging.info("%s: %s +- %s, chi2 per pixel %.2f", survey.name, value, sd, fitted.attrs["chi2"])
         rows, columns = (0.5 * (e[1:] + e[:-1]) for e in plain.axis_edges())
         part = fitted.drop_attrs().assign(fitted.attrs)
@@ -91,11 +68,5 @@ def run(args: argparse.Namespace) -> None:
     dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
     dataset.to_netcdf(args.comparison)
     with open(args.output, "w") as handle:
-        json.dump(result, handle, indent=2)
+        json.dump(control_field.corrections(fits, control.extinction_sd), handle, indent=2)
         handle.write("\n")
-
-
-def _rounded(ends: tuple[float, float], cell: float) -> tuple[float, float]:
-    """One side of the window in whole cells."""
-    low, high = ends
-    return low, low + float(np.ceil((high - low) / cell - 1e-9)) * cell

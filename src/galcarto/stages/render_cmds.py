@@ -16,7 +16,7 @@ from tqdm import tqdm
 from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.dustmap import examples
-from galcarto.dustmap.instrument import corrections
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import CHUNK, read_sections
 
 
@@ -38,8 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write counts and profiles of the examples, the bare reference and the table of detectable stars."""
-    chosen = dict(zip(examples.SECTIONS, read_sections(args.settings, *examples.SECTIONS), strict=True))
+    """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars."""
+    sections = dict(zip(examples.SECTIONS, read_sections(args.settings, *examples.SECTIONS), strict=True))
+    tile = sections.pop("tile")
 
     def profiles():
         with netCDF4.Dataset(args.profiles) as file:
@@ -54,10 +55,10 @@ def run(args: argparse.Namespace) -> None:
         args.output,
         args.stars,
         profiles(),
-        corrections(args.control),
+        Instrument(**sections, corrections=Corrections.read(args.control)),
+        tile,
         attributes,
         split=args.split,
         seed=args.seed,
         first=args.first,
-        **chosen,
     )

@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
-from galcarto.dustmap.instrument import corrections, forward_model, integrators
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import read_sections
 
 
@@ -33,15 +32,13 @@ def run(args: argparse.Namespace) -> None:
     sky, tile, distance, galaxy, dust, surveys, pixels = read_sections(
         args.settings, "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
     )
-    found = corrections(args.control)
-    forward = forward_model(surveys, pixels, dust, distance.edges(), found)
-    bare = integrators(forward, galaxy, surveys, found)
+    instrument = Instrument(surveys, pixels, dust, distance, galaxy, corrections=Corrections.read(args.control))
     tiles = sky.strip(tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
-    reference = np.empty((len(l), len(forward.channels), pixels, pixels), np.float32)
-    detectable = np.empty((len(l), len(bare), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
+    reference = np.empty((len(l), len(instrument.forward_model.channels), pixels, pixels), np.float32)
+    detectable = np.empty((len(l), len(surveys), len(instrument.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
-        reference[i], detectable[i] = references(forward, bare, l[i], b[i])
+        reference[i], detectable[i] = instrument.references(l[i], b[i])
     dataset = xr.Dataset(
         {
             "reference": (("tile", "channel", "magnitude", "colour"), reference, {"units": "degree-2"}),

@@ -22,7 +22,7 @@ from galcarto.core.files import Output
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.diagrams.files import axis_centres
 from galcarto.dustmap.diagrams.forward import ForwardModel
-from galcarto.dustmap.instrument import forward_model
+from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import read_sections
 
 IMAGES = ("channel", "magnitude", "colour")
@@ -58,11 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write counts, reference and detectable stars per tile (l-major), one strip in memory at a time."""
+    """Write counts, reference and detectable stars of each tile (l-major), with one strip in memory at a time."""
     sky, tile, distance, dust, surveys, pixels = read_sections(
         args.settings, "sky", "tile", "distance", "dust", "surveys", "pixels"
     )
-    model = forward_model(surveys, pixels, dust, distance.edges())
+    model = Instrument(surveys, pixels, dust, distance).forward_model
     tiles = sky.grid(tile.size)
     number = tiles.area().size
     names = [view.survey.name for view in model.views]
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = [args.stars, args.footprint, *args.references]
     attributes = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
     with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
-        # on disk: the images of a whole plane would fill the memory
+        # on disk: the images of a whole plane may exceed the memory
         counts = np.memmap(scratch, np.uint16, "w+", shape=(number, len(model.channels), pixels, pixels))
         stars = _count(args.stars, tiles, model, counts)
         file.setncatts(attributes | {"channels": " ".join(model.channels)})
@@ -89,16 +89,16 @@ def run(args: argparse.Namespace) -> None:
                         file[name][part] = np.asarray(strip[name][:])
                 start = part.stop
         if start != number:
-            raise UserError(f"--references: found {start} tiles; expected {number} from sky and tile")
+            raise UserError(f"--references: found {start} tiles; expected {number}, as given by sky and tile")
         whole = {"area": area, "full_area": tiles.area().ravel(), "stars": stars, "owner": np.array(model.surveys)}
         for name, values in {**whole, **axis_centres(model), "survey": np.array(names, object)}.items():
             file[name][:] = values
 
 
 def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> np.ndarray:
-    """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
+    """Add the stars to the images `counts`; return the stars of each survey in each tile, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
-    # a row group at a time, and none ahead, which would stay: the catalogue may be larger than the memory
+    # in batches and without read-ahead, which would stay allocated: the catalogue may exceed the memory
     catalogue = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     for group in catalogue.iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()
@@ -112,7 +112,7 @@ def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> 
 
 
 def _create(file: netCDF4.Dataset, sizes: dict[str, int]) -> None:
-    """Create the dimensions and the variables."""
+    """Create dimensions and variables."""
     for name, size in sizes.items():
         file.createDimension(name, size)
     for name, (dimensions, kind, attributes) in VARIABLES.items():

@@ -16,8 +16,9 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
-from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
+from galcarto.dustmap.limit.tables import tabulate
 from galcarto.dustmap.settings import read_sections
 
 SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles")
@@ -37,14 +38,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write samples, mean and standard deviation of the cumulative extinction, and the solver's diagnostics."""
+    """Write samples, mean and standard deviation of the cumulative extinction, and diagnostics of the solver."""
     galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = read_sections(args.settings, *SECTIONS)
     torch.set_num_threads(1)
     with netCDF4.Dataset(args.diagrams) as file:
         number = len(file["counts"])
         if not 0 <= args.number < number:
             raise UserError(
-                f"--number: found {args.number}; expected 0 to {number - 1}, as {args.diagrams} holds {number}"
+                f"--number: found {args.number}; expected 0 to {number - 1}, as {args.diagrams} holds {number} diagrams"
             )
         counts = np.asarray(file["counts"][args.number, 0])
         # a tile has an area for each survey
@@ -53,10 +54,10 @@ def run(args: argparse.Namespace) -> None:
     l, b = (given if given is not None else value for given, value in zip((args.l, args.b), own, strict=True))
     if l is None or b is None:
         raise UserError(f"--l, --b: missing; expected both, as {args.diagrams} holds examples, not tiles")
-    found, edges = corrections(args.control), distance.edges()
-    mock = star_model(galaxy, surveys[:1], found.get("metallicity", 0.0))
-    seen_by = view(surveys[0], pixels, dust, found)
-    slices, mix, widths = tabulate(mock, seen_by, dust, realism, galaxies, found, surveys[0], edges, l, b)
+    corrections = Corrections.read(args.control)
+    instrument = Instrument(surveys[:1], pixels, dust, distance, galaxy, realism, galaxies, corrections)
+    slices, mix, widths = tabulate(instrument, l, b)
+    edges = instrument.edges
     prior = Prior(edges, profiles.model_dump(), len(mix.tilt))
     solution = solve(Likelihood(slices, prior, counts, area, widths, mix), args.particles, args.seed)
     inputs = [args.diagrams, *([args.control] if args.control else [])]

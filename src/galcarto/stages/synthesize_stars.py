@@ -16,7 +16,7 @@ from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
 from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_name
-from galcarto.dustmap.instrument import corrections, star_model
+from galcarto.dustmap.instrument import Corrections, star_model
 from galcarto.dustmap.settings import read_sections
 
 
@@ -31,10 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the star list; the metadata holds its area in deg2."""
+    """Write the star list, with its area in deg2 in the metadata."""
     galaxy, surveys = read_sections(args.settings, "galaxy", "surveys")
-    model = star_model(galaxy, surveys, corrections(args.control).get("metallicity", 0.0))
-    # one half for the images of training or test, the other for those of validation
+    model = star_model(galaxy, surveys, Corrections.read(args.control).metallicity)
+    # one half for training or test images, the other for validation
     area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)

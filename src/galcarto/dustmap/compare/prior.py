@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from galcarto.dust import profiles
 from galcarto.dustmap.compare.structure import at_distance
+from galcarto.maps.grid import distance_coordinate
 
 QUANTILES = (0.025, 0.16, 0.5, 0.84, 0.975)
 DISTANCES = (0.1, 0.2, 0.3, 1.0)  # kpc
+PROFILES = 20_000  # of each variant
+SHOWN = 6  # profiles kept as examples
 CLOUD = 0.1  # kpc: the steepest piece of this length holds a cloud and little else
 INDEX_DROP = 2.0  # of an isotropic field's spectral index, from space to a line through it
 
@@ -70,6 +74,76 @@ def draw(rng: np.random.Generator, number: int, edges: np.ndarray, prior: Mappin
     dict of ndarray, shape (profile, distance), mag
     """
     return {name: profiles.draw(rng, number, edges, **keywords) for name, keywords in variants(prior).items()}
+
+
+def statistics(
+    rng: np.random.Generator, edges: np.ndarray, prior: Mapping[str, Any], latitude: float
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """Statistics of the prior with and without each of its parts, beside published ones.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    edges : ndarray, shape (distance + 1,), kpc
+    prior : mapping
+        Keywords of `dust.profiles.draw`.
+    latitude : float, deg
+        Of the region.
+
+    Returns
+    -------
+    dataset : Dataset
+        Quantiles of A_V and its density by variant, examples, A_V at `DISTANCES`, and published values.
+    metrics : dict
+        `measure` of each variant, settings and published values.
+    """
+    drawn = draw(rng, PROFILES, edges, prior)
+    full = drawn["full"]
+    at = [d for d in DISTANCES if d <= edges[-1]]
+    values = np.stack([at_distance(full, edges, d) for d in at], axis=1)
+    density = {name: np.diff(profile, axis=1, prepend=0.0) / np.diff(edges) for name, profile in drawn.items()}
+    published = expected(latitude)
+    metrics = {name: measure(profile, edges) for name, profile in drawn.items()}
+    shown = ("steepest_100pc_median_mag", "steepest_100pc_share", "ln_density_sd_along")
+
+    def quantiles(profiles: Mapping[str, np.ndarray], units: str) -> tuple[Any, ...]:
+        values = np.stack([np.quantile(profile, QUANTILES, axis=0) for profile in profiles.values()])
+        return ("variant", "quantile", "distance"), values, {"units": units}
+
+    dataset = xr.Dataset(
+        {
+            "extinction": quantiles(drawn, "mag"),
+            "density": quantiles(density, "mag kpc-1"),
+            "examples": (("example", "distance"), full[:SHOWN], {"units": "mag"}),
+            "extinction_at": (("profile", "at"), values, {"units": "mag"}),
+            **{name: ("bound", value) for name, value in published.items()},
+        },
+        coords={
+            "variant": list(drawn),
+            "quantile": list(QUANTILES),
+            "at": ("at", at, {"units": "kiloparsec"}),
+            "bound": ["value", "low", "high"],
+            **distance_coordinate(edges),
+        },
+        attrs={
+            "clouds_mean": prior["clouds"]["mean"],
+            "slope": prior["slope"],
+            "bubble_kpc": list(prior["bubble"]),
+            "envelope_kpc": list(prior["envelope"]),
+            "latitude": latitude,
+            **{name.replace("_100pc", "").replace("_median", ""): metrics["full"][name] for name in shown},
+        },
+    )
+    settings = {
+        "clouds_mean_number": prior["clouds"]["mean"],
+        "clouds_median_depth_mag": float(np.sqrt(np.prod(prior["clouds"]["extinction"]))),
+        "clouds_median_width_kpc": float(np.sqrt(np.prod(prior["clouds"]["width"]))),
+        "bubble_wall_kpc": list(prior["bubble"]),
+        "envelope_kpc": list(prior["envelope"]),
+        "spectral_index": prior["slope"],
+    }
+    bounds = {name: dict(zip(("value", "low", "high"), value, strict=True)) for name, value in published.items()}
+    return dataset, metrics | {"settings": settings, "published": bounds}
 
 
 def measure(extinction: np.ndarray, edges: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Sets of colour-magnitude images on disk: written and read block by block."""
+"""Write sets of colour-magnitude diagrams to disk, block by block."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 
 from galcarto.core.errors import UserError
 from galcarto.dustmap.diagrams.forward import ForwardModel
-from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID, Integrator
+from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 
-BLOCK = 256  # examples per stored chunk; also what training reads at once
-# read twice as fast as zlib's, for a tenth more bytes; Blosc would be faster still, but fails where bytes cannot be
-# compressed
-# It has no checksum of its own, so that damage would pass as other numbers without one.
+BLOCK = 256  # examples per stored chunk and per read of the training
+# Zstandard reads twice as fast as zlib for 10 % more bytes; Blosc is faster still, but fails on incompressible data.
+# It has no checksum, hence fletcher32: damage would pass unnoticed.
 COMPRESSION = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
 
 
@@ -45,7 +44,7 @@ def write_examples(
     Raises
     ------
     UserError
-        Where HDF5 does not find the filter.
+        If HDF5 does not find the Zstandard filter.
     """
     with netCDF4.Dataset(path, "w") as file:
         require_filter(file)
@@ -95,7 +94,7 @@ def write_examples(
 
 
 def require_filter(file: netCDF4.Dataset) -> None:
-    """Raise a `UserError` where HDF5 does not find the filter of examples; netCDF4's wheels bring it."""
+    """Raise a `UserError` if HDF5 does not find the Zstandard filter, which the netCDF4 wheels bring."""
     if not file.has_zstd_filter():
         raise UserError(
             f"HDF5_PLUGIN_PATH: found {os.environ.get('HDF5_PLUGIN_PATH')!r}, where HDF5 sees no Zstandard filter; "
@@ -109,27 +108,3 @@ def axis_centres(model: ForwardModel) -> dict[str, np.ndarray]:
     edges = [view.axis_edges(channel) for view in model.views for channel in range(len(view.channels))]
     rows, columns = (np.stack([0.5 * (e[i][1:] + e[i][:-1]) for e in edges]) for i in range(2))
     return {"magnitude_axis": rows, "colour_axis": columns}
-
-
-def references(
-    model: ForwardModel, integrators: Sequence[Integrator], l: float, b: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the diagrams would be without dust.
-
-    Parameters
-    ----------
-    model : ForwardModel
-    integrators : sequence of Integrator
-        One for each view.
-    l, b : float, deg
-
-    Returns
-    -------
-    reference : ndarray of float32, shape (channel, magnitude, colour), per deg2
-        Zero for diagrams of parallaxes.
-    detectable : ndarray of float32, shape (survey, distance, grid), per deg2
-    """
-    reference = np.zeros((len(model.channels), model.pixels, model.pixels), np.float32)
-    for number, integrator in enumerate(integrators):
-        reference[model.surveys.index(number)] = integrator.image(l, b)
-    return reference, np.stack([integrator.detectable(l, b) for integrator in integrators]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From bare stars and extinction profiles to diagrams of surveys."""
+"""Forward model: from bare stars and extinction profiles to the diagrams of surveys."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID, Diagram
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.surveys.survey import Survey
 
-TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; errors and completeness against magnitude
+TABLE_START, TABLE_STEP, TABLE_SIZE = 0.0, 0.02, 1250  # mag; of errors and completeness
 LAW_STEP = 0.25  # mag
-LAW_GRID = np.arange(0.0, 60.0 + LAW_STEP / 2, LAW_STEP)  # A_V, mag; behind more a star is out of every survey's reach
+LAW_GRID = np.arange(0.0, 60.0 + LAW_STEP / 2, LAW_STEP)  # A_V, mag; no survey detects stars behind more
 PARALLAX = "parallax"
-NO_LIMIT = 1e9  # of parallaxes: finite, as the kernel is compiled for finite numbers
+NO_LIMIT = 1e9  # for parallaxes; finite, since the kernel is compiled with fastmath
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Stars:
     Attributes
     ----------
     packed : ndarray of float32, shape (star, 3 + band)
-        See `kernel.render`.
+        See `stars` of `kernel.render`.
     populations : Populations
     area : float, deg2
-        Solid angle that holds that many stars.
+        Solid angle in which this many stars are expected.
     """
 
     packed: np.ndarray
@@ -38,13 +38,13 @@ class Stars:
 
 @dataclass(frozen=True)
 class View:
-    """One survey as a region uses it: its limits and its diagrams.
+    """Limits and diagrams of one survey in a region.
 
     Attributes
     ----------
     survey : Survey
     limits : dict of str to float, mag
-        Faint limits; its bands are all needed for a star to count.
+        Faint limits; a star must be detected in all of these bands.
     bright : float, mag
     coefficients : dict of str to float
         A_band / A_V of a typical star.
@@ -52,12 +52,13 @@ class View:
     colour_bands : (str, str)
     magnitude_range, colour_range : (float, float), mag
     parallax_range : (float, float) or None, mas
-        Of a second diagram, parallax against colour.
+        Rows of a second diagram, parallax against colour; None for no such diagram.
     offsets : dict of str to (float, float)
-        What real stars measure beyond the mock's, in a band: at magnitude 13 (mag), and per magnitude.
+        Observed minus mock magnitude in a band: at magnitude 13 (mag), and per magnitude.
     normalisation : float
-        Real stars over the mock's.
+        Observed over mock number of stars.
     pixels : int
+        Along each side of a diagram.
     """
 
     survey: Survey
@@ -75,12 +76,12 @@ class View:
 
     @property
     def bands(self) -> list[str]:
-        """The bands a star needs."""
+        """Bands in which a star must be detected."""
         return list(self.limits)
 
     @property
     def channels(self) -> list[str]:
-        """Names of its diagrams."""
+        """Names of the diagrams."""
         first = f"{self.survey.name}:{'-'.join(self.colour_bands)},{self.magnitude_band}"
         if self.parallax_range is None:
             return [first]
@@ -93,7 +94,7 @@ class View:
         return np.linspace(*rows, self.pixels + 1), np.linspace(*self.colour_range, self.pixels + 1)
 
     def tables(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Error and completeness of a band (of the parallax: mas, against the magnitude), shape (table,)."""
+        """Error and completeness of a band or of the parallax (mas) against magnitude, shape (table,)."""
         table = TABLE_START + TABLE_STEP * (np.arange(TABLE_SIZE) + 0.5)
         if name == PARALLAX:
             assert self.survey.parallax is not None
@@ -102,7 +103,7 @@ class View:
         return band.error(table), band.completeness(table)
 
     def diagram(self) -> Diagram:
-        """The survey and its first diagram as the integrals need them."""
+        """Describe the survey and its first diagram for the integrals."""
         names = tuple(dict.fromkeys([self.magnitude_band, *self.colour_bands, *self.bands]))
         errors, completeness = zip(*(self.tables(name) for name in names), strict=True)
         magnitude_edges, colour_edges = self.axis_edges()
@@ -123,13 +124,12 @@ class View:
         )
 
     def images(self, stars: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The diagrams of an observed catalogue whose rows pass the limits.
+        """Bin an observed catalogue, whose rows pass the limits, into the diagrams.
 
         Parameters
         ----------
         stars : mapping of str to ndarray, shape (star,)
-            The bands, and the parallax (mas) where there is a diagram of it; a star whose parallax is not known is
-            left out there.
+            Bands, and the parallax (mas) if there is a diagram of it, where stars without a parallax are left out.
 
         Returns
         -------
@@ -148,16 +148,21 @@ class View:
             As `images` takes them.
         tile : ndarray of int, shape (star,)
         counts : ndarray of int, shape (tile, channel, row, column)
-            Contiguous; changed in place. May be a memory map: each diagram's part is visited once, in its order.
+            Contiguous; changed in place. May be a memory map: each channel is accessed once, in storage order.
         first : int
-            Channel of this survey's first diagram.
+            Channel of the first diagram of this survey.
+
+        Raises
+        ------
+        UserError
+            If a pixel overflows.
         """
         colour = np.asarray(stars[self.colour_bands[0]]) - np.asarray(stars[self.colour_bands[1]])
         for channel in range(len(self.channels)):
             rows = np.asarray(stars[self.magnitude_band if channel == 0 else PARALLAX])
             places, inside = [], np.ones(len(tile), bool)
             for values, edges in zip((rows, colour), self.axis_edges(channel), strict=True):
-                # the last pixel holds its upper edge; what is not known lies beyond it
+                # the last pixel includes its upper edge; NaN lies beyond it
                 place = np.searchsorted(edges, values, side="right") - 1 - (values == edges[-1])
                 inside &= (place >= 0) & (place < len(edges) - 1)
                 places.append(place)
@@ -169,7 +174,7 @@ class View:
             most = np.iinfo(counts.dtype).max
             if total.max(initial=0) > most:
                 raise UserError(
-                    f"found {total.max()} stars in a pixel of {self.survey.name}; expected at most {most}: use "
+                    f"found {total.max()} stars in a pixel of {self.survey.name}; expected at most {most}: choose "
                     "smaller tiles"
                 )
             counts.reshape(-1)[cells] = total
@@ -177,7 +182,7 @@ class View:
 
 @dataclass(frozen=True)
 class ForwardModel:
-    """How surveys see stars behind dust, as images.
+    """How surveys observe stars behind dust, as diagrams.
 
     Attributes
     ----------
@@ -188,7 +193,7 @@ class ForwardModel:
     law : ndarray, shape (class, band, grid), mag
         Extinction of the views' bands on `LAW_GRID`, for classes of intrinsic BP-RP.
     colours : ndarray, shape (class - 1,), mag
-        Borders of the classes; empty where all stars redden alike.
+        Borders of the classes; empty if one law holds for all stars.
     """
 
     views: Sequence[View]
@@ -216,7 +221,7 @@ class ForwardModel:
 
     @property
     def bands(self) -> list[tuple[int, str]]:
-        """What the kernel measures: number of the survey, and band or parallax."""
+        """Measured quantities: number of the survey, and band or parallax."""
         return [
             (number, band)
             for number, view in enumerate(self.views)
@@ -225,8 +230,16 @@ class ForwardModel:
 
     @property
     def pixels(self) -> int:
-        """Along each side of a diagram."""
+        """Pixels along each side of a diagram."""
         return self.views[0].pixels
+
+    def photometry(self, survey: int) -> list[int]:
+        """Places in `bands` of the magnitudes of a survey."""
+        return [at for at, (owner, name) in enumerate(self.bands) if owner == survey and name != PARALLAX]
+
+    def blue_band(self, survey: int) -> int:
+        """Place in `bands` of the first band of a survey's colour, which carries the colour's zero point."""
+        return self.bands.index((survey, self.views[survey].colour_bands[0]))
 
     def pack(
         self,
@@ -235,16 +248,16 @@ class ForwardModel:
         area: float,
         populations: tuple[Populations, np.ndarray] | None = None,
     ) -> Stars:
-        """Bare stars in the kernel's form.
+        """Pack bare stars for the kernel.
 
         Parameters
         ----------
         distance : ndarray, shape (star,), kpc
-            Beyond the last edge the extinction stays what it is there; infinite for galaxies.
+            Infinite for galaxies. Extinction is constant beyond the last edge.
         magnitudes : mapping of str to ndarray, shape (star,), mag
         area : float, deg2
         populations : (Populations, ndarray of int, shape (star,)), optional
-            Groups whose numbers vary together, and each star's; none for one group.
+            Groups whose numbers vary together, and the group of each star; None for a single group.
         """
         groups, group = populations or (Populations.single(len(distance)), np.zeros(len(distance)))
         colour = np.zeros(len(distance))
@@ -254,7 +267,7 @@ class ForwardModel:
         for _, band in self.bands:
             columns.append(1.0 / distance if band == PARALLAX else magnitudes[band])
         packed = np.stack(columns, axis=1).astype(np.float32)
-        # by magnitude: an image's stars then fall on near pixels, one after the other
+        # sorted by magnitude, so that consecutive stars fall on neighbouring pixels
         order = np.argsort(magnitudes[self.views[0].magnitude_band], kind="stable")
         return Stars(np.ascontiguousarray(packed[order]), groups, area)
 
@@ -266,7 +279,7 @@ class ForwardModel:
         rng: np.random.Generator,
         nuisances: Nuisances | None = None,
     ) -> np.ndarray:
-        """One set of diagrams per profile, each with a fresh Poisson realisation of the stars.
+        """Render the diagrams of each profile, each with its own Poisson realisation of the stars.
 
         Parameters
         ----------
@@ -276,18 +289,23 @@ class ForwardModel:
         area : ndarray, shape (profile,), deg2
         rng : numpy Generator
         nuisances : Nuisances, optional
-            None for the mock as it is.
+            None for the unperturbed mock.
 
         Returns
         -------
         ndarray of uint16, shape (profile, channel, row, column)
+
+        Raises
+        ------
+        UserError
+            If a pixel overflows.
         """
         number = len(extinction)
         nuisances = nuisances or Nuisances.none(number, len(stars.populations.number), len(self.bands))
         views = [self.views[survey] for survey, _ in self.bands]
         names = [name for _, name in self.bands]
-        largest = nuisances.shares.max(axis=1)
-        normalisation = self.views[0].normalisation  # of the stars, whichever survey sees them
+        largest = nuisances.weights.max(axis=1)
+        normalisation = self.views[0].normalisation  # of the stars, the same for all surveys
         profiles = np.pad(extinction, ((0, 0), (1, 0)))
         profiles = np.concatenate([profiles, profiles[:, -1:]], axis=1)
         tables = [view.tables(name) for view, name in zip(views, names, strict=True)]
@@ -306,42 +324,43 @@ class ForwardModel:
                 origin.append([edge[0] for edge in edges])
                 pixel.append([edge[1] - edge[0] for edge in edges])
         out = np.zeros((number, len(axes), self.pixels, self.pixels), np.uint32)
-        kernel.render(
-            stars.packed,
-            np.ascontiguousarray(profiles, np.float32),
-            (stars.area / (area * largest * normalisation)).astype(np.float64),
-            rng.integers(0, 2**64, number, dtype=np.uint64),
-            (nuisances.shares / largest[:, None]).astype(np.float32),
-            nuisances.spreads.astype(np.float32),
-            nuisances.scales.astype(np.float32),
-            (nuisances.offsets + own).astype(np.float32),
-            law,
-            np.float32(LAW_STEP),
-            np.array([view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32),
-            np.array(
+        tiles = kernel.Tiles(
+            profiles=np.ascontiguousarray(profiles, np.float32),
+            gaps=(stars.area / (area * largest * normalisation)).astype(np.float64),
+            seeds=rng.integers(0, 2**64, number, dtype=np.uint64),
+            weights=(nuisances.weights / largest[:, None]).astype(np.float32),
+            factors=nuisances.differential_extinction.astype(np.float32),
+            scales=nuisances.scales.astype(np.float32),
+            offsets=(nuisances.offsets + own).astype(np.float32),
+        )
+        detection = kernel.Detection(
+            law=law,
+            law_step=np.float32(LAW_STEP),
+            limits=np.array(
+                [view.limits.get(name, NO_LIMIT) for view, name in zip(views, names, strict=True)], np.float32
+            ),
+            bright=np.array(
                 [view.bright if name != PARALLAX else -NO_LIMIT for view, name in zip(views, names, strict=True)],
                 np.float32,
             ),
-            np.array([1 << survey for survey, _ in self.bands], np.uint32),
-            np.array(sources),
-            np.stack([errors for errors, _ in tables]).astype(np.float32),
-            np.stack([completeness for _, completeness in tables]).astype(np.float32),
-            np.float32(TABLE_START),
-            np.float32(TABLE_STEP),
-            np.array(axes),
-            np.array(origin, np.float32),
-            np.array(pixel, np.float32),
-            kernel.NORMALS,
-            kernel.GAPS,
-            out,
+            flags=np.array([1 << survey for survey, _ in self.bands], np.uint32),
+            sources=np.array(sources),
+            errors=np.stack([errors for errors, _ in tables]).astype(np.float32),
+            completeness=np.stack([completeness for _, completeness in tables]).astype(np.float32),
+            table_start=np.float32(TABLE_START),
+            table_step=np.float32(TABLE_STEP),
+            axes=np.array(axes),
+            origin=np.array(origin, np.float32),
+            pixel=np.array(pixel, np.float32),
         )
+        kernel.render(stars.packed, tiles, detection, out)
         if out.max(initial=0) > np.iinfo(np.uint16).max:
-            raise UserError(f"found a pixel of {out.max()} stars; at most 65535 can be stored: choose smaller tiles")
+            raise UserError(f"found {out.max()} stars in a pixel; expected at most 65535: choose smaller tiles")
         return out.astype(np.uint16)
 
 
 def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:
-    """Expected detectable stars per deg2 in or beyond each bin, behind a profile.
+    """Expected detectable stars in and beyond each bin, behind a profile.
 
     Parameters
     ----------

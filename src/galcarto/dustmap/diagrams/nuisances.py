@@ -1,7 +1,7 @@
-"""What real stars do beyond the mock: drawn anew for each example, so that a network learns not to trust it.
+"""Systematics missing from the mock, drawn anew for each example so that the network learns to allow for them.
 
-Differential extinction inside a tile, zero points, numbers of the Galactic components and of binaries, metallicities,
-R_V. Each is one array of `Nuisances`; what is switched off has the value that leaves the mock as it is.
+Differential extinction within a tile, photometric zero points, numbers of stars of the Galactic components and of
+binaries, metallicities, R_V. Each is one array of `Nuisances`, with a neutral value where it is switched off.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from scipy.special import ndtri
 
 from galcarto.dustmap.diagrams.kernel import LEVELS
 
-METALLICITY_BIN = 0.5  # of a component's standard deviation
-LARGEST_SHIFT = 3.0  # a population's share grows by this factor at most
+METALLICITY_BIN = 0.5  # standard deviations of a component
+LARGEST_SHIFT = 3.0  # largest factor by which a shift of metallicity raises a population's weight
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Populations:
         Galactic component; -1 for galaxies.
     binary : ndarray of bool, shape (population,)
     metallicity : ndarray, shape (population,)
-        Mean of the group less that of its component, in units of the component's standard deviation.
+        Mean of the group minus that of its component, in standard deviations of the component.
     sigma : ndarray, shape (population,), dex
-        That standard deviation.
+        Standard deviation of the component.
     """
 
     number: np.ndarray
@@ -40,7 +40,7 @@ class Populations:
 
     @classmethod
     def single(cls, number: int) -> "Populations":
-        """All stars as one population."""
+        """Put all stars into one population."""
         zero = np.zeros(1)
         return cls(np.array([number]), np.zeros(1, int), np.zeros(1, bool), zero, zero)
 
@@ -48,7 +48,7 @@ class Populations:
     def sort(
         cls, component: np.ndarray, metallicity: np.ndarray, binary: np.ndarray
     ) -> tuple["Populations", np.ndarray]:
-        """Sort stars into groups.
+        """Sort stars by component, metallicity and binarity.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class Populations:
         return populations, group.astype(np.int32)
 
     def with_galaxies(self, number: int) -> "Populations":
-        """With one more population, of galaxies."""
+        """Append a population of galaxies."""
         return Populations(
             np.append(self.number, number),
             np.append(self.component, -1),
@@ -98,24 +98,24 @@ class Nuisances:
 
     Attributes
     ----------
-    shares : ndarray, shape (profile, population)
-        Stars of a population over those in the list.
-    spreads : ndarray, shape (profile, LEVELS)
-        A star's A_V over its profile's; equally probable values of mean 1.
+    weights : ndarray, shape (profile, population)
+        Number of stars of a population relative to the list.
+    differential_extinction : ndarray, shape (profile, LEVELS)
+        Equally probable ratios of a star's A_V to its profile's, of mean 1.
     scales : ndarray, shape (profile, band)
-        Factor on a band's extinction.
+        Factor on the extinction of a band.
     offsets : ndarray, shape (profile, band, 2), mag and mag/mag
-        From the true magnitude to the survey's: at magnitude 13, and per magnitude.
+        Survey minus true magnitude: at magnitude 13, and per magnitude.
     """
 
-    shares: np.ndarray
-    spreads: np.ndarray
+    weights: np.ndarray
+    differential_extinction: np.ndarray
     scales: np.ndarray
     offsets: np.ndarray
 
     @classmethod
     def none(cls, number: int, populations: int, bands: int) -> "Nuisances":
-        """The mock as it is."""
+        """Neutral values: the unperturbed mock."""
         return cls(
             np.ones((number, populations)),
             np.ones((number, LEVELS)),
@@ -124,50 +124,7 @@ class Nuisances:
         )
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Standard deviations and ranges of the nuisances that a diagram's own likelihood can marginalise.
-
-    Attributes
-    ----------
-    normalisation, galaxies : float
-        Of the ln of the numbers of stars and galaxies.
-    spread, covering : (float, float)
-        See `spreads`.
-    r_v : float
-        Of the ln of the colour excess for an A_V, from R_V.
-    zero_points : (float, float, float)
-        Of the colour (mag) and its slope (mag/mag), and of the magnitude (mag).
-    """
-
-    normalisation: float = 0.0
-    galaxies: float = 0.0
-    spread: tuple[float, float] = (0.0, 0.0)
-    covering: tuple[float, float] = (1.0, 1.0)
-    r_v: float = 0.0
-    zero_points: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-@dataclass(frozen=True)
-class Mix:
-    """Mock stars that tell how the diagram changes with the mix of the stars.
-
-    Attributes
-    ----------
-    position : ndarray, shape (star,)
-        Distance as a fractional index into the bin edges.
-    place : ndarray, shape (star, 2), mag
-        Apparent magnitude and colour without dust and errors.
-    tilt : ndarray, shape (variable, star)
-        From `tilts`.
-    """
-
-    position: np.ndarray
-    place: np.ndarray
-    tilt: np.ndarray
-
-
-def shares(
+def population_weights(
     rng: np.random.Generator,
     number: int,
     populations: Populations,
@@ -178,16 +135,16 @@ def shares(
     binaries: float,
     galaxies: float,
 ) -> np.ndarray:
-    """Numbers of the populations' stars over those of the mock, shape (number, population).
+    """Draw the numbers of stars of the populations relative to the mock, shape (number, population).
 
     Parameters
     ----------
     normalisation, components, binaries, galaxies : float
-        Standard deviations of the ln of the numbers of all stars, of each component, of the ratio of binaries to single
-        stars (a component's total stays), and of the galaxies.
+        Standard deviations of ln of: the number of all stars, the number in each component, the ratio of binaries to
+        single stars (at a fixed total of a component), and the number of galaxies.
     metallicity : float, dex
-        Standard deviation of the shift of a component's mean metallicity: stars are weighted as if they were drawn
-        from the shifted distribution.
+        Standard deviation of the shift of a component's mean metallicity. Stars are weighted as if drawn from the
+        shifted distribution.
     """
     p = populations
     kinds = int(p.component.max()) + 1
@@ -195,12 +152,12 @@ def shares(
     own = components * rng.standard_normal((number, kinds))
     shift = metallicity * rng.standard_normal((number, kinds))
     pairs = binaries * rng.standard_normal((number, 1))
-    stray = galaxies * rng.standard_normal((number, 1))
+    background = galaxies * rng.standard_normal((number, 1))
     star = p.component >= 0
     at = p.component[star]
     tilt = shift[:, at] / np.maximum(p.sigma[star], 0.05) * p.metallicity[star]
     weight = np.exp(np.clip(tilt, None, np.log(LARGEST_SHIFT)) + pairs * p.binary[star])
-    # a component keeps its number whatever its metallicity and binaries
+    # metallicity and binaries leave the number of stars of a component unchanged
     kept = np.zeros((number, kinds))
     total = np.zeros(kinds)
     for kind in range(kinds):
@@ -210,17 +167,17 @@ def shares(
     weight *= (np.maximum(total, 1e-9) / np.maximum(kept, 1e-9))[:, at]
     result = np.empty((number, len(p.number)))
     result[:, star] = weight * np.exp(overall + own[:, at])
-    result[:, ~star] = np.exp(stray)
+    result[:, ~star] = np.exp(background)
     return result
 
 
 def tilts(populations: Populations, *, components: float, metallicity: float, binaries: float) -> np.ndarray:
-    """Derivatives of the ln of the populations' `shares` with each of their normal variables.
+    """Derivatives of ln `population_weights` with respect to each of their standard normal variables.
 
     Returns
     -------
     ndarray, shape (variable, population)
-        Numbers and metallicities of the components that have stars, then the share of binaries.
+        Numbers and metallicities of the components that have stars, then the fraction of binaries.
     """
     p = populations
     star = p.component >= 0
@@ -228,7 +185,7 @@ def tilts(populations: Populations, *, components: float, metallicity: float, bi
     own = (p.component == kinds[:, None]).astype(float)
 
     def kept(values: np.ndarray) -> np.ndarray:
-        """A component keeps its number."""
+        """Subtract the mean of each component, so that its number of stars is unchanged."""
         mean = (own @ (values * p.number)) / (own @ p.number)
         return values - mean @ own
 
@@ -237,24 +194,24 @@ def tilts(populations: Populations, *, components: float, metallicity: float, bi
     return np.concatenate([components * own, metallicity * own * scaled, binaries * pairs[None]])
 
 
-def spreads(
-    rng: np.random.Generator, number: int, spread: tuple[float, float], covering: tuple[float, float]
+def differential_extinction(
+    rng: np.random.Generator, number: int, sigma: tuple[float, float], covering: tuple[float, float]
 ) -> np.ndarray:
-    """A star's A_V over the tile's mean, shape (number, LEVELS): equally probable values of mean 1.
+    """Draw ratios of a star's A_V to the mean of its tile, shape (number, LEVELS): equally probable, of mean 1.
 
-    Column densities inside a cloud are lognormal (Kainulainen et al. 2009, A&A 508, L35); part of a tile may have no
+    Column densities within a cloud are lognormal (Kainulainen et al. 2009, A&A 508, L35); part of a tile may have no
     dust at all.
 
     Parameters
     ----------
-    spread : (float, float)
+    sigma : (float, float)
         Range of the standard deviation of ln(A_V).
     covering : (float, float)
-        Range of the share of the tile that dust covers.
+        Range of the covering fraction of the dust.
     """
-    sigma = rng.uniform(*spread, size=(number, 1))
+    deviation = rng.uniform(*sigma, size=(number, 1))
     covered = rng.uniform(*covering, size=(number, 1))
     level = (np.arange(LEVELS) + 0.5) / LEVELS
     rank = np.clip((level - (1.0 - covered)) / covered, 0.5 / LEVELS, 1.0 - 0.5 / LEVELS)
-    value = np.where(level >= 1.0 - covered, np.exp(sigma * ndtri(rank)), 0.0)
+    value = np.where(level >= 1.0 - covered, np.exp(deviation * ndtri(rank)), 0.0)
     return value / value.mean(axis=1, keepdims=True)

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from galcarto.core.errors import UserError
 from galcarto.dust.profiles import field_covariance
-from galcarto.dustmap.diagrams.nuisances import Mix, Widths
 from galcarto.dustmap.limit.slices import NODES, QUANTILES, Slices
+from galcarto.dustmap.limit.tables import Mix, Widths
 
 CLOUDS = 6  # at most; a Poisson number of mean 1.5 is larger once in a thousand profiles
 SHAPE = 5  # latents of the smooth dust besides its field: contrast, scale, total, bubble, density inside
@@ -199,7 +199,7 @@ class Likelihood:
         uniform = torch.special.ndtr(nuisance[:, 2:4])
         sigma, covered = (
             low + uniform[:, i] * (high - low)
-            for i, (low, high) in enumerate((self.widths.spread, self.widths.covering))
+            for i, (low, high) in enumerate((self.widths.differential_extinction, self.widths.covering))
         )
         excess = torch.exp(self.widths.r_v * nuisance[:, 4])
         factor = torch.exp(sigma[:, None] * self.normal)
