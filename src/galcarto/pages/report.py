@@ -41,10 +41,7 @@ def _rounded(value: Any) -> str:
 
 
 def _captions(paths: Sequence[str]) -> dict[str, Caption]:
-    """Captions by their files' stems: a heading, a comment for those who cannot see the figure, the caption.
-
-    Snakemake's report shows the same files, where the heading is a label and the comment is left out.
-    """
+    """Captions by file stem. A file holds a heading, a comment with the alternative text, and the caption."""
     captions = {}
     for path in map(Path, paths):
         title, alt, text = (" ".join(part.split()) for part in path.read_text(encoding="utf-8").split("\n\n", 2))
