@@ -1,5 +1,6 @@
 """Asking a cube: answers against the file's own numbers, in every mode, band, frame and form."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -474,6 +475,14 @@ def test_bands_follow_the_law_of_the_cube(cube):
     other = cube.assign_attrs(r_v=4.5, extinction_law="CCM89")
     assert abs((other.dust.query(ask, band="Ks")[0] / a_v[0]).value / k - 1.0) > 0.02
     assert (other.dust.query(ask) == a_v).all()
+
+
+@pytest.mark.parametrize("name", ["query", "integrated", "profile", "density", "distance_at", "limit"])
+def test_every_option_is_in_the_help_and_no_other_is_taken(cube, name):
+    asked = getattr(cube.dust, name)
+    assert {"mode", "band", "interpolation", "pct", "colour", "rng"} <= set(inspect.signature(asked).parameters)
+    with pytest.raises(TypeError, match="interpolate"):
+        asked(at(0.5, 0.5, 1.0), *{"distance_at": [1 * u.mag], "limit": ["J", 1.0]}.get(name, []), interpolate="linear")
 
 
 @pytest.mark.parametrize("band", ["G", "BP", "RP"])
