@@ -9,6 +9,7 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
+from galcarto.core.netcdf import Table, create_variables
 from galcarto.core.sky import Tiles
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
@@ -23,8 +24,7 @@ DENSITY = "A_V per unit of distance in each distance bin"
 TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
 TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
 CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
-# name: dimensions, type, attributes
-VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
+VARIABLES: Table = {
     "extinction": (
         CUBE,
         "f8",
@@ -296,52 +296,38 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
 def create(
     file: netCDF4.Dataset,
     coordinates: Mapping[str, xr.DataArray],
-    described: Mapping[str, tuple[tuple[str, ...], str, dict[str, Any]]],
+    table: Table,
     chunks: Mapping[str, int],
     sample_chunks: Mapping[str, int],
 ) -> dict[str, netCDF4.Variable]:
-    """Dimensions, coordinates and empty variables of a cube's file; what has samples goes into a group of its own.
+    """Write the coordinates of a cube and create its variables, those with samples in a group of their own.
 
     Parameters
     ----------
     file : netCDF4.Dataset
         Empty, open for writing.
     coordinates : mapping of str to DataArray
-        Their sizes are those of the dimensions.
-    described : mapping of str to (dimensions, type, attributes)
+        They define the sizes of the dimensions.
+    table : mapping of str to (dimensions, type, attributes)
     chunks, sample_chunks : mapping of str to int
-        Size of a chunk along a dimension, without and with samples; other dimensions are not cut.
+        Chunks of variables without and with samples, as for `create_variables`.
 
     Returns
     -------
     dict of netCDF4.Variable
+        The variables of the table, empty.
     """
-    group = file.createGroup(SAMPLES_GROUP)
-    sizes: dict[str, int] = {}
-    for coordinate in coordinates.values():
-        for dimension, size in coordinate.sizes.items():
-            sizes[str(dimension)] = size
-    for dimension, size in sizes.items():
-        (group if dimension == "sample" else file).createDimension(dimension, size)
-    for name, coordinate in coordinates.items():
-        home = group if "sample" in coordinate.dims else file
-        variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
-        variable.setncatts(coordinate.attrs)
-        variable[...] = coordinate.to_numpy()
-    variables = {}
-    for name, (dimensions, kind, attributes) in described.items():
-        cut = sample_chunks if "sample" in dimensions else chunks
-        variables[name] = (group if "sample" in dimensions else file).createVariable(
-            name,
-            kind,
-            dimensions,
-            compression="zlib",
-            complevel=4,
-            chunksizes=[min(cut.get(d, sizes[d]), sizes[d]) for d in dimensions],
-            fill_value=np.nan if kind.startswith("f") else False,
+    sizes = {str(name): size for one in coordinates.values() for name, size in one.sizes.items()}
+    axes = {name: (tuple(map(str, one.dims)), one.dtype, one.attrs) for name, one in coordinates.items()}
+    created: dict[str, netCDF4.Variable] = {}
+    for home, sampled, cut in ((file, False, chunks), (file.createGroup(SAMPLES_GROUP), True, sample_chunks)):
+        own, rest = (
+            {name: one for name, one in part.items() if ("sample" in one[0]) == sampled} for part in (axes, table)
         )
-        variables[name].setncatts(attributes)
-    return variables
+        for name, variable in create_variables(home, own, sizes).items():
+            variable[...] = coordinates[name].to_numpy()
+        created |= create_variables(home, rest, sizes, chunks=cut, missing=True, compression="zlib", complevel=4)
+    return created
 
 
 def write(

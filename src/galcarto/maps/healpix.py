@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from galcarto.core.netcdf import Table
 from galcarto.core.sky import Tiles
 from galcarto.maps.cube import COMPLETE, NOT_OBSERVED, PARTLY_OBSERVED, VARIABLES, create, statistics
 from galcarto.maps.footprint import POINTS, tile_points
@@ -135,16 +136,17 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
     return np.unique(pixel), blocks()
 
 
-def described() -> dict[str, tuple[tuple[str, ...], str, dict[str, Any]]]:
+def described() -> Table:
     """`VARIABLES` on pixels."""
-    found = {}
+    table = {}
     for name, (dimensions, kind, attributes) in VARIABLES.items():
-        attributes = {**attributes, "grid_mapping": "crs", "coordinates": "healpix_index l b"}
-        if "cell_methods" in attributes:
-            attributes["cell_methods"] = attributes["cell_methods"].replace("l: b:", "area:")
+        own = {**attributes, "grid_mapping": "crs", "coordinates": "healpix_index l b"}
+        if "cell_methods" in own:
+            own["cell_methods"] = own["cell_methods"].replace("l: b:", "area:")
         cells = tuple("cell" if d == "l" else d for d in dimensions if d != "b")
-        found[name] = cells, "f4" if name == "stars" else kind, attributes  # a share of a tile's stars is no integer
-    return found
+        # a fraction of a tile's stars need not be an integer
+        table[name] = cells, "f4" if name == "stars" else kind, own
+    return table
 
 
 def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, xr.DataArray]:
