@@ -78,14 +78,14 @@ def test_reach_is_where_stars_are_on_both_sides():
             [0.0, 0.0, 0.0, 0.0],
         ]
     )
-    near, far = cube.reach(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
+    near, far = cube.trusted_range(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
     np.testing.assert_array_equal(near, [1.0, 0.5, 2.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
 
 
 def test_no_distance_min_lies_behind_distance_max():
     beyond = np.array([[100.0, 90.0, 15.0, 10.0]])  # before: 10, 85, 90, 100
-    near, far = cube.reach(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
+    near, far = cube.trusted_range(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
     np.testing.assert_array_equal(near, [np.nan])
     np.testing.assert_array_equal(far, [0.5])
 
@@ -101,7 +101,7 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
             [np.nan, np.nan, np.nan, np.nan],
         ]
     )
-    near, far = cube.reach(beyond, contraction, EDGES, 20.0)
+    near, far = cube.trusted_range(beyond, contraction, EDGES, 20.0)
     np.testing.assert_array_equal(near, [0.5, 1.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.5, 1.5, 0.0, 0.0])
 
@@ -117,7 +117,7 @@ def test_reach_shrinks_with_the_stars_asked_for(here, contraction, fewer, more):
     fewer, more = sorted((fewer, more))
     near, far = (
         np.nan_to_num(np.concatenate(v), nan=9.0)
-        for v in zip(*(cube.reach(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
+        for v in zip(*(cube.trusted_range(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
     )
     assert near[0] <= near[1]
     assert far[0] >= far[1]

@@ -1,4 +1,4 @@
-"""The cube: posteriors of all sightlines in one self-describing file, written strip by strip."""
+"""The cube: posteriors of all sightlines in one self-describing netCDF file, written strip by strip."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
 from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 
-POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
-UNLIKE = 0.999  # share of the familiar examples that are less far away
-CONTRACTED = 0.9  # posterior over prior standard deviation of the log-density, below which the data constrain it
-COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
+POOR = 0.02  # p-value below which a fit is poor
+UNLIKE = 0.999  # out-of-distribution score above which a sightline is unlike the training set
+CONTRACTED = 0.9  # the data constrain a bin if posterior / prior sd of its log-density is below this
+COMPLETE = 0.95  # fraction of its area from which a tile counts as fully observed
 EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
 DENSITY = "A_V per unit of distance in each distance bin"
 TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
-TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
+TRUSTED = "distance_min distance_max quality"  # ancillary variables: where to trust a value
 CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
 VARIABLES: Table = {
     "extinction": (
@@ -186,16 +186,16 @@ VARIABLES: Table = {
 
 @dataclass(frozen=True)
 class Strip:
-    """What inference knows of a strip of tiles, l-major.
+    """Results of inference for a strip of tiles, l-major.
 
     Attributes
     ----------
     samples : ndarray, shape (tile, sample, distance), mag
-        Cumulative; NaN for a tile that is not observed.
+        Cumulative extinction; NaN for tiles that are not observed.
     stars_beyond : ndarray, shape (tile, distance)
         Detectable stars in or beyond each bin.
     contraction : ndarray, shape (tile, distance)
-        Spread of the log-density over that of the prior.
+        Posterior over prior standard deviation of the log-density.
     out_of_distribution, fit_p_value, fit_chi2 : ndarray, shape (tile,)
     stars : ndarray, shape (tile,)
     area, full_area : ndarray, shape (tile,), deg2
@@ -212,10 +212,10 @@ class Strip:
     full_area: np.ndarray
 
 
-def reach(
+def trusted_range(
     stars_beyond: np.ndarray, contraction: np.ndarray, edges: np.ndarray, min_stars: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances between which there are stars on both sides and the posterior is narrower than the prior.
+    """Distances between which stars constrain the dust.
 
     Parameters
     ----------
@@ -227,9 +227,9 @@ def reach(
     Returns
     -------
     distance_min, distance_max : ndarray, shape (tile,), kpc
-        Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or beyond it,
-        both among those whose local density is better known than before; NaN where the first would lie behind the
-        last, NaN and 0 where there is none.
+        Outer edges of the first bin with at least `min_stars` in or before it, and of the last bin with as many in or
+        beyond it, considering only bins whose posterior is narrower than the prior (`contraction` below `CONTRACTED`).
+        `distance_min` is NaN if it would exceed `distance_max`; they are NaN and 0 if there is no such bin.
     """
     informed = contraction < CONTRACTED
     before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
@@ -241,12 +241,17 @@ def reach(
 
 
 def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
-    """The cube's variables that follow from samples of the density: themselves, their sums, means and spreads.
+    """Variables of the cube that follow from samples of the density.
 
     Parameters
     ----------
     density_samples : ndarray of float32, shape (tile, sample, distance), mag kpc-1
     width : ndarray, shape (distance,), kpc
+
+    Returns
+    -------
+    dict of ndarray
+        Samples, means and standard deviations of extinction and density; first axis tile.
     """
     extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
     density = density_samples.mean(axis=1, dtype=float)
@@ -261,10 +266,10 @@ def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.n
 
 
 def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np.ndarray]:
-    """The cube's variables for the tiles of a strip.
+    """Variables of the cube for the tiles of a strip.
 
-    Means and samples obey cumulative = sum(density * width): the means exactly, in double
-    precision; the samples to the rounding of single precision.
+    Means and samples satisfy extinction = cumsum(density * width): the means exactly, in double precision, the samples
+    to single precision.
 
     Returns
     -------
@@ -273,10 +278,10 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    near, far = reach(strip.stars_beyond, strip.contraction, edges, min_stars)
-    share = strip.area / strip.full_area
+    near, far = trusted_range(strip.stars_beyond, strip.contraction, edges, min_stars)
+    fraction = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
-    partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
+    partly = np.where(fraction < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
     partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(
         strip.out_of_distribution > UNLIKE, UNLIKE_TRAINING, 0
     )
@@ -338,7 +343,7 @@ def write(
     strips: Iterable[tuple[int, dict[str, np.ndarray]]],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write the cube, holding one strip in memory at a time.
+    """Write the cube, one strip at a time.
 
     Parameters
     ----------
