@@ -202,7 +202,7 @@ def test_the_narrowing_figure_marks_the_threshold_and_the_median_reach():
         coords={"quantile": levels, "distance": [0.25, 0.75, 1.25, 1.75]},
     )
     spread, share, density = prior.contraction(told, 0.9).axes
-    assert set(line(spread, "the data speak below 0.9").get_ydata()) == {0.9}
+    assert set(line(spread, "constrained below 0.9").get_ydata()) == {0.9}
     np.testing.assert_allclose(line(spread, "tiles, median").get_ydata(), values[2])
     assert line(share, "distance_min, median").get_xdata()[0] == pytest.approx(0.3)
     assert line(share, "distance_max, median").get_xdata()[0] == pytest.approx(1.0)

@@ -238,7 +238,7 @@
       at: (tile) => of.out_of_distribution[tile],
       title: "share of mocks",
       digits: 3,
-      caption: () => "Share of training-like mocks that look less strange to the network",
+      caption: () => "Fraction of training-like mocks that look less unusual to the network",
     },
   };
   // the same upper limit at all distances: the 99.5th percentile
@@ -681,7 +681,7 @@
           Number.isFinite(near) ? `from ${fixed(near, distanceDecimals)} to ${kpc(of.distance_max[tile])}` : "nowhere",
         ],
         ["Fit", `chi2 ${+of.fit_chi2[tile].toPrecision(3)} × chance, p = ${fixed(of.fit_p_value[tile], 3)}`],
-        ["Strangeness", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
+        ["Out of distribution", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
       );
     }
     $("facts").replaceChildren(...facts.flatMap(([term, detail]) => [element("dt", term), element("dd", detail)]));
