@@ -1,7 +1,6 @@
 """Figures of the control field, the prior, trust, clouds and surveys show the numbers they are given."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -398,9 +397,3 @@ def test_each_channel_has_a_block_and_parallaxes_grow_upwards():
         assert ("Mock without dust" in titles) is bare
     depths = [ax.get_title() for ax in figure.subfigs[1].axes if "behind" in ax.get_title()]
     assert not any(f"= {depth:.1f} mag" in title for depth in total[6:] for title in depths)
-
-
-def test_every_new_figure_has_a_caption():
-    captions = {path.stem: path.read_text() for path in Path(__file__).parents[1].glob("rules/captions/*.rst")}
-    assert {"control", "prior", "contraction", "trust", "structure", "surveys"} <= set(captions)
-    assert "O'Neill et al. 2024" in captions["prior"]

@@ -1,5 +1,7 @@
 """Map artefacts: fingers of God, tiling, stripes, and steps at the ends of the grid."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -10,12 +12,13 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, say
 SKIES = {"truth": ("true sky", "black", "s"), "map": ("map", BLUE, "o")}
 
 
-def _marked(ax: Axes, found: xr.Dataset, x: xr.DataArray, curve: str) -> None:
-    """A curve of the true sky and of the map, with errors."""
-    for name, (label, colour, mark) in SKIES.items():
-        if f"{curve}_{name}" in found:
-            y, error = found[f"{curve}_{name}"], found[f"{curve}_{name}_error"]
-            ax.errorbar(x, y, error, color=colour, marker=mark, ms=4, lw=1.1, elinewidth=0.7, label=label)
+def _curve(ax: Axes, found: xr.Dataset, name: str, x: xr.DataArray, curve: str, suffix: str = "", **style: Any) -> None:
+    """A curve of the map or of the true sky, if there is one, with errors."""
+    label, colour, mark = SKIES[name]
+    if f"{curve}_{name}" in found:
+        y, error = found[f"{curve}_{name}"], found[f"{curve}_{name}_error"]
+        style = {"marker": mark, "ms": 4, "lw": 1.1, "elinewidth": 0.7, "label": label + suffix, **style}
+        ax.errorbar(x, y, error, color=colour, **style)
 
 
 def _undefined(ax: Axes, values: xr.DataArray) -> bool:
@@ -28,22 +31,9 @@ def _undefined(ax: Axes, values: xr.DataArray) -> bool:
 
 def _contrasts(ax: Axes, found: xr.Dataset) -> None:
     """Contrast along and across against separation."""
-    for name, (label, colour, mark) in SKIES.items():
-        if f"along_{name}" in found:
-            for way, line, face in (("across", "-", colour), ("along", "--", "white")):
-                ax.errorbar(
-                    found.separation,
-                    found[f"{way}_{name}"],
-                    found[f"{way}_{name}_error"],
-                    color=colour,
-                    ls=line,
-                    marker=mark,
-                    mfc=face,
-                    ms=4,
-                    lw=1.1,
-                    elinewidth=0.7,
-                    label=f"{label}, {way}",
-                )
+    for name in SKIES:
+        _curve(ax, found, name, found.separation, "across", ", across")
+        _curve(ax, found, name, found.separation, "along", ", along", ls="--", mfc="white")
     ax.set(xlabel="Separation (kpc)", ylabel="Squared contrast of density")
     if not _undefined(ax, found.across_map):
         highest = max(float(found[f"across_{name}"].max()) for name in SKIES if f"across_{name}" in found)
@@ -56,7 +46,8 @@ def _elongation(ax: Axes, found: xr.Dataset) -> None:
     ax.axhline(1.0, color="0.5", lw=0.7, ls=":")
     middle, error = found.elongation_isotropic, found.elongation_isotropic_error
     ax.fill_between(found.separation, middle - error, middle + error, color=GREY, lw=0, label="isotropic skies")
-    _marked(ax, found, found.separation, "elongation")
+    for name in SKIES:
+        _curve(ax, found, name, found.separation, "elongation")
     ax.set(xlabel="Separation (kpc)", ylabel="Contrast across / along")
     if not _undefined(ax, found.elongation_map):
         ax.set(xlim=(0, None), ylim=(0, 1.3 * ax.get_ylim()[1]))
@@ -65,7 +56,8 @@ def _elongation(ax: Axes, found: xr.Dataset) -> None:
 
 def _tiling(ax: Axes, found: xr.Dataset) -> None:
     """Differences between tiles."""
-    _marked(ax, found, found.tiles_apart, "jump")
+    for name in SKIES:
+        _curve(ax, found, name, found.tiles_apart, "jump")
     ax.set(xlabel="Tiles apart", ylabel="Mean (difference of ln $A_V$)²")
     if not _undefined(ax, found.jump_map):
         ax.set(ylim=(0, None), xticks=found.tiles_apart)

@@ -19,167 +19,101 @@ POOR = 0.02  # p-value below which a fit is poor
 UNLIKE = 0.999  # out-of-distribution score above which a sightline is unlike the training set
 CONTRACTED = 0.9  # the data constrain a bin if posterior / prior sd of its log-density is below this
 COMPLETE = 0.95  # fraction of its area from which a tile counts as fully observed
-EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
-DENSITY = "A_V per unit of distance in each distance bin"
-TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
 TRUSTED = "distance_min distance_max quality"  # ancillary variables: where to trust a value
-CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
+
+
+def _posterior(name: str, units: str, meaning: str, cells: str) -> Table:
+    """Mean, standard deviation and samples of a quantity along sightlines."""
+    axes, absorption = ("l", "b", "distance"), "phys.absorption.gal"
+    return {
+        name: (
+            axes,
+            "f8",
+            {
+                "units": units,
+                "long_name": f"posterior mean of {meaning}",
+                "ucd": absorption,
+                "cell_methods": f"{cells} realization: mean",
+                "ancillary_variables": f"{name}_sd {TRUSTED}",
+                "coverage_content_type": "modelResult",
+            },
+        ),
+        f"{name}_sd": (
+            axes,
+            "f8",
+            {
+                "units": units,
+                "long_name": f"posterior standard deviation of {meaning}",
+                "ucd": f"stat.stdev;{absorption}",
+                "cell_methods": f"{cells} realization: standard_deviation",
+                "coverage_content_type": "qualityInformation",
+            },
+        ),
+        f"{name}_samples": (
+            ("sample", *axes),
+            "f4",
+            {
+                "units": units,
+                "long_name": f"posterior samples of {meaning}",
+                "ucd": absorption,
+                "cell_methods": cells,
+                "ancillary_variables": TRUSTED,
+                "coverage_content_type": "modelResult",
+            },
+        ),
+    }
+
+
+def _diagnostic(
+    kind: str, long_name: str, content: str = "qualityInformation", **attributes: Any
+) -> tuple[tuple[str, ...], str, dict[str, Any]]:
+    """A variable of sightlines without distances."""
+    return ("l", "b"), kind, {**attributes, "long_name": long_name, "coverage_content_type": content}
+
+
+_DISTANCE = {"units": "kiloparsec", "standard_name": "distance_from_sun"}
+_COUNT = {"content": "auxiliaryInformation", "cell_methods": "l: b: sum"}
 VARIABLES: Table = {
-    "extinction": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag",
-            "long_name": f"posterior mean of {EXTINCTION}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: mean",
-            "ancillary_variables": f"extinction_sd {TRUSTED}",
-            "coverage_content_type": "modelResult",
-        },
+    **_posterior(
+        "extinction",
+        "mag",
+        "cumulative A_V from the Sun to the outer edge of each distance bin",
+        "l: b: mean distance: sum (from the Sun to the outer bound of the bin)",
     ),
-    "extinction_sd": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag",
-            "long_name": f"posterior standard deviation of {EXTINCTION}",
-            "ucd": "stat.stdev;phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: standard_deviation",
-            "coverage_content_type": "qualityInformation",
-        },
+    **_posterior(
+        "extinction_density", "mag kpc-1", "A_V per unit of distance in each distance bin", "l: b: distance: mean"
     ),
-    "extinction_density": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior mean of {DENSITY}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean realization: mean",
-            "ancillary_variables": f"extinction_density_sd {TRUSTED}",
-            "coverage_content_type": "modelResult",
-        },
+    "distance_min": _diagnostic(
+        "f4", "distance from which on stars tell more than the prior", ucd="pos.distance;stat.min", **_DISTANCE
     ),
-    "extinction_density_sd": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior standard deviation of {DENSITY}",
-            "ucd": "stat.stdev;phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean realization: standard_deviation",
-            "coverage_content_type": "qualityInformation",
-        },
+    "distance_max": _diagnostic(
+        "f4", "distance beyond which stars run out or tell no more than the prior", ucd="pos.distance", **_DISTANCE
     ),
-    "extinction_samples": (
-        ("sample", *CUBE),
-        "f4",
-        {
-            "units": "mag",
-            "long_name": f"posterior samples of {EXTINCTION}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE}",
-            "ancillary_variables": TRUSTED,
-            "coverage_content_type": "modelResult",
-        },
+    "fit_p_value": _diagnostic(
+        "f4", "posterior predictive p-value of the observed diagrams", units="1", ucd="stat.fit.goodness"
     ),
-    "extinction_density_samples": (
-        ("sample", *CUBE),
-        "f4",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior samples of {DENSITY}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean",
-            "ancillary_variables": TRUSTED,
-            "coverage_content_type": "modelResult",
-        },
+    "fit_chi2": _diagnostic(
+        "f4", "chi2 of the observed diagrams over what chance makes", units="1", ucd="stat.fit.chi2"
     ),
-    "distance_min": (
-        PLANE,
-        "f4",
-        {
-            "units": "kiloparsec",
-            "standard_name": "distance_from_sun",
-            "long_name": "distance from which on stars tell more than the prior",
-            "ucd": "pos.distance;stat.min",
-            "coverage_content_type": "qualityInformation",
-        },
+    "out_of_distribution": _diagnostic(
+        "f4", "share of training-like examples that look less strange to the network", units="1"
     ),
-    "distance_max": (
-        PLANE,
-        "f4",
-        {
-            "units": "kiloparsec",
-            "standard_name": "distance_from_sun",
-            "long_name": "distance beyond which stars run out or tell no more than the prior",
-            "ucd": "pos.distance",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "fit_p_value": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "posterior predictive p-value of the observed diagrams",
-            "ucd": "stat.fit.goodness",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "fit_chi2": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "chi2 of the observed diagrams over what chance makes",
-            "ucd": "stat.fit.chi2",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "out_of_distribution": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "share of training-like examples that look less strange to the network",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "stars": (
-        PLANE,
+    "stars": _diagnostic(
         "i4",
-        {
-            "units": "1",
-            "standard_name": "number_of_observations",
-            "long_name": "observed stars within the limits",
-            "ucd": "meta.number;src",
-            "cell_methods": "l: b: sum",
-            "coverage_content_type": "auxiliaryInformation",
-        },
+        "observed stars within the limits",
+        units="1",
+        standard_name="number_of_observations",
+        ucd="meta.number;src",
+        **_COUNT,
     ),
-    "area": (
-        PLANE,
-        "f4",
-        {
-            "units": "degree2",
-            "long_name": "observed solid angle",
-            "ucd": "phys.angArea",
-            "cell_methods": "l: b: sum",
-            "coverage_content_type": "auxiliaryInformation",
-        },
-    ),
-    "quality": (
-        PLANE,
+    "area": _diagnostic("f4", "observed solid angle", units="degree2", ucd="phys.angArea", **_COUNT),
+    "quality": _diagnostic(
         "u1",
-        {
-            "standard_name": "quality_flag",
-            "long_name": "quality of the sightline",
-            "ucd": "meta.code.qual",
-            "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
-            "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
-            "coverage_content_type": "qualityInformation",
-        },
+        "quality of the sightline",
+        standard_name="quality_flag",
+        ucd="meta.code.qual",
+        flag_masks=np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
+        flag_meanings="not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
     ),
 }
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
 from galcarto.core.errors import UserError
 from galcarto.maps.cube import COMPLETE
 from galcarto.maps.grid import edges_of
+from galcarto.pages import fill
 from galcarto.surveys import SURVEYS
 
 STEP = 0.001  # mag, or mag kpc-1: quantisation step
@@ -283,10 +283,8 @@ def render(
     folder = Path(__file__).parent
     style, script = ((folder / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     library = get_plotlyjs()
-    environment = Environment(
-        loader=PackageLoader("galcarto", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("explorer.html.j2").render(
+    return fill(
+        "explorer.html.j2",
         title=attributes["title"],
         about=about,
         texts=texts,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galcarto.core.errors import UserError
+from galcarto.pages import fill
 
 
 class Caption(NamedTuple):
@@ -94,10 +94,8 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
         "mapped": int(mapped.sum()),
         "sightlines": mapped.size,
     }
-    environment = Environment(
-        loader=PackageLoader("galcarto", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    return fill(
+        "report.html.j2",
         title=attributes["title"],
         extent=extent,
         metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],
