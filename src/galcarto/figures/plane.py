@@ -17,10 +17,10 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     maps : Dataset
         extinction, planck and difference (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
         name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; bias_mag,
-        difference_scatter_mag and chi2 of the difference; reach, the distance to which the extinction is integrated,
-        unless it is distance_max.
+        difference_scatter_mag and chi2 of the difference; reach, how far the extinction is counted, unless as far as
+        stars reach.
     excess : DataArray, shape (l, b), mag, optional
-        A_V from the mean colour excess of the same tiles, drawn in the scatter plot.
+        A_V of the plain mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
     Returns
     -------

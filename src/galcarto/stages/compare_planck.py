@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     chosen = next(entry for entry in compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        limits = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), compare.distance
-        ours, sd = (planck.total(cube[name].to_numpy(), *limits) for name in ("extinction", "extinction_sd"))
+        reach = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), compare.distance
+        ours, sd = (planck.total(cube[name].to_numpy(), *reach) for name in ("extinction", "extinction_sd"))
         coordinates = {name: cube[name].load() for name in ("l", "b")}
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
