@@ -163,7 +163,7 @@ def test_tiles_that_know_nothing_of_each_other_jump_as_far_next_door(rng):
     assert artefacts.jump_over_noise(alone, np.full_like(alone, 2.0)) == pytest.approx(0.5, abs=0.03)
 
 
-def test_shared_errors_are_told_from_lonely_ones(rng):
+def test_shared_and_independent_errors_are_distinguished(rng):
     alone = rng.standard_normal((12, 12, 20))
     assert artefacts.shared(alone) == pytest.approx(0.0, abs=0.05)
     assert artefacts.shared(alone + 7.0) == pytest.approx(artefacts.shared(alone))  # what all share is not counted

@@ -96,7 +96,7 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
         [
             [0.5, 0.5, 0.5, 0.5],
             [1.0, 0.5, 0.5, 1.0],
-            [0.5, 1.0, 0.5, 1.0],  # a bin in between that is not told of does not end it
+            [0.5, 1.0, 0.5, 1.0],  # an unconstrained bin in between does not end it
             [0.9, 0.9, 0.95, 1.1],
             [np.nan, np.nan, np.nan, np.nan],
         ]
@@ -161,11 +161,11 @@ def test_standard_deviations_are_those_of_the_samples():
 
 def test_every_flag_has_its_cause():
     plenty, few = [100.0, 80.0, 50.0, 30.0], [100.0, 80.0, 50.0, 5.0]
-    told, untold = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1.0]
+    known, unknown = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1.0]
     one = strip(
         8,
         stars_beyond=np.array([plenty, few, *[plenty] * 6]),
-        contraction=np.array([told, told, untold, *[told] * 5]),
+        contraction=np.array([known, known, unknown, *[known] * 5]),
         area=np.array([1.0, 1.0, 1.0, 0.94, 0.96, 1.0, 1.0, 1.0]),
         fit_p_value=np.array([0.5, 0.5, 0.5, 0.5, 0.02, 0.019, 0.5, 0.001]),
         out_of_distribution=np.array([0.5, 0.5, 0.5, 0.5, 0.999, 0.5, 0.9991, 1.0]),

@@ -569,9 +569,9 @@ def smooth(folder: Path) -> Path:
     shape = (1.0 + 0.1 * np.cos(np.radians(20 * l)) + 0.1 * np.sin(np.radians(30 * b))).ravel()
     drawn = shape[:, None, None] * rng.gamma(2.0, 0.2, (1, samples, 8)).cumsum(axis=2)
     number = len(drawn)
-    told, ones = np.full((number, 8), 0.5), np.ones(number)
+    half, ones = np.full((number, 8), 0.5), np.ones(number)
     given = cubes.Strip(
-        drawn, 1000 * told, told, 0.5 * ones, 0.5 * ones, ones, 100 * ones, tiles.area().ravel(), tiles.area().ravel()
+        drawn, 1000 * half, half, 0.5 * ones, 0.5 * ones, ones, 100 * ones, tiles.area().ravel(), tiles.area().ravel()
     )
     cubes.write(
         folder / "cube.nc",
