@@ -13,9 +13,6 @@ workflow.config_settings.replace_workflow_config = "GALCARTO_REPLACE_CONFIG" in 
 configfile: "config/config.yaml"
 
 
-report: "rules/report.rst"
-
-
 include: "rules/common.smk"
 include: "rules/simulate.smk"
 include: "rules/train.smk"

@@ -1,6 +1,5 @@
 # Settings, names and input functions. No rule.
 
-import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -92,16 +91,9 @@ wildcard_constraints:
     name="[A-Za-z0-9_-]+",
 
 
-def figure(name, category, folder=f"{RESULTS}/figures", caption=None):
-    """A figure's PNG, which Snakemake's report shows with its caption, and its PDF."""
-    caption = caption or re.match("[a-z]+", name)[0]
-    heading = Path(workflow.basedir, f"rules/captions/{caption}.rst").read_text(encoding="utf-8").partition("\n")[0]
-    labels = {
-        "Figure": heading,
-        **{wildcard.capitalize(): f"{{{wildcard}}}" for wildcard in re.findall("{(.*?)}", name)},
-    }
-    png = report(f"{folder}/{name}.png", caption=f"captions/{caption}.rst", category=category, labels=labels)
-    return [png, f"{folder}/{name}.pdf"]
+def figure(name, category=None, folder=f"{RESULTS}/figures", caption=None):
+    """A figure's PNG, for the report, and its PDF."""
+    return [f"{folder}/{name}.png", f"{folder}/{name}.pdf"]
 
 
 def growing(mb):

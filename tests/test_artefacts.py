@@ -118,17 +118,17 @@ def test_stripes_are_found_where_they_are_and_nowhere_else(rng):
     field = turbulence(rng)
     striped = field + 0.1 * rng.standard_normal(12)[None, :, None]
     found, before = artefacts.stripes(striped, rng), artefacts.stripes(field, rng)
-    assert found.share > 3 * found.error
+    assert found.correlation > 3 * found.error
     assert found.p_value <= 0.01
     assert found.amplitude == pytest.approx(0.1, rel=0.5)
-    assert abs(before.share) < 3 * before.error
+    assert abs(before.correlation) < 3 * before.error
     other = artefacts.stripes(striped.swapaxes(0, 1), rng)
-    assert abs(other.share) < 3 * other.error
+    assert abs(other.correlation) < 3 * other.error
 
 
 def test_rows_of_nothing_but_stripes_share_all(rng):
     found = artefacts.stripes(np.broadcast_to(rng.standard_normal(12)[:, None], (12, 12, 3)), rng)
-    assert found.share == pytest.approx(1.0)
+    assert found.correlation == pytest.approx(1.0)
 
 
 def test_turbulence_is_no_stripe(rng):
@@ -143,14 +143,14 @@ def test_one_wild_row_shows_which_it_is(rng):
     found = artefacts.stripes(field, rng)
     assert np.nanargmax(found.rows) == 5
     assert np.isnan(found.rows[[0, 1, -2, -1]]).all()
-    assert np.nanmean(found.rows) == pytest.approx(found.share)
+    assert np.nanmean(found.rows) == pytest.approx(found.correlation)
 
 
 def test_stripes_need_rows_and_columns(rng):
     for shape in ((5, 12, 2), (12, 6, 2)):
-        assert np.isnan(artefacts.stripes(rng.standard_normal(shape), rng).share)
-    assert np.isnan(artefacts.stripes(np.full((12, 12, 2), np.nan), rng).share)
-    assert np.isnan(artefacts.stripes(np.ones((12, 12, 2)), rng).share)
+        assert np.isnan(artefacts.stripes(rng.standard_normal(shape), rng).correlation)
+    assert np.isnan(artefacts.stripes(np.full((12, 12, 2), np.nan), rng).correlation)
+    assert np.isnan(artefacts.stripes(np.ones((12, 12, 2)), rng).correlation)
 
 
 def test_tiles_that_know_nothing_of_each_other_jump_as_far_next_door(rng):
@@ -163,7 +163,7 @@ def test_tiles_that_know_nothing_of_each_other_jump_as_far_next_door(rng):
     assert artefacts.jump_over_noise(alone, np.full_like(alone, 2.0)) == pytest.approx(0.5, abs=0.03)
 
 
-def test_shared_errors_are_told_from_lonely_ones(rng):
+def test_shared_and_independent_errors_are_distinguished(rng):
     alone = rng.standard_normal((12, 12, 20))
     assert artefacts.shared(alone) == pytest.approx(0.0, abs=0.05)
     assert artefacts.shared(alone + 7.0) == pytest.approx(artefacts.shared(alone))  # what all share is not counted
@@ -175,11 +175,11 @@ def test_shared_errors_are_told_from_lonely_ones(rng):
 def test_the_largest_step_and_its_share():
     density = np.array([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0], [1.0, 5.0, np.nan], [9.0, np.nan, np.nan]])
     np.testing.assert_array_equal(artefacts.largest_step(density), [0, 2, 1, 0])
-    part, error = artefacts.share(np.array([True, False, False, True]))
+    part, error = artefacts.fraction(np.array([True, False, False, True]))
     assert part == 0.5
     assert error == pytest.approx(np.sqrt(0.25 / 4), rel=0.2)
-    assert artefacts.share(np.zeros(100, bool))[1] > 0
-    assert np.isnan(artefacts.share(np.zeros(0, bool))).all()
+    assert artefacts.fraction(np.zeros(100, bool))[1] > 0
+    assert np.isnan(artefacts.fraction(np.zeros(0, bool))).all()
 
 
 def cube_of(density, samples=9):

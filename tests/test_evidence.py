@@ -1,7 +1,6 @@
 """Figures of the control field, the prior, trust, clouds and surveys show the numbers they are given."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -177,20 +176,20 @@ def test_the_stages_prior_is_that_of_training(drawn_prior):
     )
 
 
-def test_narrowing_counts_the_tiles_where_the_data_speak():
+def test_contraction_counts_trusted_tiles():
     centres = np.array([0.5, 1.5, 2.5])
     spread = np.array([[0.5, 0.6, 1.0], [0.7, 0.8, 1.0], [np.nan] * 3])
-    told = measured.contraction(spread, np.array([0.4, np.nan, np.nan]), np.array([2.0, 0.0, np.nan]), centres)
-    np.testing.assert_allclose(told["speaking"], [0.5, 0.5, 0.0])  # of the two that are observed
-    np.testing.assert_allclose(told["quantiles"][2], [0.6, 0.7, 1.0])
+    found = measured.contraction(spread, np.array([0.4, np.nan, np.nan]), np.array([2.0, 0.0, np.nan]), centres)
+    np.testing.assert_allclose(found["speaking"], [0.5, 0.5, 0.0])  # of the two that are observed
+    np.testing.assert_allclose(found["quantiles"][2], [0.6, 0.7, 1.0])
     empty = measured.contraction(spread[2:], np.array([np.nan]), np.array([np.nan]), centres)
     assert not empty["speaking"].any()
 
 
-def test_the_narrowing_figure_marks_the_threshold_and_the_median_reach():
+def test_the_contraction_figure_marks_the_threshold_and_the_median_distances():
     levels = list(measured.QUANTILES)
     values = np.sort(np.random.default_rng(0).uniform(0.2, 1.2, (5, 4)), axis=0)
-    told = xr.Dataset(
+    found = xr.Dataset(
         {
             "quantiles": (("quantile", "distance"), values),
             "speaking": ("distance", [0.0, 1.0, 0.5, 0.0]),
@@ -201,8 +200,8 @@ def test_the_narrowing_figure_marks_the_threshold_and_the_median_reach():
         },
         coords={"quantile": levels, "distance": [0.25, 0.75, 1.25, 1.75]},
     )
-    spread, share, density = prior.contraction(told, 0.9).axes
-    assert set(line(spread, "the data speak below 0.9").get_ydata()) == {0.9}
+    spread, share, density = prior.contraction(found, 0.9).axes
+    assert set(line(spread, "constrained below 0.9").get_ydata()) == {0.9}
     np.testing.assert_allclose(line(spread, "tiles, median").get_ydata(), values[2])
     assert line(share, "distance_min, median").get_xdata()[0] == pytest.approx(0.3)
     assert line(share, "distance_max, median").get_xdata()[0] == pytest.approx(1.0)
@@ -398,9 +397,3 @@ def test_each_channel_has_a_block_and_parallaxes_grow_upwards():
         assert ("Mock without dust" in titles) is bare
     depths = [ax.get_title() for ax in figure.subfigs[1].axes if "behind" in ax.get_title()]
     assert not any(f"= {depth:.1f} mag" in title for depth in total[6:] for title in depths)
-
-
-def test_every_new_figure_has_a_caption():
-    captions = {path.stem: path.read_text() for path in Path(__file__).parents[1].glob("rules/captions/*.rst")}
-    assert {"control", "prior", "contraction", "trust", "structure", "surveys"} <= set(captions)
-    assert "O'Neill et al. 2024" in captions["prior"]

@@ -78,14 +78,14 @@ def test_reach_is_where_stars_are_on_both_sides():
             [0.0, 0.0, 0.0, 0.0],
         ]
     )
-    near, far = cube.reach(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
+    near, far = cube.trusted_range(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
     np.testing.assert_array_equal(near, [1.0, 0.5, 2.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
 
 
 def test_no_distance_min_lies_behind_distance_max():
     beyond = np.array([[100.0, 90.0, 15.0, 10.0]])  # before: 10, 85, 90, 100
-    near, far = cube.reach(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
+    near, far = cube.trusted_range(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
     np.testing.assert_array_equal(near, [np.nan])
     np.testing.assert_array_equal(far, [0.5])
 
@@ -96,12 +96,12 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
         [
             [0.5, 0.5, 0.5, 0.5],
             [1.0, 0.5, 0.5, 1.0],
-            [0.5, 1.0, 0.5, 1.0],  # a bin in between that is not told of does not end it
+            [0.5, 1.0, 0.5, 1.0],  # an unconstrained bin in between does not end it
             [0.9, 0.9, 0.95, 1.1],
             [np.nan, np.nan, np.nan, np.nan],
         ]
     )
-    near, far = cube.reach(beyond, contraction, EDGES, 20.0)
+    near, far = cube.trusted_range(beyond, contraction, EDGES, 20.0)
     np.testing.assert_array_equal(near, [0.5, 1.0, 0.5, np.nan, np.nan])
     np.testing.assert_array_equal(far, [2.0, 1.5, 1.5, 0.0, 0.0])
 
@@ -117,7 +117,7 @@ def test_reach_shrinks_with_the_stars_asked_for(here, contraction, fewer, more):
     fewer, more = sorted((fewer, more))
     near, far = (
         np.nan_to_num(np.concatenate(v), nan=9.0)
-        for v in zip(*(cube.reach(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
+        for v in zip(*(cube.trusted_range(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
     )
     assert near[0] <= near[1]
     assert far[0] >= far[1]
@@ -161,11 +161,11 @@ def test_standard_deviations_are_those_of_the_samples():
 
 def test_every_flag_has_its_cause():
     plenty, few = [100.0, 80.0, 50.0, 30.0], [100.0, 80.0, 50.0, 5.0]
-    told, untold = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1.0]
+    known, unknown = [0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 1.0]
     one = strip(
         8,
         stars_beyond=np.array([plenty, few, *[plenty] * 6]),
-        contraction=np.array([told, told, untold, *[told] * 5]),
+        contraction=np.array([known, known, unknown, *[known] * 5]),
         area=np.array([1.0, 1.0, 1.0, 0.94, 0.96, 1.0, 1.0, 1.0]),
         fit_p_value=np.array([0.5, 0.5, 0.5, 0.5, 0.02, 0.019, 0.5, 0.001]),
         out_of_distribution=np.array([0.5, 0.5, 0.5, 0.5, 0.999, 0.5, 0.9991, 1.0]),

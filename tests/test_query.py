@@ -1,5 +1,6 @@
 """Asking a cube: answers against the file's own numbers, in every mode, band, frame and form."""
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -476,6 +477,14 @@ def test_bands_follow_the_law_of_the_cube(cube):
     assert (other.dust.query(ask) == a_v).all()
 
 
+@pytest.mark.parametrize("name", ["query", "integrated", "profile", "density", "distance_at", "limit"])
+def test_every_option_is_in_the_help_and_no_other_is_taken(cube, name):
+    asked = getattr(cube.dust, name)
+    assert {"mode", "band", "interpolation", "pct", "colour", "rng"} <= set(inspect.signature(asked).parameters)
+    with pytest.raises(TypeError, match="interpolate"):
+        asked(at(0.5, 0.5, 1.0), *{"distance_at": [1 * u.mag], "limit": ["J", 1.0]}.get(name, []), interpolate="linear")
+
+
 @pytest.mark.parametrize("band", ["G", "BP", "RP"])
 @pytest.mark.parametrize("colour", [0.0, 2.0])
 def test_wide_bands_are_converted_sample_by_sample(cube, band, colour):
@@ -560,9 +569,9 @@ def smooth(folder: Path) -> Path:
     shape = (1.0 + 0.1 * np.cos(np.radians(20 * l)) + 0.1 * np.sin(np.radians(30 * b))).ravel()
     drawn = shape[:, None, None] * rng.gamma(2.0, 0.2, (1, samples, 8)).cumsum(axis=2)
     number = len(drawn)
-    told, ones = np.full((number, 8), 0.5), np.ones(number)
+    half, ones = np.full((number, 8), 0.5), np.ones(number)
     given = cubes.Strip(
-        drawn, 1000 * told, told, 0.5 * ones, 0.5 * ones, ones, 100 * ones, tiles.area().ravel(), tiles.area().ravel()
+        drawn, 1000 * half, half, 0.5 * ones, 0.5 * ones, ones, 100 * ones, tiles.area().ravel(), tiles.area().ravel()
     )
     cubes.write(
         folder / "cube.nc",

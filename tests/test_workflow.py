@@ -1,13 +1,11 @@
 """The workflow: which rules a config produces, a tiny region end to end, reruns."""
 
-import html
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -311,36 +309,6 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
     assert predicted.shape == observed.shape
     # behind the dust that is found, about as many stars as are seen
     assert (np.abs(np.log(predicted / observed)) < np.log(2.0)).all()
-
-
-def test_snakemake_s_report_shows_every_figure_with_its_caption(finished: Path, tmp_path: Path) -> None:
-    # no route to any server: the report's scripts and styles come with Snakemake
-    unreachable = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
-    ran = subprocess.run(
-        command("--report", str(tmp_path / "report.zip")),
-        cwd=finished,
-        env=environment(finished) | unreachable,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr
-    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
-        names = archive.namelist()
-        page = archive.read(next(name for name in names if name.endswith("report.html"))).decode()
-    shown = sorted(Path(name).name for name in names if name.endswith(".png"))
-    figures = sorted(path.name for path in (finished / "results/tiny/figures").glob("*.png"))
-    assert len(figures) == 12
-    assert [name for name in shown if name in figures] == figures
-    for heading in ("Mocks and prior", "Training and calibration", "The map", "Comparisons"):
-        assert f'"{heading}"' in page
-    shown_with = [json.loads(found) for found in re.findall(r'"caption": ("(?:[^"\\]|\\.)*")', page)]
-    captions = {" ".join(html.unescape(re.sub("<.+?>", "", text)).split()) for text in shown_with}
-    for name in figures:
-        stem = name.removesuffix(".png").removesuffix("_synthetic")
-        title, _, text = (finished / f"rules/captions/{stem}.rst").read_text().split("\n\n", 2)
-        assert title.splitlines()[0] in page
-        assert " ".join(text.split()) in captions
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:

@@ -142,7 +142,7 @@ def score_sky(
     fraction = region.tile.min_area_fraction
     posterior = infer(trained, images, min_area_fraction=fraction, samples=inference.samples, seed=seed)
     samples = posterior["extinction_samples"].to_numpy()
-    _, far = cube.reach(
+    _, far = cube.trusted_range(
         posterior["stars_beyond"].to_numpy(), posterior["contraction"].to_numpy(), trained.edges, inference.min_stars
     )
     far = np.where(np.isnan(samples[:, 0, 0]), np.nan, far)

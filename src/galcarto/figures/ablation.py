@@ -1,4 +1,4 @@
-"""What each part of the mock buys: scores of the variants without it."""
+"""Scores of ablation variants."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,13 +15,13 @@ WINDOW = ("half_rise_fraction", "Sky: half-rises\nin the window", 1.0)
 
 @STYLE
 def against_full(table: pd.DataFrame) -> Figure:
-    """Scores of every variant beside those of the full one, and what is ideal.
+    """Scores of all variants, with those of the full mock and the ideal values.
 
     Parameters
     ----------
     table : DataFrame
         ``left_out``; ``median_relative_error``, ``coverage_68``, ``coverage_95``; for each map ``NAME_slope``; and
-        ``half_rise_fraction`` where it was asked for. The full variant first.
+        ``half_rise_fraction`` if present. The full variant first.
 
     Returns
     -------

@@ -1,82 +1,73 @@
-"""What the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends."""
+"""Map artefacts: fingers of God, tiling, stripes, and steps at the ends of the grid."""
+
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, say
 
 SKIES = {"truth": ("true sky", "black", "s"), "map": ("map", BLUE, "o")}
 
 
-def _marked(ax: Axes, found: xr.Dataset, x: xr.DataArray, curve: str) -> None:
-    """A curve of the true sky and of the map, with errors."""
-    for name, (label, colour, mark) in SKIES.items():
-        if f"{curve}_{name}" in found:
-            y, error = found[f"{curve}_{name}"], found[f"{curve}_{name}_error"]
-            ax.errorbar(x, y, error, color=colour, marker=mark, ms=4, lw=1.1, elinewidth=0.7, label=label)
+def _curve(ax: Axes, found: xr.Dataset, name: str, x: xr.DataArray, curve: str, suffix: str = "", **style: Any) -> None:
+    """A curve of the map or of the true sky, if there is one, with errors."""
+    label, colour, mark = SKIES[name]
+    if f"{curve}_{name}" in found:
+        y, error = found[f"{curve}_{name}"], found[f"{curve}_{name}_error"]
+        style = {"marker": mark, "ms": 4, "lw": 1.1, "elinewidth": 0.7, "label": label + suffix, **style}
+        ax.errorbar(x, y, error, color=colour, **style)
 
 
-def _untold(ax: Axes, values: xr.DataArray) -> bool:
-    """Say so where a map is too small for a number."""
-    untold = not np.isfinite(values).any()
-    if untold:
-        ax.text(0.5, 0.5, "too few tiles to tell", transform=ax.transAxes, ha="center", va="center")
-        ax.set(xticks=[], yticks=[])
-    return untold
+def _undefined(ax: Axes, values: xr.DataArray) -> bool:
+    """Whether a statistic is undefined, as the map is too small; then write so in its panel."""
+    undefined = not np.isfinite(values).any()
+    if undefined:
+        say(ax, "too few tiles to tell")
+    return undefined
 
 
 def _contrasts(ax: Axes, found: xr.Dataset) -> None:
     """Contrast along and across against separation."""
-    for name, (label, colour, mark) in SKIES.items():
-        if f"along_{name}" in found:
-            for way, line, face in (("across", "-", colour), ("along", "--", "white")):
-                ax.errorbar(
-                    found.separation,
-                    found[f"{way}_{name}"],
-                    found[f"{way}_{name}_error"],
-                    color=colour,
-                    ls=line,
-                    marker=mark,
-                    mfc=face,
-                    ms=4,
-                    lw=1.1,
-                    elinewidth=0.7,
-                    label=f"{label}, {way}",
-                )
+    for name in SKIES:
+        _curve(ax, found, name, found.separation, "across", ", across")
+        _curve(ax, found, name, found.separation, "along", ", along", ls="--", mfc="white")
     ax.set(xlabel="Separation (kpc)", ylabel="Squared contrast of density")
-    if not _untold(ax, found.across_map):
+    if not _undefined(ax, found.across_map):
         highest = max(float(found[f"across_{name}"].max()) for name in SKIES if f"across_{name}" in found)
         ax.set(xlim=(0, None), ylim=(0, 2 * highest))
     ax.set_title("a. Density of two cells", loc="left")
 
 
 def _elongation(ax: Axes, found: xr.Dataset) -> None:
-    """Contrast across over that along it."""
+    """Ratio of the contrasts across and along."""
     ax.axhline(1.0, color="0.5", lw=0.7, ls=":")
     middle, error = found.elongation_isotropic, found.elongation_isotropic_error
     ax.fill_between(found.separation, middle - error, middle + error, color=GREY, lw=0, label="isotropic skies")
-    _marked(ax, found, found.separation, "elongation")
+    for name in SKIES:
+        _curve(ax, found, name, found.separation, "elongation")
     ax.set(xlabel="Separation (kpc)", ylabel="Contrast across / along")
-    if not _untold(ax, found.elongation_map):
+    if not _undefined(ax, found.elongation_map):
         ax.set(xlim=(0, None), ylim=(0, 1.3 * ax.get_ylim()[1]))
     ax.set_title("b. Fingers of God", loc="left")
 
 
 def _tiling(ax: Axes, found: xr.Dataset) -> None:
     """Differences between tiles."""
-    _marked(ax, found, found.tiles_apart, "jump")
+    for name in SKIES:
+        _curve(ax, found, name, found.tiles_apart, "jump")
     ax.set(xlabel="Tiles apart", ylabel="Mean (difference of ln $A_V$)²")
-    if not _untold(ax, found.jump_map):
+    if not _undefined(ax, found.jump_map):
         ax.set(ylim=(0, None), xticks=found.tiles_apart)
     ax.set_title("c. Tiling", loc="left")
 
 
 def _rows(ax: Axes, found: xr.Dataset, axis: str, title: str) -> None:
-    """What far tiles of each row of tiles have in common, against rows whose parts were moved at random."""
+    """Contribution of each row to the correlation of distant tiles, and its standard deviation without stripes."""
     error = found[f"{axis}_rows_map_error"]
-    if not _untold(ax, error):
+    if not _undefined(ax, error):
         ax.fill_between(found[axis], -error, error, step="mid", color=GREY, lw=0, label="no stripes, 68 %")
         ax.axhline(0.0, color="0.5", lw=0.7, ls=":")
         for name, (label, colour, mark) in {**SKIES, "residual": ("map less true sky", ORANGE, "D")}.items():
@@ -90,7 +81,7 @@ def _rows(ax: Axes, found: xr.Dataset, axis: str, title: str) -> None:
 
 
 def _ends(ax: Axes, found: xr.Dataset) -> None:
-    """Where the largest step of a sightline falls."""
+    """Distances of the largest steps of sightlines."""
     edges = np.append(found.distance_bounds[:, 0], found.distance_bounds[-1, 1])
     for prefix, name in (("truth_", "truth"), ("", "map")):
         if f"{prefix}largest_step" in found:
@@ -109,8 +100,8 @@ def artefacts(found: xr.Dataset) -> Figure:
     Parameters
     ----------
     found : Dataset
-        What `galcarto.dustmap.compare.artefacts.measure` returns as curves, with coordinates separation (kpc),
-        tiles_apart, l and b (deg), and distance_bounds (kpc). The truth's are drawn where they are there.
+        Curves of `galcarto.dustmap.compare.artefacts.measure`, with coordinates separation (kpc), tiles_apart, l and b
+        (deg), and distance_bounds (kpc). Those of the truth are drawn if present.
 
     Returns
     -------

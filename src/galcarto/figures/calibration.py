@@ -1,4 +1,4 @@
-"""Whether the stated uncertainties are true."""
+"""Calibration of the uncertainties."""
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ def coverage(heldout: xr.Dataset) -> Figure:
     Parameters
     ----------
     heldout : Dataset
-        coverage (level, distance) and coverage_all (level,): share of the truths inside the central
+        coverage (level, distance) and coverage_all (level,): fraction of the truths inside the central
         interval of nominal `level`, 0 to 1; pit_density (pit,): density of the probability integral
         transform, 1 where calibrated; distance, kpc.
 

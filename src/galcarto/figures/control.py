@@ -1,14 +1,14 @@
-"""The control field: how real stars differ from the mock's, before and after the fit."""
+"""The control field: observed and mock stars before and after the fit."""
 
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, plain_decades
+from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, diagram, plain_decades
 
 FAINTEST = 0.5  # stars per pixel at the dark end of the scale
-STEEPEST = 4.0  # standard deviations at the ends of the residuals' scale
+STEEPEST = 4.0  # standard deviations at the ends of the residual scale
 TITLES = {"observed": "Observed", "mock": "Mock", "fitted": "Fitted"}
 CORRECTIONS = (
     ("normalisation", "ln(stars)", ""),
@@ -32,7 +32,7 @@ def _corrections(survey: xr.Dataset) -> str:
 
 @STYLE
 def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
-    """Diagrams of the field with the residual, and the mean colour of slices of magnitude; one block per survey.
+    """Diagrams of the field with residuals, and mean colour against magnitude; one block per survey.
 
     Parameters
     ----------
@@ -60,12 +60,9 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
         rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
         norm = LogNorm(FAINTEST, max(float(one[list(TITLES)].to_array().max()), 2 * FAINTEST))
         for ax, (key, title) in zip(panels, TITLES.items(), strict=False):
-            image = ax.pcolormesh(
-                one.colour_axis, one.magnitude_axis, one[key], norm=norm, cmap="magma", shading="nearest"
-            )
-            ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
+            image = diagram(ax, one.colour_axis, one.magnitude_axis, one[key], norm)
             ax.set_title(title)
-            ax.tick_params(color="white", top=False, right=False)
+            ax.tick_params(top=False, right=False)
         residual = panels[3].pcolormesh(
             one.colour_axis,
             one.magnitude_axis,

@@ -1,19 +1,19 @@
-"""Colour-magnitude diagrams: what the network learns from and what it is shown."""
+"""Colour-magnitude diagrams of mocks and of the observed sky."""
 
 import numpy as np
 import xarray as xr
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure, SubFigure
 
-from galcarto.figures.style import PAGE, STYLE, direction, plain_decades
+from galcarto.figures.style import PAGE, STYLE, diagram, direction, plain_decades
 
 COLUMNS = 4
 PARALLAX = "parallax"  # in place of a magnitude in a channel's name
-FAINTEST = 0.5  # stars per pixel at the dark end of the scale: half of the least count
+FAINTEST = 0.5  # stars per pixel at the dark end of the scale: half of the lowest count
 
 
 def _spread(order: np.ndarray, count: int, ends: bool) -> np.ndarray:
-    """`count` entries evenly spread over `order`, with its ends or between them; each entry once."""
+    """Up to `count` different entries evenly spaced in `order`, including its ends or between them."""
     ranks = np.linspace(0, len(order) - 1, count if ends else count + 2)
     return order[np.unique(np.round(ranks if ends else ranks[1:-1]).astype(int))]
 
@@ -21,7 +21,7 @@ def _spread(order: np.ndarray, count: int, ends: bool) -> np.ndarray:
 def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, name: str) -> None:
     """Two rows of panels for one channel."""
     total = examples.extinction.isel(distance=-1).values
-    bare = bool(examples.reference.sum() > 0)  # no reference of parallaxes is made
+    bare = bool(examples.reference.sum() > 0)  # there is no reference for parallaxes
     mocks = _spread(np.argsort(total, kind="stable"), COLUMNS - bare, ends=False)
     bare_area = float(examples.area[mocks[0]])
     top = [("Mock without dust", (examples.reference * bare_area).values, bare_area)] if bare else []
@@ -45,10 +45,7 @@ def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, na
         for ax in row[len(panels) :]:
             ax.set_visible(False)
         for ax, (title, counts, area) in zip(row, panels, strict=False):
-            image = ax.pcolormesh(
-                examples.colour_axis, examples.magnitude_axis, counts, norm=norm, cmap="magma", shading="nearest"
-            )
-            ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
+            image = diagram(ax, examples.colour_axis, examples.magnitude_axis, counts, norm)
             ax.set_title(title, fontsize=8)
             ax.text(
                 0.95,
@@ -60,7 +57,7 @@ def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, na
                 color="white",
                 fontsize=8,
             )
-            ax.tick_params(color="white", top=False, right=False)
+            ax.tick_params(top=False, right=False)
     axes[0, 0].invert_yaxis()
     # survey:first-second,magnitude; bright or near stars are on top
     colour, row_name = name.partition(":")[2].split(",")
@@ -73,7 +70,7 @@ def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, na
 
 @STYLE
 def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
-    """Diagrams without dust, behind more and more of it, and observed; one block and colour scale per channel.
+    """Diagrams without dust, behind increasing extinction, and observed; one block and colour scale per channel.
 
     Parameters
     ----------
@@ -81,7 +78,7 @@ def gallery(examples: xr.Dataset, sky: xr.Dataset) -> Figure:
         Of one sightline: counts (example, channel, magnitude, colour); present (example, survey);
         reference (channel, magnitude, colour), deg-2 per pixel, without dust; extinction (example, distance), mag;
         area (example,), deg2; magnitude_axis and colour_axis, the pixels' centres; attribute channels, such as
-        ``2mass:J-Ks,Ks gaia:BP-RP,parallax``. Of each channel, examples are drawn that its survey saw.
+        ``2mass:J-Ks,Ks gaia:BP-RP,parallax``. For each channel, examples observed by its survey are drawn.
     sky : Dataset
         counts (tile, channel, magnitude, colour); area (tile, survey), deg2; stars (tile, survey); l and b (tile,),
         deg.

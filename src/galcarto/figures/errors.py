@@ -1,4 +1,4 @@
-"""How the error grows with distance."""
+"""Error against distance."""
 
 import xarray as xr
 from matplotlib.figure import Figure

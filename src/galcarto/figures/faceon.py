@@ -1,4 +1,4 @@
-"""The dust of the Galactic plane seen from its north pole."""
+"""The dust of the Galactic plane seen from the north Galactic pole."""
 
 import numpy as np
 import xarray as xr
@@ -12,10 +12,10 @@ from galcarto.figures.style import GREY, ORANGE, OUTLINE, PAGE, STYLE, plain_dec
 from galcarto.galaxy.arms import REID2019, Spirals, trace
 
 MARGIN = 0.05  # of the longer side
-LEAST_SHAPE = 0.5  # shorter side of the view over the longer: room for the labels
+LEAST_SHAPE = 0.5  # smallest ratio of the sides of the view, to leave room for labels
 SIDE = 6.0  # inches, the longer side of the view
 ROOM = 0.4  # inches kept free around a label
-FINE = 8  # parts of a pixel's side in which the footprint is outlined
+FINE = 8  # subdivisions of a pixel for the outline of the footprint
 DYNAMIC_RANGE = 300.0
 
 
@@ -29,7 +29,7 @@ def _view(points: np.ndarray) -> np.ndarray:
 
 
 class _Labels:
-    """Labels of lines, put where they are clear of one another, of other lines and then of the data."""
+    """Place labels of lines away from one another, from other lines and, as far as possible, from the data."""
 
     def __init__(self, ax: Axes, view: np.ndarray, room: float, data: np.ndarray) -> None:
         self.ax, self.view, self.room = ax, view, room
@@ -37,7 +37,7 @@ class _Labels:
         self.taken = np.zeros((2, 1))  # the Sun
 
     def _clear(self, points: np.ndarray, of: np.ndarray) -> np.ndarray:
-        """Distance of points to the nearest of others, at most the room of a label."""
+        """Distance of points to the nearest of others, limited to the size of a label."""
         between = np.hypot(*(points[:, :, None] - of[:, None, :])).min(axis=1)
         return np.minimum(between, self.room)
 
@@ -53,7 +53,7 @@ class _Labels:
 
 
 def _arms(ax: Axes, labels: _Labels, spirals: Spirals) -> None:
-    """The arms' ridges: whole lines where masers place them, dashed where extrapolated."""
+    """Ridges of the arms: solid where masers define them, dashed where extrapolated."""
     ridges = []
     for arm in spirals.arms:
         azimuth = np.arange(*arm.extent(), 0.5)
@@ -68,7 +68,7 @@ def _arms(ax: Axes, labels: _Labels, spirals: Spirals) -> None:
 
 
 def _young(ax: Axes, labels: _Labels, tracers: xr.Dataset) -> None:
-    """Masers, with the errors of their distances, and HII regions in view."""
+    """Masers, with errors of their distances, and HII regions in view."""
     for kind, colour, mark, size in (("HII region", "white", "o", 3.0), ("maser", ORANGE, "^", 5.0)):
         of = tracers.isel(tracer=np.flatnonzero(tracers.kind == kind))
         l, b = np.radians(of.l.values), np.radians(of.b.values)
@@ -84,18 +84,18 @@ def _young(ax: Axes, labels: _Labels, tracers: xr.Dataset) -> None:
             labels.taken = np.column_stack([labels.taken, points[:, seen]])
 
 
-def _rings(ax: Axes, labels: _Labels, reach: float) -> None:
-    """Circles around the Sun with their radius."""
+def _rings(ax: Axes, labels: _Labels, farthest: float) -> None:
+    """Labelled circles around the Sun."""
     azimuth = np.radians(np.arange(0, 360, 3))
     circle = np.stack([np.cos(azimuth), np.sin(azimuth)])
-    for radius in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, reach)[1:]:
+    for radius in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(0, farthest)[1:]:
         ax.add_patch(Circle((0, 0), radius, fill=False, color="0.35", lw=0.6, ls=":"))
         labels.put(radius * circle, f"{radius:g} kpc", "0.25")
 
 
 @STYLE
 def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | None = None) -> Figure:
-    """Extinction density around the Sun, where the stars reach, with distance rings, spiral arms and young objects.
+    """Extinction density around the Sun within the trusted distances, with distance rings, spiral arms and tracers.
 
     Parameters
     ----------
@@ -110,14 +110,14 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
     Returns
     -------
     Figure
-        Empty, with a word why, where no pixel holds a positive density within distance_max.
+        Empty, with an explanation, if no pixel has a positive density within distance_max.
     """
     view = view.transpose("y", "x")
     density = view.extinction_density.where(view.within.astype(bool))
     positive = density.values[density.values > 0]
     nothing = positive.size == 0
     if nothing:
-        positive = np.array([1.0])  # of the empty scale
+        positive = np.array([1.0])  # for the scale of an empty figure
     rows, columns = np.nonzero(np.isfinite(density.values) | nothing)
     data = np.stack([view.x.values[columns], view.y.values[rows]])
     limits = _view(data)
@@ -127,7 +127,7 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
     figure = Figure(figsize=(scale * size[0] + 1.5, scale * size[1] + 0.65), layout="constrained")
     ax = figure.add_subplot(facecolor=GREY)
     if nothing:
-        ax.set_title("No density where the data speak:\nsee quality and distance_max in the cube", fontsize=9)
+        ax.set_title("No density within the trusted distances:\nsee quality and distance_max in the cube", fontsize=9)
     ceiling = positive.max()
     norm = LogNorm(max(positive.min() * (1.0 - 1e-6), ceiling / DYNAMIC_RANGE), ceiling)
     image = ax.pcolormesh(view.x, view.y, density, norm=norm, cmap="viridis", shading="nearest")
@@ -138,7 +138,7 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
         extend="min" if positive.min() < norm.vmin else "neither",
     )
     plain_decades(bar)
-    # the footprint: all that was mapped, also beyond the reach of the stars; finer than the pixels, for sharp corners
+    # outline of the footprint, including untrusted distances, on a finer grid for sharp corners
     mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
     if mapped.any():
         fine = mapped.repeat(FINE, axis=0).repeat(FINE, axis=1)

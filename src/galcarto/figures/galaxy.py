@@ -1,4 +1,4 @@
-"""The mock Galaxy against the Besançon model and the literature."""
+"""Comparison of the mock Galaxy with the Besançon model and the literature."""
 
 import numpy as np
 import xarray as xr
@@ -7,23 +7,23 @@ from matplotlib.colors import CenteredNorm, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MultipleLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREEN, GREY, ORANGE, PAGE, PINK, SKY, STYLE, diagram
 
 LIMITS = (10, 12, 14, 16)  # mag: limits of the panels
 MAP_LIMIT = 14  # mag: limit of the map
 FLAT = 8.0  # deg: latitudes are stretched below this
 LATITUDES = (0, 5, 10, 20, 40, 80)  # deg
-# a component's colour and line; Okabe & Ito (2008)
-LINES = ((BLUE, "-"), (ORANGE, "--"), ("#009E73", "-."), ("#CC79A7", ":"), ("#56B4E9", (0, (5, 1, 1, 1, 1, 1))))
+# colour and line of a component
+LINES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PINK, ":"), (SKY, (0, (5, 1, 1, 1, 1, 1))))
 FIELD_NAMES = {"plane": "Plane", "middle": "Middle latitude", "pole": "Galactic pole"}
 OBSERVED_CLUMP = -1.61  # mag, in M_Ks: Hawkins et al. 2017, MNRAS 471, 722
-FAINTEST = 1e-5  # of the densest pixel's stars: the dark end of the diagrams' scale
+FAINTEST = 1e-5  # dark end of the diagrams' scale, relative to the densest pixel
 SURVEYS = {"twomass": ("$J - K_s$ (mag)", "$K_s$ (mag)"), "gaia": ("$G_{BP} - G_{RP}$ (mag)", "$G$ (mag)")}
 COLOURS = {"J-Ks": "$J - K_s$", "G-Ks": "$G - K_s$", "BP-RP": "$G_{BP} - G_{RP}$"}
 
 
 def _place(validation: xr.Dataset, field: str) -> str:
-    """A field's name and direction."""
+    """Name and direction of a field."""
     one = validation.sel(field=field)
     if abs(float(one.field_b)) == 90.0:
         return FIELD_NAMES[field]
@@ -160,7 +160,7 @@ def luminosity_function(validation: xr.Dataset) -> Figure:
 
 @STYLE
 def cmds(validation: xr.Dataset) -> Figure:
-    """Bare diagrams of three fields, as 2MASS and as Gaia would see them without errors.
+    """Dust-free diagrams of three fields in the bands of 2MASS and Gaia, without errors.
 
     Parameters
     ----------
@@ -178,16 +178,7 @@ def cmds(validation: xr.Dataset) -> Figure:
         for ax, field in zip(row, validation.field.values, strict=True):
             one = validation[f"diagram_{survey}"].sel(field=field)
             densest = float(one.max())
-            image = ax.pcolormesh(
-                one[f"{survey}_colour"],
-                one[f"{survey}_magnitude"],
-                one / densest,
-                norm=norm,
-                cmap="magma",
-                shading="nearest",
-            )
-            ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
-            ax.tick_params(color="white")
+            image = diagram(ax, one[f"{survey}_colour"], one[f"{survey}_magnitude"], one / densest, norm)
             ax.set_xlabel(colour)
             exponent = int(np.floor(np.log10(densest)))
             text = rf"${densest / 10**exponent:.1f} \times 10^{{{exponent}}}$"
@@ -203,7 +194,7 @@ def cmds(validation: xr.Dataset) -> Figure:
 
 @STYLE
 def distances(validation: xr.Dataset) -> Figure:
-    """Where the stars of three fields are, by component.
+    """Distances of the stars of three fields, by component.
 
     Parameters
     ----------

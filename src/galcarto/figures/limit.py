@@ -1,4 +1,4 @@
-"""The network's error beside those of other solutions of the same diagrams."""
+"""Error of the network compared with those of other methods on the same diagrams."""
 
 import xarray as xr
 from matplotlib.figure import Figure
@@ -24,7 +24,7 @@ def against_distance(comparison: xr.Dataset) -> Figure:
     Parameters
     ----------
     comparison : Dataset
-        rmse and median_error (method, distance), mag, of the diagrams that were solved; many_rmse (quick_method,
+        rmse and median_error (method, distance), mag, of the diagrams that all methods solved; many_rmse (quick_method,
         distance), of many more; their 68 % intervals, NAME_interval (..., end, distance).
 
     Returns

@@ -1,16 +1,16 @@
-"""Total extinction in the plane of the sky, beside a map of dust emission."""
+"""Total extinction on the plane of the sky, compared with a map of dust emission."""
 
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, tile_map
 
 
 @STYLE
 def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
-    """Both maps on one colour scale, their difference, and tile against tile.
+    """Both maps on one colour scale, their difference, and a scatter plot of the tiles.
 
     Parameters
     ----------
@@ -43,12 +43,10 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
     reach = maps.attrs.get("reach", "as far as stars reach")
     titles = (f"This work,\n{reach}", f"{maps.attrs['name']},\nwhole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
-        image = ax.pcolormesh(maps.l, maps.b, values, vmin=0, vmax=ceiling, cmap="viridis", shading="nearest")
+        image = tile_map(ax, values, title, vmin=0, vmax=ceiling, cmap="viridis")
         row, column = np.nonzero(~used & np.isfinite(values.values))
         cross = withStroke(linewidth=2.4, foreground="black")
         ax.plot(maps.l[column], maps.b[row], "x", color="white", ms=4, path_effects=[cross])
-        ax.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)")
-        ax.set_title(title, parse_math=False)
     left.set_ylabel("Latitude $b$ (deg)")
     left.invert_xaxis()
     right.tick_params(labelleft=False)
@@ -57,8 +55,7 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
 
     difference = maps.difference.where(used)
     spread = float(np.nan_to_num(np.abs(difference).max())) or 1.0
-    image = third.pcolormesh(maps.l, maps.b, difference, vmin=-spread, vmax=spread, cmap="RdBu_r", shading="nearest")
-    third.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)", title="Difference\n")
+    image = tile_map(third, difference, "Difference\n", vmin=-spread, vmax=spread, cmap="RdBu_r")
     third.tick_params(labelleft=False)
     figure.colorbar(image, cax=third.inset_axes((1.05, 0, 0.05, 1)), label=r"$\Delta A_V$ (mag)")
 

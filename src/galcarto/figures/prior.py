@@ -1,4 +1,4 @@
-"""What the prior over profiles says before any star is looked at, and where the data say no more."""
+"""The prior over profiles, and how the posterior contracts from it."""
 
 import numpy as np
 import xarray as xr
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
 
-LEAST = 1e-3  # mag/kpc: the end of the axis
+LEAST = 1e-3  # mag/kpc: lower end of the axis
 VARIANTS = (
     ("full", "black", "-", "prior"),
     ("no_clouds", BLUE, "--", "no clouds"),
@@ -16,6 +16,7 @@ VARIANTS = (
 
 
 def _band(ax: Axes, x: np.ndarray, quantiles: xr.DataArray, colour: str, label: str) -> None:
+    """Draw the central 95 % and 68 %."""
     for low, high, alpha, level in ((0.025, 0.975, 0.15, "95 %"), (0.16, 0.84, 0.3, "68 %")):
         ends = quantiles.sel(quantile=low), quantiles.sel(quantile=high)
         ax.fill_between(x, *ends, color=colour, alpha=alpha, lw=0, label=f"{label}, {level}")
@@ -28,7 +29,7 @@ def _published(ax: Axes, x: float, bounds: xr.DataArray, label: str) -> None:
 
 @STYLE
 def samples(prior: xr.Dataset) -> Figure:
-    """Profiles of the prior, A_V at a few distances, density against distance, and what is published.
+    """Profiles of the prior, A_V at some distances, density against distance, and published values.
 
     Parameters
     ----------
@@ -62,8 +63,8 @@ def samples(prior: xr.Dataset) -> Figure:
     shades = np.linspace(0.75, 0.0, prior.sizes["at"])
     for shade, at in zip(shades, prior["at"].values, strict=True):
         values = np.clip(prior.extinction_at.sel(at=at), bins[0], bins[-1])
-        share = np.full(len(values), 100.0 / len(values))
-        spread.hist(values, bins, weights=share, histtype="step", color=str(shade), lw=1.2, label=f"{at:g} kpc")
+        weights = np.full(len(values), 100.0 / len(values))
+        spread.hist(values, bins, weights=weights, histtype="step", color=str(shade), lw=1.2, label=f"{at:g} kpc")
     spread.set(xscale="log", xlabel="$A_V$ (mag)", ylabel="Profiles in a bin (%)")
     spread.legend(title="$A_V$ to", loc="upper left", title_fontsize=8)
     spread.set_title("The first bin holds all below it")
@@ -111,44 +112,46 @@ def _known(bounds: xr.DataArray) -> str:
 
 
 @STYLE
-def contraction(told: xr.Dataset, threshold: float) -> Figure:
-    """How much narrower than the prior the posterior of the local density is, and what is left of the prior.
+def contraction(found: xr.Dataset, threshold: float) -> Figure:
+    """Posterior contraction of the local density against distance, and the densities of posterior and prior.
 
     Parameters
     ----------
-    told : Dataset
-        quantiles (quantile, distance) over the tiles of the spread of ln(density), posterior over prior; speaking
-        (distance,), share of the tiles between whose distance_min and distance_max it lies; posterior and prior
-        (quantile, distance), dA_V/ds, mag/kpc, of all tiles' samples and of the prior; nearest and farthest (tile,),
-        kpc.
+    found : Dataset
+        quantiles (quantile, distance) over the tiles of the standard deviation of ln(density), posterior over prior;
+        speaking (distance,), fraction of the tiles between whose distance_min and distance_max it lies; posterior and
+        prior (quantile, distance), dA_V/ds, mag/kpc, of all tiles' samples and of the prior; nearest and farthest
+        (tile,), kpc.
     threshold : float
-        Spread up to which the data speak.
+        Contraction below which the data constrain the density.
 
     Returns
     -------
     Figure
     """
     figure = Figure(figsize=(PAGE, 5.4), layout="constrained")
-    spread, share, density = figure.subplots(3, 1, sharex=True, height_ratios=(1.2, 0.7, 1.2))
-    _band(spread, told.distance, told.quantiles, BLUE, "tiles")
-    spread.plot(told.distance, told.quantiles.sel(quantile=0.5), color=BLUE, label="tiles, median")
-    spread.axhline(threshold, color="black", ls="--", lw=1, label=f"the data speak below {threshold:g}")
+    spread, fraction, density = figure.subplots(3, 1, sharex=True, height_ratios=(1.2, 0.7, 1.2))
+    _band(spread, found.distance, found.quantiles, BLUE, "tiles")
+    spread.plot(found.distance, found.quantiles.sel(quantile=0.5), color=BLUE, label="tiles, median")
+    spread.axhline(threshold, color="black", ls="--", lw=1, label=f"constrained below {threshold:g}")
     spread.axhline(1.0, color="black", ls=":", lw=1)
     spread.set(ylim=(0, None), ylabel="Spread / prior's (number)")
     spread.legend(loc="lower right", ncols=2)
-    share.plot(told.distance, 100 * told.speaking, color="black")
-    for values, colour, label in ((told.nearest, BLUE, "distance_min"), (told.farthest, ORANGE, "distance_max")):
+    fraction.plot(found.distance, 100 * found.speaking, color="black")
+    for values, colour, label in ((found.nearest, BLUE, "distance_min"), (found.farthest, ORANGE, "distance_max")):
         if np.isfinite(values).any():
-            share.axvline(float(np.nanmedian(values)), color=colour, ls="--", label=f"{label}, median", clip_on=False)
-    share.set(ylim=(0, 105), ylabel="Tiles (%)")
-    share.legend(loc="upper right")
+            fraction.axvline(
+                float(np.nanmedian(values)), color=colour, ls="--", label=f"{label}, median", clip_on=False
+            )
+    fraction.set(ylim=(0, 105), ylabel="Tiles (%)")
+    fraction.legend(loc="upper right")
     for name, colour in (("prior", "0.4"), ("posterior", BLUE)):
-        values = told[name].clip(LEAST)  # a logarithmic axis has no place for none
-        _band(density, told.distance, values, colour, name)
-        density.plot(told.distance, values.sel(quantile=0.5), color=colour, label=f"{name}, median")
+        values = found[name].clip(LEAST)  # the axis is logarithmic
+        _band(density, found.distance, values, colour, name)
+        density.plot(found.distance, values.sel(quantile=0.5), color=colour, label=f"{name}, median")
     density.set(yscale="log", xlabel="Distance (kpc)", ylabel="$\\mathrm{d}A_V/\\mathrm{d}s$ (mag kpc$^{-1}$)")
-    end = max(float(told.distance.max()), float(told.farthest.max()))
-    density.set(xlim=(0, end), ylim=(LEAST, 1.5 * float(told.prior.max())))
+    end = max(float(found.distance.max()), float(found.farthest.max()))
+    density.set(xlim=(0, end), ylim=(LEAST, 1.5 * float(found.prior.max())))
     density.legend(loc="upper right", ncols=2)
     figure.align_ylabels()
     return figure

@@ -10,7 +10,7 @@ ROWS = COLUMNS = 3
 
 
 def _central(valid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[int, int] | None:
-    """The (l, b) indices of the valid tile nearest the middle of a block; none if none is valid."""
+    """Indices (l, b) of the valid tile nearest to the middle of a block; None if no tile is valid."""
     i, j = np.nonzero(valid[np.ix_(columns, rows)])
     if len(i) == 0:
         return None
@@ -20,7 +20,7 @@ def _central(valid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[
 
 @STYLE
 def sightlines(cube: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
-    """Up to nine sightlines spread over the map as it lies on the sky, north up and l to the left.
+    """Up to nine sightlines spread over the map, laid out as on the sky.
 
     Parameters
     ----------
@@ -59,9 +59,9 @@ def sightlines(cube: xr.Dataset, truth: xr.Dataset | None = None) -> Figure:
             if truth is not None:
                 profile = np.append(0.0, truth.extinction.isel(l=tile[0], b=tile[1]))
                 (handles["truth"],) = ax.plot(edges, profile, color=ORANGE, ls="--", label="truth")
-            if (reach := float(one.distance_max)) < edges[-1]:
+            if (far := float(one.distance_max)) < edges[-1]:
                 name = "beyond distance_max"
-                handles[name] = ax.axvspan(reach, edges[-1], color=GREY, lw=0, zorder=0, label=name)
+                handles[name] = ax.axvspan(far, edges[-1], color=GREY, lw=0, zorder=0, label=name)
             ax.set_title(direction(float(one.l), float(one.b)))
             ax.set_xlim(0, edges[-1])
     for row in axes:

@@ -1,13 +1,12 @@
-"""The cube's differences from a published map: on the sky at a few distances, and against distance."""
+"""Difference of the cube from a published map: on the sky at some distances, and scores against distance."""
 
 import textwrap
 
 import numpy as np
 import xarray as xr
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, tile_map
 
 KINDS = (("extinction", BLUE, "-", "$A_V$"), ("density", ORANGE, "--", "density"))
 
@@ -20,7 +19,7 @@ def differences(comparison: xr.Dataset) -> Figure:
     ----------
     comparison : Dataset
         difference, mag, and used (l, b, distance); extinction_SCORE and density_SCORE (distance); attributes title,
-        status, extinction_errors, and shown, the bins to draw. Only title and status where there is no comparison.
+        status, extinction_errors, and shown, the bins to draw. Without a comparison only title and status.
 
     Returns
     -------
@@ -43,10 +42,8 @@ def differences(comparison: xr.Dataset) -> Figure:
     spread = float(np.nanpercentile(np.abs(maps.isel(distance=shown)), 98)) or 1.0
     axes = above.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False)[0]
     for ax, k in zip(axes, shown, strict=True):
-        image = ax.pcolormesh(
-            maps.l, maps.b, maps.isel(distance=k), norm=Normalize(-spread, spread), cmap="RdBu_r", shading="nearest"
-        )
-        ax.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)", title=f"to {outer[k]:.2f} kpc")
+        title = f"to {outer[k]:.2f} kpc"
+        image = tile_map(ax, maps.isel(distance=k), title, vmin=-spread, vmax=spread, cmap="RdBu_r")
     axes[0].set_ylabel("Latitude $b$ (deg)")
     axes[0].invert_xaxis()
     scale = axes[-1].inset_axes((1.06, 0, 0.06, 1))

@@ -1,4 +1,4 @@
-"""Where along the sightline the dust of the thickest tiles stands."""
+"""Distances of the dust in the tiles with the highest extinction."""
 
 import numpy as np
 import xarray as xr

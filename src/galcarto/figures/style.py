@@ -1,29 +1,35 @@
-"""One look for every figure: page widths, fonts, colours, and files whose bytes do not change between runs."""
+"""Style shared by all figures: page width, fonts, colours, common panels, and reproducible files."""
 
 import logging
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import xarray as xr
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from galcarto.core.files import Output
 
-PAGE = 7.1  # inches: a page of two columns, so that fonts keep their size in print
+PAGE = 7.1  # inches: the width of a two-column page, so that fonts keep their size in print
 
-# Okabe & Ito (2008): told apart by readers of any colour vision
+# Okabe & Ito (2008): distinguishable with any colour vision
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
-CYCLE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#56B4E9", "black")
-GREY = "0.88"  # where there is nothing to show
-OUTLINE = (withStroke(linewidth=2.2, foreground="white"),)  # for marks on top of an image
+GREEN = "#009E73"
+PINK = "#CC79A7"
+SKY = "#56B4E9"
+CYCLE = (BLUE, ORANGE, GREEN, PINK, SKY, "black")
+GREY = "0.88"  # background for missing values
+OUTLINE = (withStroke(linewidth=2.2, foreground="white"),)  # for marks on an image
 
-# "default" first: a reader's own matplotlibrc must not change the figures
+# "default" first, so that the user's matplotlibrc does not change the figures
 STYLE = matplotlib.style.context(
     [
         "default",
@@ -41,13 +47,13 @@ STYLE = matplotlib.style.context(
             "ytick.direction": "in",
             "xtick.top": True,
             "ytick.right": True,
-            "xtick.major.pad": 5,  # keeps the corner's two tick labels apart
+            "xtick.major.pad": 5,  # separates the two tick labels in the corner
             "axes.prop_cycle": cycler(color=CYCLE),
-            "pdf.fonttype": 42,  # TrueType: journals refuse type 3, and the letters stay text
+            "pdf.fonttype": 42,  # TrueType: journals reject type 3
         },
     ]
 )
-"""Decorator: draw under the project's look. Ticks are made late, so `save` draws under it too."""
+"""Decorator that applies the style. `save` needs it too, as ticks are created when drawing."""
 
 
 def plain_decades(bar: Colorbar) -> None:
@@ -59,13 +65,35 @@ def plain_decades(bar: Colorbar) -> None:
 
 
 def direction(l: float, b: float) -> str:
-    """A direction as a panel's title: l and b in degrees to two decimals."""
+    """A direction as the title of a panel."""
     return f"$l$ = {l:.2f}°, $b$ = {b:.2f}°".replace("-", "−")
 
 
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # a hundred lines about each figure's letters
+def diagram(ax: Axes, colour: Any, magnitude: Any, counts: Any, norm: Normalize) -> QuadMesh:
+    """Draw a colour-magnitude diagram of counts on a logarithmic scale, with empty pixels dark and white ticks."""
+    image = ax.pcolormesh(colour, magnitude, counts, norm=norm, cmap="magma", shading="nearest")
+    ax.set_facecolor(image.cmap(0))  # empty pixels have no logarithm
+    ax.tick_params(color="white")
+    return image
 
-# dates and versions would change a file's bytes
+
+def tile_map(ax: Axes, values: xr.DataArray, title: str, **scale: Any) -> QuadMesh:
+    """Draw a map of tiles, shape (b, l), with missing tiles in grey."""
+    image = ax.pcolormesh(values.l, values.b, values, shading="nearest", **scale)
+    ax.set(facecolor=GREY, aspect="equal", xlabel="Longitude $l$ (deg)")
+    ax.set_title(title, parse_math=False)
+    return image
+
+
+def say(ax: Axes, text: str) -> None:
+    """Replace the contents of a panel by a text."""
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
+    ax.set(xticks=[], yticks=[])
+
+
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs about each glyph
+
+# dates and versions would change the bytes of a file
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": dict.fromkeys(("CreationDate", "Creator", "Producer")),
@@ -74,10 +102,9 @@ METADATA: dict[str, dict[str, Any]] = {
 
 @STYLE
 def save(figure: Figure, *paths: str | Path) -> None:
-    """Write a figure in the format of each path's name, ``png`` at 150 dpi or ``pdf``: the same bytes on every run.
+    """Write a figure as ``png`` (150 dpi) or ``pdf``, by the suffix of each path, with reproducible bytes.
 
-    Letters and lines of a PDF are vectors. Images in it are of 300 dpi: as vectors, each of their pixels would be drawn
-    with a seam around it.
+    Images in a PDF are rasterised at 300 dpi, as vector pixels would show seams; all else is vectors.
     """
     for image in figure.findobj(QuadMesh):
         image.set_rasterized(True)

@@ -1,4 +1,4 @@
-"""Surveys as measured from catalogues: errors and completeness, each with what the fit leaves."""
+"""Errors and completeness of surveys, measured from catalogues, with residuals of the fits."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, GREEN, ORANGE, PAGE, STYLE
 
-GREEN = "#009E73"  # Okabe & Ito (2008)
 NAMES = {
     "J": "$J$",
     "H": "$H$",
@@ -26,14 +25,14 @@ MARKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"))
 
 
 def _panels(number: int) -> tuple[Figure, list[Axes], list[Axes]]:
-    """Columns of a panel over its residuals."""
+    """A row of panels with their residuals below."""
     figure = Figure(figsize=(PAGE, 3.7), layout="constrained")
     axes = figure.subplots(2, number, sharex="col", height_ratios=[2.2, 1], squeeze=False)
     return figure, list(axes[0]), list(axes[1])
 
 
 def _errors(measured: xr.Dataset, name: str, top: Axes, bottom: Axes) -> None:
-    """One quantity's median errors by catalogue, the curve through them, and the ratio."""
+    """Median errors of a quantity by catalogue, the fitted curve, and their ratio."""
     place = measured[f"{name}_bin"]
     curve = measured[f"{name}_curve"]
     known = measured[f"{name}_error"].notnull().any(f"{name}_catalogue")
@@ -79,7 +78,7 @@ def twomass_errors(measured: xr.Dataset) -> Figure:
 
 @STYLE
 def gaia_errors(measured: xr.Dataset) -> Figure:
-    """Errors of G, of BP-RP as the sum of those of BP and RP, and of the parallax.
+    """Errors of G, of BP-RP (the quadratic sum of those of BP and RP) and of the parallax.
 
     Parameters
     ----------
@@ -119,7 +118,7 @@ def gaia_errors(measured: xr.Dataset) -> Figure:
 
 
 def _counted(measured: xr.Dataset, name: str, top: Axes, bottom: Axes) -> None:
-    """Counts over those expected, the fit, and the ratio of the two."""
+    """Counts relative to the complete ones, the fit, and the residual."""
     place, found = measured[f"{name}_step"], measured[f"{name}_found"]
     fitted, complete = measured[f"{name}_fitted"], measured[f"{name}_complete"]
     noise = np.sqrt(found + 1.0)
@@ -131,7 +130,7 @@ def _counted(measured: xr.Dataset, name: str, top: Axes, bottom: Axes) -> None:
 
 @STYLE
 def twomass_completeness(measured: xr.Dataset) -> Figure:
-    """Stars that were found over those of the mock, with its number and tilt fitted.
+    """Star counts relative to the mock, with fitted normalisation and slope.
 
     Parameters
     ----------
@@ -156,7 +155,7 @@ def twomass_completeness(measured: xr.Dataset) -> Figure:
 
 @STYLE
 def gaia_completeness(measured: xr.Dataset) -> Figure:
-    """Stars in G over the mock's, and the shares of them with a colour and with a parallax.
+    """Star counts in G relative to the mock, and the fractions of stars with a colour and with a parallax.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What each survey says alone, and both together."""
+"""Extinction from each survey alone and from both together."""
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ OFFSET = 0.015  # kpc between the marks of the surveys at one distance
 
 @STYLE
 def surveys(found: xr.Dataset) -> Figure:
-    """A_V against distance of a few tiles by survey, and how much narrower both together are.
+    """A_V against distance of some tiles by survey, and the ratio of the errors.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The dust on spiral arms and at their tracers, against the dust elsewhere."""
+"""Dust on spiral arms and at their tracers, compared with that elsewhere."""
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ YOUNG = {"masers": "masers", "hii": "HII regions"}
 
 
 def _null(ax: Axes, moved: xr.DataArray, found: float, label: str, colour: str, what: str) -> None:
-    """A distribution of what is elsewhere, and what was found."""
+    """The distribution of a null, and the measured value."""
     known = moved.values[np.isfinite(moved.values)]
     if len(known):
         ax.hist(known, bins=30, color=GREY, ec="0.6", lw=0.5, label=what)
@@ -24,14 +24,14 @@ def _null(ax: Axes, moved: xr.DataArray, found: float, label: str, colour: str, 
 
 @STYLE
 def arms(found: xr.Dataset) -> Figure:
-    """Density by distance to the nearest arm, and ratios against those of arms, and of tracers, moved elsewhere.
+    """Density against distance to the nearest arm, and density ratios of arms and tracers against their nulls.
 
     Parameters
     ----------
     found : Dataset
-        density_map and density_map_error (across,), over an exponential disc, across in kpc; moved_map (moved,),
-        ratios of moved arms; ratio_map and p_value_map; the same of the truth if it is there; ratio_*, ratio_*_error,
-        n_* and moved_* of masers and hii if they are there; attributes arms and arm_width_kpc.
+        density_map and density_map_error (across,), relative to an exponential disc, across in kpc; moved_map (moved,),
+        ratios of moved arms; ratio_map and p_value_map; optionally the same for the truth, and ratio_*, ratio_*_error,
+        n_* and moved_* for masers and hii; attributes arms and arm_width_kpc.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How the network learnt."""
+"""Training history."""
 
 import pandas as pd
 from matplotlib.figure import Figure

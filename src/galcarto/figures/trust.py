@@ -1,4 +1,4 @@
-"""Where the map can be trusted: fits, out_of_distribution, reach and flags of the tiles."""
+"""Where the map can be trusted: goodness of fit, out-of-distribution score, trusted distances and flags."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from galcarto.figures.style import BLUE, GREY, ORANGE, PAGE, STYLE, plain_decade
 
 PANELS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("fit_p_value", "Fit: p-value", "p (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis"}),
-    ("fit_chi2", "Fit: $\\chi^2$ over chance's", "ratio (number)", {"norm": "log", "cmap": "viridis"}),
-    ("out_of_distribution", "Strangeness", "share (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis_r"}),
-    ("distance_min", "Data speak from", "distance_min (kpc)", {"vmin": 0, "cmap": "viridis"}),
-    ("distance_max", "Data speak to", "distance_max (kpc)", {"vmin": 0, "cmap": "viridis"}),
+    ("fit_chi2", "Fit: $\\chi^2$ over expected", "ratio (number)", {"norm": "log", "cmap": "viridis"}),
+    ("out_of_distribution", "Out of distribution", "fraction (number)", {"vmin": 0, "vmax": 1, "cmap": "cividis_r"}),
+    ("distance_min", "Trusted from", "distance_min (kpc)", {"vmin": 0, "cmap": "viridis"}),
+    ("distance_max", "Trusted to", "distance_max (kpc)", {"vmin": 0, "cmap": "viridis"}),
 )
-# place in the tile (fractions of its sides), mark and colour of each flag, in the order of the bits
+# position in the tile (fractions of its sides), marker and colour of each flag, in the order of the bits
 MARKS = (
     (0.0, 0.0, "x", "0.4"),
     (-0.25, 0.22, "s", "0.55"),
@@ -27,7 +27,7 @@ MARKS = (
 
 @STYLE
 def maps(cube: xr.Dataset) -> Figure:
-    """Maps over the tiles of what says how far each can be trusted.
+    """Maps of the quality of the tiles.
 
     Parameters
     ----------

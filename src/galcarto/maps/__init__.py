@@ -1,1 +1,1 @@
-"""From sightlines to published maps, and their reader. Knows no torch."""
+"""Maps: the cube, its published forms, reader, queries and format checks. Imports no torch."""

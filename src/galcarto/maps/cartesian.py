@@ -1,4 +1,4 @@
-"""The cube's density on a heliocentric (x, y, z) grid that keeps the extinction of every sightline."""
+"""The cube's density on a heliocentric (x, y, z) grid that conserves the extinction of every sightline."""
 
 import math
 from typing import Any
@@ -13,14 +13,14 @@ from galcarto.core.sky import Tiles, cartesian
 from galcarto.maps.footprint import tile_points
 from galcarto.maps.grid import bounded, derived_attributes, edges_of, tiles_of
 
-VOXELS = 30_000_000  # at most, by default
-LARGEST = 10 * VOXELS  # at most
+VOXELS = 30_000_000  # largest number by default
+LARGEST = 10 * VOXELS  # largest number allowed
 CONSERVED = 0.01  # largest relative difference between a sightline's extinction in the cube and on the grid
-AIM = 0.5 * CONSERVED  # where the scaling stops
-ROUNDS = 1000  # of scaling, at most
-RELAXATION = 1.5  # power of the factors: a third fewer rounds than 1
+AIM = 0.5 * CONSERVED  # scaling stops below this difference
+ROUNDS = 1000  # largest number of scaling iterations
+RELAXATION = 1.5  # exponent of the factors: a third fewer iterations than with 1
 BLOCK = 64  # voxels along the side of a compressed block
-FLOOR = 0.01  # mag; differences are relative to this extinction where a sightline has less
+FLOOR = 0.01  # mag; smallest extinction that differences are relative to
 AXES = {"x": "towards the Galactic centre", "y": "towards l = 90 degree", "z": "towards the north Galactic pole"}
 
 RESAMPLING = (
@@ -54,7 +54,7 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 
 
 def default_step(tiles: Tiles, farthest: float) -> float:
-    """Side of a voxel, kpc: the narrowest tile's width at a quarter of the way; more if the voxels get too many."""
+    """Side of a voxel, kpc: the narrowest tile's width at a quarter of `farthest`, or larger to limit their number."""
     low, high = _box(_directions(tiles, 2), farthest)
     narrowest = np.diff(tiles.l_edges).min() * np.cos(np.radians(tiles.b)).min()
     side = np.radians(narrowest) * farthest / 4
@@ -62,29 +62,27 @@ def default_step(tiles: Tiles, farthest: float) -> float:
 
 
 def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
-    """The mean density of the dust in cubic voxels.
-
-    How is said in `RESAMPLING`, which is the file's comment.
+    """Mean density of the dust in cubic voxels, by the method that `RESAMPLING` describes.
 
     Parameters
     ----------
     cube : Dataset
         From `open_cube`, on a grid of l and b.
     step : float or None, kpc
-        Side of a voxel; none for that of `default_step`.
+        Side of a voxel; None for `default_step`.
 
     Returns
     -------
     Dataset
-        ``extinction_density(z, y, x)`` in mag kpc-1, NaN outside the footprint; ``scaling(z, y, x)``: its ratio to
-        the mean over the lines; ``within(z, y, x)``: half or more of the lines' lengths are within ``distance_max``.
-        The attribute ``conservation_error`` is the largest relative difference that is left between a tile's mean
+        ``extinction_density(z, y, x)`` in mag kpc-1, NaN outside the footprint; ``scaling(z, y, x)``, its ratio to
+        the mean over the lines; ``within(z, y, x)``, whether at least half of the lines' length is within
+        ``distance_max``. The attribute ``conservation_error`` is the largest relative difference between a tile's mean
         line integral and its extinction.
 
     Raises
     ------
     UserError
-        If the voxels are too many, or too coarse to keep every sightline's extinction.
+        If there are too many voxels, or they are too coarse to conserve the extinction of every sightline.
     """
     tiles, edges = tiles_of(cube), edges_of(cube, "distance")
     step = default_step(tiles, edges[-1]) if step is None else step
@@ -93,8 +91,8 @@ def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
     if not seen.any():
         raise UserError("found no observed tile in the cube; expected one or more")
     cumulative = np.pad(extinction[seen], ((0, 0), (1, 0)))
-    reach = cube["distance_max"].transpose("l", "b").to_numpy().ravel()[seen].astype(float)
-    # an even number: no line runs along the plane that parts two layers of voxels
+    farthest = cube["distance_max"].transpose("l", "b").to_numpy().ravel()[seen].astype(float)
+    # even, so that no line runs along a boundary between two layers of voxels
     along = 2 * math.ceil(np.radians(np.diff(tiles.b_edges).max()) * edges[-1] / step)
     lines = _directions(tiles, along)[seen]
     low, high = (np.round(corner / step).astype(int) for corner in _box(lines, edges[-1], step))
@@ -104,14 +102,14 @@ def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
             f"publish.step: found {step:g} kpc, which makes {np.prod(shape, dtype=float):.2g} voxels; expected at most "
             f"{LARGEST:.2g}: a larger step"
         )
-    # the footprint fills little of its box: only the voxels that a line meets have numbers
+    # the footprint fills little of its box: number only the voxels that a line crosses
     number = np.full(np.prod(shape), -1, np.int32)
     grid = (lines, edges[-1], step, low, shape, number)
     _mark(grid)
     used = np.flatnonzero(number == 0)
     number[used] = np.arange(len(used))
     amount, length, known = np.zeros((3, len(used)))
-    _deposit(grid, edges, cumulative, reach, amount, length, known)
+    _deposit(grid, edges, cumulative, farthest, amount, length, known)
     scaling, error = _conserve(grid, cumulative[:, -1], amount / length, length)
     variables: dict[str, np.ndarray] = {
         "extinction_density": (scaling * amount / length).astype(np.float32),
@@ -134,7 +132,7 @@ def resample(cube: xr.Dataset, step: float | None) -> xr.Dataset:
 
 
 def encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """How `resample`'s dataset is stored: compressed blocks; only what may be missing has a value for it."""
+    """netCDF encoding of the dataset of `resample`: compressed blocks, fill values for floating-point variables."""
     compressed = {"zlib": True, "complevel": 4, "chunksizes": [min(BLOCK, n) for n in dataset["within"].shape]}
     found: dict[str, dict[str, Any]] = {str(name): {"_FillValue": None} for name in dataset.variables}
     for name in dataset.data_vars:
@@ -146,10 +144,10 @@ def encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
 def _conserve(
     grid: tuple[Any, ...], total: np.ndarray, density: np.ndarray, length: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """Factors with which the tiles' mean line integrals are their totals, and the largest difference that is left.
+    """Factors that make the tiles' mean line integrals equal to their totals, and the largest remaining difference.
 
-    Each voxel is scaled by the mean of what the lines in it want, weighted by their lengths: the algorithm of
-    Richardson (1972) and Lucy (1974), which keeps densities positive and leaves alone what agrees.
+    Each voxel is scaled by the mean ratio of its lines, weighted by their lengths: the algorithm of Richardson (1972)
+    and Lucy (1974), which keeps densities positive.
     """
     scaling = np.ones(len(density))
     for _ in tqdm(range(ROUNDS), desc="scaling voxels", unit="round"):
@@ -185,13 +183,13 @@ def _box(lines: np.ndarray, farthest: float, step: float | None = None) -> tuple
 
 @numba.njit(cache=True)
 def _buffers(shape):
-    """Room for the longest line."""
+    """Arrays for the voxels of the longest line."""
     return np.empty(shape.sum() + 3, np.int64), np.empty(shape.sum() + 3)
 
 
 @numba.njit(cache=True)
 def _walk(direction, end, step, low, shape, cells, exits):
-    """Voxels that a line from the Sun meets until `end`, and the distances at which it leaves them; their number."""
+    """Fill in the voxels that a line from the Sun crosses up to `end` and the exit distances; return their number."""
     place = np.zeros(3, np.int64)
     sign = np.zeros(3, np.int64)
     following = np.full(3, np.inf)
@@ -216,7 +214,7 @@ def _walk(direction, end, step, low, shape, cells, exits):
 
 @numba.njit(cache=True)
 def _mark(grid):
-    """Give the voxels that a line meets the number 0."""
+    """Set the number of every voxel that a line crosses to 0."""
     lines, end, step, low, shape, number = grid
     cells, exits = _buffers(shape)
     for tile in range(len(lines)):
@@ -225,8 +223,8 @@ def _mark(grid):
 
 
 @numba.njit(cache=True)
-def _deposit(grid, edges, cumulative, reach, amount, length, known):
-    """Add to each voxel the extinction that lines leave in it, their lengths, and their lengths within reach."""
+def _deposit(grid, edges, cumulative, farthest, amount, length, known):
+    """Add to each voxel the extinction of its lines, their lengths, and their lengths up to `farthest`."""
     lines, end, step, low, shape, number = grid
     cells, exits = _buffers(shape)
     for tile in range(len(lines)):
@@ -238,7 +236,7 @@ def _deposit(grid, edges, cumulative, reach, amount, length, known):
                 voxel = number[cells[k]]
                 amount[voxel] += after[k] - before
                 length[voxel] += exits[k] - start
-                known[voxel] += max(min(exits[k], reach[tile]) - start, 0.0)
+                known[voxel] += max(min(exits[k], farthest[tile]) - start, 0.0)
                 start, before = exits[k], after[k]
 
 

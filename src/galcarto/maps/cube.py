@@ -1,4 +1,4 @@
-"""The cube: posteriors of all sightlines in one self-describing file, written strip by strip."""
+"""The cube: posteriors of all sightlines in one self-describing netCDF file, written strip by strip."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,193 +9,127 @@ import netCDF4
 import numpy as np
 import xarray as xr
 
+from galcarto.core.netcdf import Table, create_variables
 from galcarto.core.sky import Tiles
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
 from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 
-POOR = 0.02  # p-value below which a fit is poor: less than all replicates but one
-UNLIKE = 0.999  # share of the familiar examples that are less far away
-CONTRACTED = 0.9  # posterior over prior standard deviation of the log-density, below which the data constrain it
-COMPLETE = 0.95  # share of its area from which on a tile counts as observed in full
-EXTINCTION = "cumulative A_V from the Sun to the outer edge of each distance bin"
-DENSITY = "A_V per unit of distance in each distance bin"
-TO_THE_EDGE = "distance: sum (from the Sun to the outer bound of the bin)"
-TRUSTED = "distance_min distance_max quality"  # what says where to believe a value
-CUBE, PLANE = ("l", "b", "distance"), ("l", "b")
-# name: dimensions, type, attributes
-VARIABLES: dict[str, tuple[tuple[str, ...], str, dict[str, Any]]] = {
-    "extinction": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag",
-            "long_name": f"posterior mean of {EXTINCTION}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: mean",
-            "ancillary_variables": f"extinction_sd {TRUSTED}",
-            "coverage_content_type": "modelResult",
-        },
+POOR = 0.02  # p-value below which a fit is poor
+UNLIKE = 0.999  # out-of-distribution score above which a sightline is unlike the training set
+CONTRACTED = 0.9  # the data constrain a bin if posterior / prior sd of its log-density is below this
+COMPLETE = 0.95  # fraction of its area from which a tile counts as fully observed
+TRUSTED = "distance_min distance_max quality"  # ancillary variables: where to trust a value
+
+
+def _posterior(name: str, units: str, meaning: str, cells: str) -> Table:
+    """Mean, standard deviation and samples of a quantity along sightlines."""
+    axes, absorption = ("l", "b", "distance"), "phys.absorption.gal"
+    return {
+        name: (
+            axes,
+            "f8",
+            {
+                "units": units,
+                "long_name": f"posterior mean of {meaning}",
+                "ucd": absorption,
+                "cell_methods": f"{cells} realization: mean",
+                "ancillary_variables": f"{name}_sd {TRUSTED}",
+                "coverage_content_type": "modelResult",
+            },
+        ),
+        f"{name}_sd": (
+            axes,
+            "f8",
+            {
+                "units": units,
+                "long_name": f"posterior standard deviation of {meaning}",
+                "ucd": f"stat.stdev;{absorption}",
+                "cell_methods": f"{cells} realization: standard_deviation",
+                "coverage_content_type": "qualityInformation",
+            },
+        ),
+        f"{name}_samples": (
+            ("sample", *axes),
+            "f4",
+            {
+                "units": units,
+                "long_name": f"posterior samples of {meaning}",
+                "ucd": absorption,
+                "cell_methods": cells,
+                "ancillary_variables": TRUSTED,
+                "coverage_content_type": "modelResult",
+            },
+        ),
+    }
+
+
+def _diagnostic(
+    kind: str, long_name: str, content: str = "qualityInformation", **attributes: Any
+) -> tuple[tuple[str, ...], str, dict[str, Any]]:
+    """A variable of sightlines without distances."""
+    return ("l", "b"), kind, {**attributes, "long_name": long_name, "coverage_content_type": content}
+
+
+_DISTANCE = {"units": "kiloparsec", "standard_name": "distance_from_sun"}
+_COUNT = {"content": "auxiliaryInformation", "cell_methods": "l: b: sum"}
+VARIABLES: Table = {
+    **_posterior(
+        "extinction",
+        "mag",
+        "cumulative A_V from the Sun to the outer edge of each distance bin",
+        "l: b: mean distance: sum (from the Sun to the outer bound of the bin)",
     ),
-    "extinction_sd": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag",
-            "long_name": f"posterior standard deviation of {EXTINCTION}",
-            "ucd": "stat.stdev;phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE} realization: standard_deviation",
-            "coverage_content_type": "qualityInformation",
-        },
+    **_posterior(
+        "extinction_density", "mag kpc-1", "A_V per unit of distance in each distance bin", "l: b: distance: mean"
     ),
-    "extinction_density": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior mean of {DENSITY}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean realization: mean",
-            "ancillary_variables": f"extinction_density_sd {TRUSTED}",
-            "coverage_content_type": "modelResult",
-        },
+    "distance_min": _diagnostic(
+        "f4", "distance from which on stars tell more than the prior", ucd="pos.distance;stat.min", **_DISTANCE
     ),
-    "extinction_density_sd": (
-        CUBE,
-        "f8",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior standard deviation of {DENSITY}",
-            "ucd": "stat.stdev;phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean realization: standard_deviation",
-            "coverage_content_type": "qualityInformation",
-        },
+    "distance_max": _diagnostic(
+        "f4", "distance beyond which stars run out or tell no more than the prior", ucd="pos.distance", **_DISTANCE
     ),
-    "extinction_samples": (
-        ("sample", *CUBE),
-        "f4",
-        {
-            "units": "mag",
-            "long_name": f"posterior samples of {EXTINCTION}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": f"l: b: mean {TO_THE_EDGE}",
-            "ancillary_variables": TRUSTED,
-            "coverage_content_type": "modelResult",
-        },
+    "fit_p_value": _diagnostic(
+        "f4", "posterior predictive p-value of the observed diagrams", units="1", ucd="stat.fit.goodness"
     ),
-    "extinction_density_samples": (
-        ("sample", *CUBE),
-        "f4",
-        {
-            "units": "mag kpc-1",
-            "long_name": f"posterior samples of {DENSITY}",
-            "ucd": "phys.absorption.gal",
-            "cell_methods": "l: b: distance: mean",
-            "ancillary_variables": TRUSTED,
-            "coverage_content_type": "modelResult",
-        },
+    "fit_chi2": _diagnostic(
+        "f4", "chi2 of the observed diagrams over what chance makes", units="1", ucd="stat.fit.chi2"
     ),
-    "distance_min": (
-        PLANE,
-        "f4",
-        {
-            "units": "kiloparsec",
-            "standard_name": "distance_from_sun",
-            "long_name": "distance from which on stars tell more than the prior",
-            "ucd": "pos.distance;stat.min",
-            "coverage_content_type": "qualityInformation",
-        },
+    "out_of_distribution": _diagnostic(
+        "f4", "share of training-like examples that look less strange to the network", units="1"
     ),
-    "distance_max": (
-        PLANE,
-        "f4",
-        {
-            "units": "kiloparsec",
-            "standard_name": "distance_from_sun",
-            "long_name": "distance beyond which stars run out or tell no more than the prior",
-            "ucd": "pos.distance",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "fit_p_value": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "posterior predictive p-value of the observed diagrams",
-            "ucd": "stat.fit.goodness",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "fit_chi2": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "chi2 of the observed diagrams over what chance makes",
-            "ucd": "stat.fit.chi2",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "out_of_distribution": (
-        PLANE,
-        "f4",
-        {
-            "units": "1",
-            "long_name": "share of training-like examples that look less strange to the network",
-            "coverage_content_type": "qualityInformation",
-        },
-    ),
-    "stars": (
-        PLANE,
+    "stars": _diagnostic(
         "i4",
-        {
-            "units": "1",
-            "standard_name": "number_of_observations",
-            "long_name": "observed stars within the limits",
-            "ucd": "meta.number;src",
-            "cell_methods": "l: b: sum",
-            "coverage_content_type": "auxiliaryInformation",
-        },
+        "observed stars within the limits",
+        units="1",
+        standard_name="number_of_observations",
+        ucd="meta.number;src",
+        **_COUNT,
     ),
-    "area": (
-        PLANE,
-        "f4",
-        {
-            "units": "degree2",
-            "long_name": "observed solid angle",
-            "ucd": "phys.angArea",
-            "cell_methods": "l: b: sum",
-            "coverage_content_type": "auxiliaryInformation",
-        },
-    ),
-    "quality": (
-        PLANE,
+    "area": _diagnostic("f4", "observed solid angle", units="degree2", ucd="phys.angArea", **_COUNT),
+    "quality": _diagnostic(
         "u1",
-        {
-            "standard_name": "quality_flag",
-            "long_name": "quality of the sightline",
-            "ucd": "meta.code.qual",
-            "flag_masks": np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
-            "flag_meanings": "not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
-            "coverage_content_type": "qualityInformation",
-        },
+        "quality of the sightline",
+        standard_name="quality_flag",
+        ucd="meta.code.qual",
+        flag_masks=np.array([NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING], "u1"),
+        flag_meanings="not_observed partly_observed stars_run_out_before_the_last_bin poor_fit unlike_training",
     ),
 }
 
 
 @dataclass(frozen=True)
 class Strip:
-    """What inference knows of a strip of tiles, l-major.
+    """Results of inference for a strip of tiles, l-major.
 
     Attributes
     ----------
     samples : ndarray, shape (tile, sample, distance), mag
-        Cumulative; NaN for a tile that is not observed.
+        Cumulative extinction; NaN for tiles that are not observed.
     stars_beyond : ndarray, shape (tile, distance)
         Detectable stars in or beyond each bin.
     contraction : ndarray, shape (tile, distance)
-        Spread of the log-density over that of the prior.
+        Posterior over prior standard deviation of the log-density.
     out_of_distribution, fit_p_value, fit_chi2 : ndarray, shape (tile,)
     stars : ndarray, shape (tile,)
     area, full_area : ndarray, shape (tile,), deg2
@@ -212,10 +146,10 @@ class Strip:
     full_area: np.ndarray
 
 
-def reach(
+def trusted_range(
     stars_beyond: np.ndarray, contraction: np.ndarray, edges: np.ndarray, min_stars: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distances between which there are stars on both sides and the posterior is narrower than the prior.
+    """Distances between which stars constrain the dust.
 
     Parameters
     ----------
@@ -227,9 +161,9 @@ def reach(
     Returns
     -------
     distance_min, distance_max : ndarray, shape (tile,), kpc
-        Outer edge of the first bin with `min_stars` in or before it, and of the last one with as many in or beyond it,
-        both among those whose local density is better known than before; NaN where the first would lie behind the
-        last, NaN and 0 where there is none.
+        Outer edges of the first bin with at least `min_stars` in or before it, and of the last bin with as many in or
+        beyond it, considering only bins whose posterior is narrower than the prior (`contraction` below `CONTRACTED`).
+        `distance_min` is NaN if it would exceed `distance_max`; they are NaN and 0 if there is no such bin.
     """
     informed = contraction < CONTRACTED
     before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
@@ -241,12 +175,17 @@ def reach(
 
 
 def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
-    """The cube's variables that follow from samples of the density: themselves, their sums, means and spreads.
+    """Variables of the cube that follow from samples of the density.
 
     Parameters
     ----------
     density_samples : ndarray of float32, shape (tile, sample, distance), mag kpc-1
     width : ndarray, shape (distance,), kpc
+
+    Returns
+    -------
+    dict of ndarray
+        Samples, means and standard deviations of extinction and density; first axis tile.
     """
     extinction_samples = np.cumsum(density_samples.astype(float) * width, axis=2)
     density = density_samples.mean(axis=1, dtype=float)
@@ -261,10 +200,10 @@ def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.n
 
 
 def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np.ndarray]:
-    """The cube's variables for the tiles of a strip.
+    """Variables of the cube for the tiles of a strip.
 
-    Means and samples obey cumulative = sum(density * width): the means exactly, in double
-    precision; the samples to the rounding of single precision.
+    Means and samples satisfy extinction = cumsum(density * width): the means exactly, in double precision, the samples
+    to single precision.
 
     Returns
     -------
@@ -273,10 +212,10 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    near, far = reach(strip.stars_beyond, strip.contraction, edges, min_stars)
-    share = strip.area / strip.full_area
+    near, far = trusted_range(strip.stars_beyond, strip.contraction, edges, min_stars)
+    fraction = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
-    partly = np.where(share < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
+    partly = np.where(fraction < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)
     partly |= np.where(strip.fit_p_value < POOR, POOR_FIT, 0) | np.where(
         strip.out_of_distribution > UNLIKE, UNLIKE_TRAINING, 0
     )
@@ -296,52 +235,38 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
 def create(
     file: netCDF4.Dataset,
     coordinates: Mapping[str, xr.DataArray],
-    described: Mapping[str, tuple[tuple[str, ...], str, dict[str, Any]]],
+    table: Table,
     chunks: Mapping[str, int],
     sample_chunks: Mapping[str, int],
 ) -> dict[str, netCDF4.Variable]:
-    """Dimensions, coordinates and empty variables of a cube's file; what has samples goes into a group of its own.
+    """Write the coordinates of a cube and create its variables, those with samples in a group of their own.
 
     Parameters
     ----------
     file : netCDF4.Dataset
         Empty, open for writing.
     coordinates : mapping of str to DataArray
-        Their sizes are those of the dimensions.
-    described : mapping of str to (dimensions, type, attributes)
+        They define the sizes of the dimensions.
+    table : mapping of str to (dimensions, type, attributes)
     chunks, sample_chunks : mapping of str to int
-        Size of a chunk along a dimension, without and with samples; other dimensions are not cut.
+        Chunks of variables without and with samples, as for `create_variables`.
 
     Returns
     -------
     dict of netCDF4.Variable
+        The variables of the table, empty.
     """
-    group = file.createGroup(SAMPLES_GROUP)
-    sizes: dict[str, int] = {}
-    for coordinate in coordinates.values():
-        for dimension, size in coordinate.sizes.items():
-            sizes[str(dimension)] = size
-    for dimension, size in sizes.items():
-        (group if dimension == "sample" else file).createDimension(dimension, size)
-    for name, coordinate in coordinates.items():
-        home = group if "sample" in coordinate.dims else file
-        variable = home.createVariable(name, coordinate.dtype, [str(d) for d in coordinate.dims])
-        variable.setncatts(coordinate.attrs)
-        variable[...] = coordinate.to_numpy()
-    variables = {}
-    for name, (dimensions, kind, attributes) in described.items():
-        cut = sample_chunks if "sample" in dimensions else chunks
-        variables[name] = (group if "sample" in dimensions else file).createVariable(
-            name,
-            kind,
-            dimensions,
-            compression="zlib",
-            complevel=4,
-            chunksizes=[min(cut.get(d, sizes[d]), sizes[d]) for d in dimensions],
-            fill_value=np.nan if kind.startswith("f") else False,
+    sizes = {str(name): size for one in coordinates.values() for name, size in one.sizes.items()}
+    axes = {name: (tuple(map(str, one.dims)), one.dtype, one.attrs) for name, one in coordinates.items()}
+    created: dict[str, netCDF4.Variable] = {}
+    for home, sampled, cut in ((file, False, chunks), (file.createGroup(SAMPLES_GROUP), True, sample_chunks)):
+        own, rest = (
+            {name: one for name, one in part.items() if ("sample" in one[0]) == sampled} for part in (axes, table)
         )
-        variables[name].setncatts(attributes)
-    return variables
+        for name, variable in create_variables(home, own, sizes).items():
+            variable[...] = coordinates[name].to_numpy()
+        created |= create_variables(home, rest, sizes, chunks=cut, missing=True, compression="zlib", complevel=4)
+    return created
 
 
 def write(
@@ -352,7 +277,7 @@ def write(
     strips: Iterable[tuple[int, dict[str, np.ndarray]]],
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write the cube, holding one strip in memory at a time.
+    """Write the cube, one strip at a time.
 
     Parameters
     ----------

@@ -14,23 +14,23 @@ from galcarto.maps.reader import open_cube
 
 
 class GalcartoQuery(DustMap):
-    """A cube behind the interface of dustmaps: plain arrays, flags, and coordinates with or without distances.
+    """A cube with the interface of dustmaps: plain arrays, flags, and coordinates with or without distances.
 
-    It can be called, and has `query_gal` and `query_equ` of the base class. Extinction farther than the last bin is
-    that at its outer edge, as in `dustmaps.bayestar.BayestarQuery`; its flag ``reliable_dist`` is then false.
+    It is callable and inherits `query_gal` and `query_equ`. Beyond the last bin the extinction is that at its outer
+    edge, as in `dustmaps.bayestar.BayestarQuery`, and the flag ``reliable_dist`` is false.
 
     Parameters
     ----------
     cube : path, URL or Dataset
-        As `galcarto.open_cube` takes or gives it; values are read when they are asked for.
+        A cube, or the path of one for `galcarto.open_cube`; values are read on demand.
     band : str or Quantity
-        As for `DustAccessor.query`: A_V by default. dustmaps' own maps give E(B-V) or a band of their own instead.
+        As for `DustAccessor.query`, by default A_V. Maps of dustmaps return E(B-V) or a band of their own instead.
     colour : float or Quantity, mag
-        Intrinsic BP-RP of the star behind the dust; for Gaia's bands only.
+        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
     interpolation : str
-        Across the sky: ``nearest``, as in dustmaps' maps, or ``linear``.
+        Across the sky: ``nearest``, as in the maps of dustmaps, or ``linear``.
     seed : int
-        Of the random modes: two objects with the same seed give the same values in the same order.
+        Seed of the random modes: objects with the same seed return the same sequence of values.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class GalcartoQuery(DustMap):
 
     @property
     def distances(self) -> u.Quantity:
-        """Where the profile of coordinates without distance is given: outer edges of the bins, kpc."""
+        """Distances of the profiles returned for coordinates without distance: outer edges of the bins, kpc."""
         return self._cube["distance_bounds"].to_numpy()[:, 1] * u.kpc
 
     @ensure_coord_type
@@ -64,21 +64,20 @@ class GalcartoQuery(DustMap):
             ``random_sample``, ``random_sample_per_pix``, ``samples``, ``median``, ``mean``, ``best``, ``percentile`` as
             in dustmaps, or ``sd``: see `DustAccessor.query`.
         return_flags : bool
-            Return flags too.
+            Also return flags.
         pct : float or sequence of float
             Percentiles, 0 to 100, of the mode ``percentile``.
 
         Returns
         -------
         extinction : ndarray of float, mag
-            Of the coordinates' shape, followed by the distances (bins) if the coordinates have none. ``samples`` and a
-            sequence of percentiles add a last axis; samples of whole profiles come before the distances, as those of
-            BayestarQuery do. NaN where there is no answer.
+            Shape of the coordinates, followed by `distances` if the coordinates have none. ``samples`` and a sequence
+            of percentiles add a last axis; samples of profiles come before the distances, as in BayestarQuery. NaN
+            where the cube has no value.
         flags : structured ndarray
-            Of the coordinates' shape. ``converged``: observed, with a good fit, not unlike the training set;
-            ``reliable_dist``: between distance_min and distance_max, or, for coordinates without distance,
-            ``min_reliable_distmod`` and ``max_reliable_distmod``, mag, in the place of it; ``reason``: the flags of
-            `DustAccessor.reason`.
+            Shape of the coordinates. ``converged``: observed, well fitted, and like the training set;
+            ``reliable_dist``: between distance_min and distance_max, replaced by ``min_reliable_distmod`` and
+            ``max_reliable_distmod``, mag, for coordinates without distance; ``reason``: see `DustAccessor.reason`.
 
         Raises
         ------
@@ -104,7 +103,7 @@ class GalcartoQuery(DustMap):
             flags["reliable_dist"] = (reason & int(MISSING | Reason.BEFORE_DATA | Reason.BEYOND_DATA)) == 0
         else:
             for end, distance in zip(("min", "max"), self._dust.reach(coords), strict=True):
-                with np.errstate(divide="ignore"):  # distance_max is 0 where nothing is told
+                with np.errstate(divide="ignore"):  # distance_max is 0 where the prior dominates
                     flags[f"{end}_reliable_distmod"] = 5.0 * np.log10(distance.value) + 10.0
         flags["reason"] = reason
         found = np.empty(coords.shape, [(name, np.asarray(values).dtype) for name, values in flags.items()])

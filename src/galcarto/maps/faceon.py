@@ -1,4 +1,4 @@
-"""The view from above: the cube's density on a heliocentric (x, y) grid."""
+"""The face-on view: the cube's density on a heliocentric (x, y) grid."""
 
 import numpy as np
 import xarray as xr
@@ -15,10 +15,10 @@ RESAMPLING = (
 
 
 def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
-    """Mean extinction density over the cube's latitudes, seen from the galactic pole.
+    """Mean extinction density over the cube's latitudes, seen from the Galactic pole.
 
-    Each pixel averages the cells of the cube above and below a square of points in it, so that neither near (small)
-    nor far (large) cells are lost.
+    Each pixel averages the cells of the cube above and below a grid of points in it, so that both near (small) and far
+    (large) cells contribute.
 
     Parameters
     ----------
@@ -29,20 +29,20 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``extinction_density(y, x)`` in mag kpc-1, NaN outside the footprint; ``within(y, x)``: half or
-        more of the latitudes are within ``distance_max`` there.
+        ``extinction_density(y, x)`` in mag kpc-1, NaN outside the footprint; ``within(y, x)``, whether at least half of
+        the latitudes are within ``distance_max``.
     """
     l_edges, d_edges = edges_of(cube, "l"), edges_of(cube, "distance")
     density = cube["extinction_density"].transpose("b", "l", "distance").to_numpy()
-    reached = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
-    inside = reached.transpose("b", "l", "distance").to_numpy()
+    trusted = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
+    inside = trusted.transpose("b", "l", "distance").to_numpy()
 
     # the sector's bounding box, from points along its rim
     rim = np.radians(np.linspace(l_edges[0], l_edges[-1], 721))
     axes = []
     for component in (np.cos(rim), np.sin(rim)):
-        reach = np.append(component * d_edges[-1], 0.0)
-        low, high = np.floor(reach.min() / pixel), np.ceil(reach.max() / pixel)
+        extent = np.append(component * d_edges[-1], 0.0)
+        low, high = np.floor(extent.min() / pixel), np.ceil(extent.max() / pixel)
         axes.append((np.arange(low, high) + 0.5) * pixel)
     x, y = axes
     offset = ((np.arange(POINTS) + 0.5) / POINTS - 0.5) * pixel
@@ -61,7 +61,7 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
         weights += cosine * _pixels(known)
         within += cosine * _pixels(known & inside[j][at])
     mean = np.divide(total, weights, out=np.full(total.shape, np.nan), where=weights > 0)
-    share = np.divide(within, weights, out=np.zeros(total.shape), where=weights > 0)
+    fraction = np.divide(within, weights, out=np.zeros(total.shape), where=weights > 0)
     dataset = xr.Dataset(
         {
             "extinction_density": (
@@ -78,7 +78,7 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
             ),
             "within": (
                 ("y", "x"),
-                share >= 0.5,
+                fraction >= 0.5,
                 {
                     "units": "1",
                     "long_name": "within distance_max for most latitudes",
@@ -101,6 +101,6 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
 
 
 def _pixels(values: np.ndarray) -> np.ndarray:
-    """Sums over the points of each pixel."""
+    """Sum over the points of each pixel."""
     rows, columns = values.shape[0] // POINTS, values.shape[1] // POINTS
     return values.reshape(rows, POINTS, columns, POINTS).sum(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""Where on the sky the map is: points of its tiles, and the footprint as a multi-order coverage map (MOC)."""
+"""Points within tiles, and the footprint of a map as a multi-order coverage map (MOC)."""
 
 import math
 
@@ -14,7 +14,7 @@ CELLS = 8  # at least, along a tile's side
 
 
 def tile_points(tiles: Tiles, along: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points that stand for equal areas of a tile.
+    """Points that sample each tile uniformly in area.
 
     Parameters
     ----------
@@ -27,20 +27,20 @@ def tile_points(tiles: Tiles, along: int) -> tuple[np.ndarray, np.ndarray]:
     l, b : ndarray, shape (tile, point), deg
         Tiles l-major.
     """
-    share = (np.arange(along) + 0.5) / along
-    l = tiles.l_edges[:-1, None] + np.diff(tiles.l_edges)[:, None] * share
+    fraction = (np.arange(along) + 0.5) / along
+    l = tiles.l_edges[:-1, None] + np.diff(tiles.l_edges)[:, None] * fraction
     sine = np.sin(np.radians(tiles.b_edges))
-    b = np.degrees(np.arcsin(sine[:-1, None] + np.diff(sine)[:, None] * share))
+    b = np.degrees(np.arcsin(sine[:-1, None] + np.diff(sine)[:, None] * fraction))
     shape = (*tiles.shape, along, along)
     grids = np.broadcast_to(l[:, None, :, None], shape), np.broadcast_to(b[None, :, None, :], shape)
     return grids[0].reshape(-1, along**2), grids[1].reshape(-1, along**2)
 
 
 def footprint(tiles: Tiles, observed: np.ndarray) -> MOC:
-    """The observed tiles as a MOC: in ICRS, as the IVOA's standard demands.
+    """The observed tiles as a MOC, in ICRS as the IVOA standard requires.
 
-    It is made of cells of at most an eighth of a tile's height, and takes up every cell in which one of the points of
-    `tile_points` lies: it exceeds the tiles by less than a cell.
+    Its cells are at most an eighth of a tile high. It contains every cell with a point of `tile_points`, so it extends
+    beyond the tiles by less than a cell.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Whether a file keeps the format of the cube: many small checks of its description and, strip by strip, its values.
+"""Check that a file follows the format of the cube.
 
-Each check is a function that yields what is wrong. Those of `STRUCTURE` and `DESCRIPTION` see the whole cube, of which
-they read no large variable; those of `VALUES` see one strip of sightlines in memory. `needs` names the variables that a
-check cannot do without: where one is missing or unsound, which another check tells, it is left out.
+Each check is a function that yields findings. The checks in `STRUCTURE` and `DESCRIPTION` get the whole cube but read
+no large variable; those in `VALUES` get one strip of sightlines in memory. `needs` names the variables that a check
+requires; it is skipped if one is missing or failed a structure check.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from galcarto.core.sky import to_icrs
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.reader import open_cube
 
-STRIP = 1 << 21  # values of a variable that are in memory at once
-ROUNDINGS = 4  # of the stored type, that a value may be off by
-CLOSE = 1e-6  # of a cell: by how much the edges of neighbours may differ; degree: pixel centres
-DIAGNOSTICS = ("fit_p_value", "fit_chi2", "out_of_distribution", "stars", "area")  # a map can be used without
-MAY_BE_NAN = ("distance_min",)  # also where observed: no distance is told from the prior
+STRIP = 1 << 21  # values of a variable in memory at once
+ROUNDINGS = 4  # tolerance of values, in roundings of the stored type
+CLOSE = 1e-6  # tolerance of cell edges, as a fraction of a cell, and of pixel centres, in degree
+DIAGNOSTICS = ("fit_p_value", "fit_chi2", "out_of_distribution", "stars", "area")  # a map is usable without these
+MAY_BE_NAN = ("distance_min",)  # NaN in observed sightlines where the prior dominates everywhere
 POSITION = ("l", "b", "distance")
 ABOUT = ("title", "band", "extinction_law", "survey")
 NOT_OBSERVED = "not_observed"
@@ -43,23 +43,23 @@ LIMIT = re.compile(r"\S+ < -?[0-9.]+ mag")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a file.
+    """One fault of a file.
 
     Attributes
     ----------
     severity : str
-        ``error``: numbers or their meaning cannot be trusted; ``warning``: they can, but some reader will stumble.
+        ``error``: numbers or their meaning cannot be trusted; ``warning``: they can, but some software may fail.
     variable : str
-        The variable, or the attribute of the file; empty for the file itself.
+        Variable or global attribute; empty for the file itself.
     found, expected : str
     check : str
         Name of the check.
     index : dict of str to int
-        Where the first fault is: dimensions and indices.
+        Position of the first fault: dimensions and indices.
     position : dict of str to float
-        The same as coordinates, degree and kpc, where the file has them.
+        The same as coordinates, in degree and kpc, if the file has them.
     sightlines : int
-        Number of sightlines with this fault; 0 where it is not one of sightlines.
+        Number of sightlines with this fault; 0 if it does not concern sightlines.
     """
 
     severity: Literal["error", "warning"]
@@ -83,28 +83,28 @@ class Finding:
 
 
 class Fault(NamedTuple):
-    """What a check of a strip yields for a variable: where it is bad, its value and what was expected there."""
+    """Result of a check of values: where a variable is bad, its values and the expected ones."""
 
     variable: str
     bad: xr.DataArray
     found: xr.DataArray
-    expected: str  # {} stands for the value of `against`
+    expected: str  # {} is replaced by the value of `against`
     against: xr.DataArray | None = None
     severity: Literal["error", "warning"] = "error"
 
 
 def error(variable: str, found: str, expected: str, **where: Any) -> Finding:
-    """A finding that makes the file unfit."""
+    """A finding that makes the file unusable."""
     return Finding("error", variable, found, expected, **where)
 
 
 def warning(variable: str, found: str, expected: str, **where: Any) -> Finding:
-    """A finding that does not."""
+    """A finding that does not make the file unusable."""
     return Finding("warning", variable, found, expected, **where)
 
 
 def needs(*names: str) -> Callable[[Callable[..., Iterator[Any]]], Callable[..., Iterator[Any]]]:
-    """Leave a check out where one of the variables is missing."""
+    """Skip a check if one of the variables is missing."""
 
     def decorate(check: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         @wraps(check)
@@ -117,11 +117,11 @@ def needs(*names: str) -> Callable[[Callable[..., Iterator[Any]]], Callable[...,
     return decorate
 
 
-# --- what the format says
+# --- the format
 
 
 def is_healpix(cube: xr.Dataset) -> bool:
-    """Whether sightlines are HEALPix cells, and not a grid in l and b."""
+    """Whether sightlines are HEALPix cells rather than a grid in l and b."""
     return "cell" in cube.dims
 
 
@@ -136,7 +136,7 @@ def bounded(cube: xr.Dataset) -> tuple[str, ...]:
 
 
 def contract(cube: xr.Dataset) -> dict[str, tuple[tuple[str, ...], str, str | None]]:
-    """Dimensions, type and unit of each variable in the form that the cube has."""
+    """Dimensions, type and unit of each variable, for tiles or HEALPix cells."""
     listed: dict[str, tuple[tuple[str, ...], str, str | None]] = {}
     for name in bounded(cube):
         listed[name] = ((name,), "f8", "kiloparsec" if name == "distance" else "degree")
@@ -152,17 +152,17 @@ def contract(cube: xr.Dataset) -> dict[str, tuple[tuple[str, ...], str, str | No
 
 
 def described(variable: xr.DataArray) -> dict[str, Any]:
-    """Attributes of a variable, those among them that xarray has moved to the encoding."""
+    """Attributes of a variable, including those that xarray has moved to the encoding."""
     return {**variable.encoding, **variable.attrs}
 
 
 def shown(attribute: Any) -> str:
-    """An attribute as it is written, without numpy's name of its type."""
+    """The repr of an attribute, without numpy's type."""
     return repr(attribute.item() if isinstance(attribute, np.generic) else attribute)
 
 
 def flags(quality: xr.DataArray) -> dict[str, int]:
-    """Bit of each meaning of the quality; empty where its attributes do not say."""
+    """Bit of each meaning of the quality; empty if its attributes are invalid."""
     masks, meanings = quality.attrs.get("flag_masks", []), str(quality.attrs.get("flag_meanings", "")).split()
     masks = np.atleast_1d(masks)
     if masks.dtype.kind not in "iu" or len(masks) != len(meanings):
@@ -171,7 +171,7 @@ def flags(quality: xr.DataArray) -> dict[str, int]:
 
 
 def healpix(cube: xr.Dataset) -> tuple[int, bool] | None:
-    """nside, and whether the order is nested; None where the file does not say."""
+    """nside, and whether the order is nested; None if the file does not state them."""
     stated = cube["crs"].attrs
     level, scheme = stated.get("refinement_level"), stated.get("indexing_scheme")
     if not isinstance(level, (int, np.integer)) or not 0 <= level <= 29 or str(scheme) not in ("nested", "ring"):
@@ -180,16 +180,16 @@ def healpix(cube: xr.Dataset) -> tuple[int, bool] | None:
 
 
 def rounding(*variables: xr.DataArray) -> float:
-    """By how much stored values may be off, as a share: a few roundings of their type, and those of a sum in double."""
+    """Relative tolerance of stored values: a few roundings of their type, plus those of a sum in double precision."""
     stored = max(np.finfo(variable.dtype).eps for variable in variables)
     return float(ROUNDINGS * stored + variables[0].sizes["distance"] * np.finfo(float).eps)
 
 
-# --- checks of the structure: what fails here is left out of all other checks
+# --- checks of the structure: variables that fail are left out of all other checks
 
 
 def variables_are_there(cube: xr.Dataset) -> Iterator[Finding]:
-    """Every variable of the format."""
+    """Every variable of the format is present."""
     for name in contract(cube):
         if name not in cube.variables:
             kind = warning if name in DIAGNOSTICS else error
@@ -197,7 +197,7 @@ def variables_are_there(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def dimensions_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
-    """Names and order of dimensions; bounds are pairs; nothing is empty."""
+    """Dimensions have the right names and order, bounds are pairs, and no variable is empty."""
     for name, (dimensions, *_) in contract(cube).items():
         if name not in cube.variables:
             continue
@@ -211,7 +211,7 @@ def dimensions_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def types_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
-    """Floats or integers as the format says, and not less precise."""
+    """Types are floats or integers as in the format, and not less precise."""
     for name, (_, kind, _) in contract(cube).items():
         if name not in cube.variables:
             continue
@@ -228,14 +228,14 @@ def types_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def conventions_name_cf(cube: xr.Dataset) -> Iterator[Finding]:
-    """Conventions with CF among them."""
+    """The attribute Conventions includes CF."""
     found = cube.attrs.get("Conventions")
     if not re.search(r"\bCF-\d", str(found)):
         yield error("Conventions", repr(found), "a version of CF, such as 'CF-1.13'")
 
 
 def units_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
-    """Units that astropy reads, equal to the format's."""
+    """Units can be read by astropy and equal those of the format."""
     for name, (_, _, expected) in contract(cube).items():
         if expected is None or name not in cube.variables:
             continue
@@ -252,7 +252,7 @@ def units_are_those_of_the_format(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def quantity_is_described(cube: xr.Dataset) -> Iterator[Finding]:
-    """Band, law, survey, limits and frame."""
+    """Band, law, survey, limits and frame are stated."""
     for name in ABOUT:
         if not str(cube.attrs.get(name, "")).strip():
             yield error(name, "no such attribute of the file", "text")
@@ -267,7 +267,7 @@ def quantity_is_described(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def provenance_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
-    """Version, seed, and settings whose sha256 agrees."""
+    """Version, seed and settings are stated, and the sha256 of the settings agrees."""
     if not str(cube.attrs.get("galcarto_version", "")).strip():
         yield error("galcarto_version", "no such attribute of the file", "the version of what wrote it")
     seed = cube.attrs.get("galcarto_seed")
@@ -289,7 +289,7 @@ def provenance_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("quality")
 def flags_are_explained(cube: xr.Dataset) -> Iterator[Finding]:
-    """Masks that are single bits of the variable's type, one meaning for each."""
+    """Flag masks are single bits that fit the variable's type, with one meaning each."""
     quality = cube["quality"]
     masks = np.atleast_1d(quality.attrs.get("flag_masks", []))
     meanings = str(quality.attrs.get("flag_meanings", "")).split()
@@ -308,7 +308,7 @@ def flags_are_explained(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def coordinates_are_in_range(cube: xr.Dataset) -> Iterator[Finding]:
-    """Longitudes (which may pass 360 degrees on a grid), latitudes, distances."""
+    """Longitudes (which may exceed 360 degrees on a grid), latitudes and distances are in range."""
     ranges = {"l": (0.0, 360.0) if is_healpix(cube) else (-360.0, 720.0), "b": (-90.0, 90.0), "distance": (0.0, np.inf)}
     for name, (low, high) in ranges.items():
         if name not in cube.variables:
@@ -322,7 +322,7 @@ def coordinates_are_in_range(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def coordinates_increase(cube: xr.Dataset) -> Iterator[Finding]:
-    """No value twice and none out of order."""
+    """Coordinates increase strictly."""
     for name in bounded(cube):
         if name not in cube.variables:
             continue
@@ -334,7 +334,7 @@ def coordinates_increase(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def bounds_are_named(cube: xr.Dataset) -> Iterator[Finding]:
-    """Each coordinate says which variable has its bounds."""
+    """Each coordinate names the variable with its bounds."""
     for name in bounded(cube):
         if name in cube.variables:
             found = str(described(cube[name]).get("bounds"))
@@ -343,7 +343,7 @@ def bounds_are_named(cube: xr.Dataset) -> Iterator[Finding]:
 
 
 def bounds_make_cells(cube: xr.Dataset) -> Iterator[Finding]:
-    """Cells with a width, in order, without gaps, that hold their centres."""
+    """Cells have a positive width, are contiguous and contain their centres."""
     for name in bounded(cube):
         if not {name, f"{name}_bounds"} <= set(cube.variables):
             continue
@@ -366,7 +366,7 @@ def bounds_make_cells(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("distance_bounds")
 def distances_begin_at_the_sun(cube: xr.Dataset) -> Iterator[Finding]:
-    """Else no sum of densities is the extinction from the Sun."""
+    """The first distance bin starts at the Sun, as the sum of densities is the extinction from there."""
     first = float(cube["distance_bounds"][0, 0])
     if first != 0:
         yield error("distance_bounds", f"{first:g} kpc as the first edge", "0, the Sun", index={"distance": 0})
@@ -374,14 +374,14 @@ def distances_begin_at_the_sun(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("l_bounds")
 def longitudes_are_met_once(cube: xr.Dataset) -> Iterator[Finding]:
-    """A window spans at most one turn."""
+    """The window spans at most 360 degrees of longitude."""
     edges = cube["l_bounds"].to_numpy()
     if edges.max() - edges.min() > 360 + CLOSE:
         yield error("l_bounds", f"{edges.max() - edges.min():g} degree from end to end", "at most 360")
 
 
 def footprint(cube: xr.Dataset) -> MOC | None:
-    """The footprint that the file states, if it can be read."""
+    """The footprint in the file's attributes, or None if it cannot be read."""
     try:
         return MOC.from_string(str(cube.attrs["footprint_moc"]))
     except (KeyError, ValueError, OSError):
@@ -389,7 +389,7 @@ def footprint(cube: xr.Dataset) -> MOC | None:
 
 
 def footprint_can_be_read(cube: xr.Dataset) -> Iterator[Finding]:
-    """A MOC as text."""
+    """The footprint is a valid MOC string."""
     if footprint(cube) is None:
         found = repr(str(cube.attrs.get("footprint_moc"))[:40])
         yield warning("footprint_moc", found, "the observed sky as a MOC, such as '6/28831 7/115303'")
@@ -397,7 +397,7 @@ def footprint_can_be_read(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("crs")
 def healpix_order_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
-    """Nested or ring, and the level; each variable names the mapping."""
+    """The order (nested or ring) and level are stated, and each variable names the grid mapping."""
     stated = cube["crs"].attrs
     if str(stated.get("grid_mapping_name")) != "healpix":
         yield error("crs", f"grid_mapping_name {stated.get('grid_mapping_name')!r}", "'healpix'")
@@ -412,7 +412,7 @@ def healpix_order_is_stated(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("crs", "healpix_index")
 def healpix_indices_are_cells(cube: xr.Dataset) -> Iterator[Finding]:
-    """Each within the sphere's number of cells, and once."""
+    """Indices are valid for the level, and unique."""
     index = cube["healpix_index"].to_numpy()
     standard = str(cube["healpix_index"].attrs.get("standard_name"))
     if standard != "healpix_index":
@@ -436,7 +436,7 @@ def healpix_indices_are_cells(cube: xr.Dataset) -> Iterator[Finding]:
 
 @needs("quality")
 def quality_has_known_bits(strip: xr.Dataset) -> Iterator[Fault]:
-    """No flag without a meaning."""
+    """All flags have a meaning."""
     known = sum(set(flags(strip["quality"]).values()))
     if known:
         quality = strip["quality"].astype("i8")
@@ -444,7 +444,7 @@ def quality_has_known_bits(strip: xr.Dataset) -> Iterator[Fault]:
 
 
 def _flagged(strip: xr.Dataset, meaning: str) -> xr.DataArray | None:
-    """Sightlines with the flag of a meaning; none where there is no such flag."""
+    """Sightlines with a flag, by its meaning; None if there is no such flag."""
     bit = flags(strip["quality"]).get(meaning)
     return None if bit is None else (strip["quality"].astype("i8") & bit) != 0
 
@@ -455,7 +455,7 @@ def _floats(strip: xr.Dataset) -> list[str]:
 
 @needs("quality")
 def observed_sightlines_have_values(strip: xr.Dataset) -> Iterator[Fault]:
-    """A value that is missing has its reason."""
+    """Values are finite unless the quality flags say otherwise."""
     missing = _flagged(strip, NOT_OBSERVED)
     if missing is None:
         return
@@ -468,7 +468,7 @@ def observed_sightlines_have_values(strip: xr.Dataset) -> Iterator[Fault]:
 
 @needs("quality")
 def other_sightlines_have_none(strip: xr.Dataset) -> Iterator[Fault]:
-    """Nothing is said where nothing was observed."""
+    """Values of sightlines that were not observed are NaN."""
     missing = _flagged(strip, NOT_OBSERVED)
     if missing is None:
         return
@@ -477,7 +477,7 @@ def other_sightlines_have_none(strip: xr.Dataset) -> Iterator[Fault]:
 
 
 def values_are_in_range(strip: xr.Dataset) -> Iterator[Fault]:
-    """No negative dust, no negative spread, shares within 0 to 1, distances within the grid."""
+    """Extinctions and standard deviations are not negative, fractions within 0 to 1, distances within the grid."""
     end = float(strip["distance_bounds"].max()) if "distance_bounds" in strip.variables else np.inf
     highest = {"fit_p_value": 1.0, "out_of_distribution": 1.0, "distance_min": end, "distance_max": end}
     for name in VARIABLES:
@@ -489,7 +489,7 @@ def values_are_in_range(strip: xr.Dataset) -> Iterator[Fault]:
 
 
 def cumulative_extinction_does_not_fall(strip: xr.Dataset) -> Iterator[Fault]:
-    """The mean and every sample are non-decreasing."""
+    """The mean and every sample are non-decreasing with distance."""
     for name in ("extinction", "extinction_samples"):
         if name in strip:
             before = strip[name].shift(distance=1)
@@ -522,25 +522,25 @@ def _moments_agree(strip: xr.Dataset, moment: Literal["mean", "std"], ending: st
 
 
 def means_are_those_of_the_samples(strip: xr.Dataset) -> Iterator[Fault]:
-    """To the rounding of the largest sample."""
+    """The means equal those of the samples, to the rounding of the largest sample."""
     yield from _moments_agree(strip, "mean", "", "mean")
 
 
 def standard_deviations_are_those_of_the_samples(strip: xr.Dataset) -> Iterator[Fault]:
-    """To the rounding of the largest sample; divided by their number."""
+    """The standard deviations equal those of the samples (divided by their number), to rounding."""
     yield from _moments_agree(strip, "std", "_sd", "standard deviation")
 
 
 @needs("distance_min", "distance_max")
 def the_data_speak_somewhere(strip: xr.Dataset) -> Iterator[Fault]:
-    """An empty range is true, but a reader may take the difference of its ends."""
+    """distance_min is at most distance_max: an empty range is valid, but software may use its length."""
     near, far = strip["distance_min"], strip["distance_max"]
     yield Fault("distance_min", near > far, near, "at most distance_max, {}", far, "warning")
 
 
 @needs("quality", "distance_max", "distance_bounds")
 def the_flag_tells_where_stars_run_out(strip: xr.Dataset) -> Iterator[Fault]:
-    """It is set where distance_max is not the end of the grid, and nowhere else."""
+    """The flag is set exactly where distance_max is before the end of the grid."""
     flagged = _flagged(strip, STARS_RUN_OUT)
     if flagged is None:
         return
@@ -553,12 +553,12 @@ def the_flag_tells_where_stars_run_out(strip: xr.Dataset) -> Iterator[Fault]:
 
 @needs("quality", "l", "b")
 def footprint_is_that_of_the_observed_sightlines(strip: xr.Dataset) -> Iterator[Fault]:
-    """The centre of a tile is in the footprint exactly where the tile was observed; a pixel may be covered in part."""
+    """The centres of observed tiles, and no others, are in the footprint. Pixels may be partly covered."""
     covered, missing = footprint(strip), _flagged(strip, NOT_OBSERVED)
     if covered is None or missing is None or is_healpix(strip):
         return
     l, b = xr.broadcast(strip["l"], strip["b"])
-    known = np.isfinite(l.to_numpy()) & (abs(b.to_numpy()) <= 90)  # MOCPy crashes at others
+    known = np.isfinite(l.to_numpy()) & (abs(b.to_numpy()) <= 90)  # MOCPy crashes for other values
     inside = xr.zeros_like(l, bool)
     longitude, latitude = to_icrs(l.to_numpy()[known], b.to_numpy()[known])
     inside.to_numpy()[known] = covered.contains_lonlat(longitude * u.deg, latitude * u.deg)
@@ -572,7 +572,7 @@ def footprint_is_that_of_the_observed_sightlines(strip: xr.Dataset) -> Iterator[
 
 @needs("crs", "healpix_index", "l", "b")
 def cells_are_where_their_index_says(strip: xr.Dataset) -> Iterator[Fault]:
-    """l and b are the centres of the pixels, in the order and level that the file states."""
+    """l and b are the centres of the pixels, for the stated order and level."""
     form = healpix(strip)
     if form is None:
         return
@@ -624,17 +624,17 @@ VALUES = (
 
 
 def check(path: str | Path) -> list[Finding]:
-    """Check a cube in any of its forms, holding one strip of sightlines in memory at a time.
+    """Check a cube in any of its forms, one strip of sightlines at a time.
 
     Parameters
     ----------
     path : path or URL
-        What `open_cube` opens.
+        As for `open_cube`.
 
     Returns
     -------
     list of Finding
-        Errors first; empty for a cube that keeps the format. A file that cannot be read is a finding, too.
+        Errors first; empty for a valid cube. A file that cannot be read is also a finding.
 
     Examples
     --------
@@ -644,8 +644,8 @@ def check(path: str | Path) -> list[Finding]:
     with ExitStack() as stack:
         try:
             cube = stack.enter_context(open_cube(path))
-        except Exception as fault:  # libraries raise all kinds at damaged files
-            found, _, expected = _told(fault).partition("; expected ")
+        except Exception as fault:  # libraries raise many kinds of errors for damaged files
+            found, _, expected = _text(fault).partition("; expected ")
             return [error("", found, expected or "a cube that can be opened", check="file_opens")]
         return check_dataset(cube)
 
@@ -656,7 +656,7 @@ def check_dataset(cube: xr.Dataset) -> list[Finding]:
     Parameters
     ----------
     cube : Dataset
-        As `open_cube` gives it.
+        From `open_cube`.
 
     Returns
     -------
@@ -665,39 +665,39 @@ def check_dataset(cube: xr.Dataset) -> list[Finding]:
     """
     findings = [replace(one, check=each.__name__) for each in STRUCTURE for one in each(cube)]
     unsound = {one.variable for one in findings if one.severity == "error"}
-    # no index: values are compared by their place, also where coordinates are wrong
+    # without indexes values are compared by position, even if coordinates are wrong
     sound = cube.drop_indexes(list(cube.indexes)).reset_coords()
     sound = sound[[name for name in contract(cube) if name in cube.variables and name not in unsound]]
     small = [name for name in sound.variables if name not in VARIABLES]
     loaded, damaged = _load(sound[small], {})
     sound = sound.drop_vars(small).merge(loaded)
     findings += damaged
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite values are found by checks of their own
+    with np.errstate(invalid="ignore", over="ignore"):  # other checks find infinite values
         findings += [replace(one, check=each.__name__) for each in DESCRIPTION for one in each(sound)]
         findings += _check_values(sound)
     return sorted(findings, key=lambda one: (one.severity, one.variable, one.check))
 
 
-def _told(fault: Exception) -> str:
-    """The message of an error; others' messages may be one word, which the class explains."""
+def _text(fault: Exception) -> str:
+    """The message of an error, with the class for errors of other libraries, whose messages may be one word."""
     return str(fault) if isinstance(fault, (UserError, OSError)) else f"{type(fault).__name__}: {fault}"
 
 
 def _load(part: xr.Dataset, start: dict[str, int]) -> tuple[xr.Dataset, list[Finding]]:
-    """What can be read of a part of the cube that begins at `start`, and what cannot."""
+    """Load a part of the cube that begins at `start`; return what can be read, and findings for the rest."""
     loaded, damaged = {}, []
     for name in map(str, part.variables):
         try:
             loaded[name] = part[name].load()
-        except Exception as fault:  # libraries raise all kinds at damaged files
+        except Exception as fault:  # libraries raise many kinds of errors for damaged files
             damaged.append(
-                error(name, _told(fault), "values that can be read", check="values_can_be_read", index=start)
+                error(name, _text(fault), "values that can be read", check="values_can_be_read", index=start)
             )
     return xr.Dataset(loaded, attrs=part.attrs), damaged
 
 
 def _strips(cube: xr.Dataset) -> list[dict[str, slice]]:
-    """Blocks of sightlines, of whole chunks where these are small enough, whose samples fit into a strip."""
+    """Blocks of sightlines whose samples fit into a strip, made of whole chunks if these are small enough."""
     large = max((cube[name] for name in VARIABLES if name in cube), key=lambda one: one.size)
     chunks = large.encoding.get("preferred_chunks", {})
     sightlines = math.prod(cube.sizes[name] for name in sky(cube))
@@ -712,7 +712,7 @@ def _strips(cube: xr.Dataset) -> list[dict[str, slice]]:
 
 
 def _check_values(cube: xr.Dataset) -> list[Finding]:
-    """All strips; of each kind of fault in a variable one finding: the first, and how many sightlines have it."""
+    """Check all strips; the findings are the first of each kind, with the number of sightlines concerned."""
     findings: dict[tuple[str, str, str], Finding] = {}
     readable = [str(name) for name in cube.variables]
     if not any(name in VARIABLES for name in readable):
@@ -732,7 +732,7 @@ def _check_values(cube: xr.Dataset) -> list[Finding]:
 
 
 def _locate(fault: Fault, check: str, strip: xr.Dataset, start: dict[str, int]) -> Finding:
-    """The finding of a fault that begins at `start`."""
+    """Make a finding of a fault in a strip that begins at `start`."""
     bad = fault.bad.transpose(*sky(strip), ...)
     place = dict(zip(map(str, bad.dims), map(int, np.unravel_index(int(bad.values.argmax()), bad.shape)), strict=True))
 

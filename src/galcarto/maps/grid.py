@@ -1,4 +1,4 @@
-"""Coordinates and bounds that every map shares."""
+"""Coordinates, bounds and attributes shared by all maps."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ import xarray as xr
 from galcarto.core.sky import Tiles
 
 CONVENTIONS = "CF-1.13, ACDD-1.3"
-SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples: who wants the map need not see them
+SAMPLES_GROUP = "samples"  # netCDF group of the posterior samples
 
 
 def bounded(name: str, edges: np.ndarray, attributes: dict[str, str]) -> dict[str, xr.DataArray]:
+    """A coordinate at the centres of bins, and its bounds."""
     attributes = {**attributes, "coverage_content_type": "coordinate", "bounds": f"{name}_bounds"}
     return {
         name: xr.DataArray(0.5 * (edges[1:] + edges[:-1]), dims=name, attrs=attributes),
@@ -58,7 +59,7 @@ def sample_coordinate(samples: int) -> dict[str, xr.DataArray]:
 
 
 def window_attributes(tiles: Tiles) -> dict[str, str]:
-    """Global attributes that say where on the sky the window lies; ACDD's others of that kind are the Earth's."""
+    """Global attributes for the window on the sky. Other geospatial attributes of ACDD apply to the Earth only."""
     l, b = ((f"{edges[0]:g}", f"{edges[-1]:g}") for edges in (tiles.l_edges, tiles.b_edges))
     return {
         "geospatial_bounds": f"POLYGON (({l[0]} {b[0]}, {l[1]} {b[0]}, {l[1]} {b[1]}, {l[0]} {b[1]}, {l[0]} {b[0]}))",
@@ -67,7 +68,7 @@ def window_attributes(tiles: Tiles) -> dict[str, str]:
 
 
 def derived_attributes(cube: xr.Dataset, form: str, comment: str) -> dict[str, Any]:
-    """Global attributes of what is made of a cube: the cube's, with an id, a history and a comment of its own."""
+    """Global attributes of a product derived from a cube: the cube's, with its own id, history and comment."""
     own = {
         "Conventions": CONVENTIONS,
         "id": f"{cube.attrs.get('id', 'cube')}-{form}",

@@ -1,4 +1,4 @@
-"""The HEALPix form: the cube's tiles resampled to the pixels of an equal-area grid, written block by block."""
+"""The HEALPix form of the cube: tiles resampled to equal-area pixels, written block by block."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,13 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from galcarto.core.netcdf import Table
 from galcarto.core.sky import Tiles
 from galcarto.maps.cube import COMPLETE, NOT_OBSERVED, PARTLY_OBSERVED, VARIABLES, create, statistics
 from galcarto.maps.footprint import POINTS, tile_points
 from galcarto.maps.grid import derived_attributes, edges_of, tiles_of
 
-BLOCK = 3  # refinement levels between a pixel and the block that is in memory: 64 pixels
+BLOCK = 3  # refinement levels between a pixel and a block: 64 pixels in memory at once
 RESAMPLING = (
     "Tiles to HEALPix pixels: the posterior samples of the density are averaged over the observed tiles in the pixel, "
     "weighted by the area they share; extinction, means and standard deviations follow from the averages. Samples of "
@@ -35,29 +36,29 @@ COMBINED = {
 
 
 def refinement_level(tiles: Tiles) -> int:
-    """The coarsest level whose pixels are no larger than the smallest tile is high."""
+    """The coarsest level with pixels no larger than the height of the smallest tile."""
     return max(0, math.ceil(math.log2(hp.nside2resol(1) / np.radians(np.diff(tiles.b_edges).min()))))
 
 
 def overlaps(tiles: Tiles, observed: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which pixels and tiles share which area.
+    """Pairs of overlapping pixels and tiles, and the area they share.
 
     Parameters
     ----------
     tiles : Tiles
     observed : ndarray of bool, shape (l, b)
-        Other tiles are left out.
+        Only these tiles are used.
     level : int
         nside is 2 to this power.
 
     Returns
     -------
     pixel : ndarray of int64, shape (pair,)
-        Nested; pairs are in their order.
+        Nested pixel numbers, ascending.
     tile : ndarray of int64, shape (pair,)
         l-major.
     area : ndarray, shape (pair,), deg2
-        The pairs of a tile sum up to its area.
+        The areas of a tile's pairs add up to its area.
     """
     found = []
     side = np.degrees(hp.nside2resol(2**level))
@@ -75,23 +76,23 @@ def overlaps(tiles: Tiles, observed: np.ndarray, level: int) -> tuple[np.ndarray
 
 
 def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, Iterator[tuple[int, dict[str, Any]]]]:
-    """The cube's variables in pixels: see `RESAMPLING`.
+    """Resample the cube's variables to pixels, as `RESAMPLING` describes.
 
     Parameters
     ----------
     cube : Dataset
         From `open_cube`, on a grid of l and b.
     tiles : Tiles
-        Those of the cube.
+        Tiles of the cube.
     level : int
         nside is 2 to this power.
 
     Returns
     -------
     pixels : ndarray of int64
-        Nested numbers of the pixels in which a tile was observed, in order.
+        Nested numbers of the pixels that overlap an observed tile, ascending.
     blocks : iterator of (int, dict of ndarray)
-        Place of a block's first pixel, and the variables of `VARIABLES`; samples have shape (cell, sample, distance).
+        Index of a block's first pixel, and the variables of `VARIABLES`; samples have shape (cell, sample, distance).
     """
     quality = cube["quality"].to_numpy()
     pixel, tile, area = overlaps(tiles, quality & NOT_OBSERVED == 0, level)
@@ -100,7 +101,7 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
         for name, (dimensions, *_) in VARIABLES.items()
         if dimensions == ("l", "b")
     }
-    share = area / tiles.area().ravel()[tile]
+    fraction = area / tiles.area().ravel()[tile]
     width = np.diff(edges_of(cube, "distance"))
     whole = hp.nside2pixarea(2**level, degrees=True)
 
@@ -126,7 +127,7 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
             found: dict[str, Any] = statistics(mean, width)
             for combine, names in COMBINED.items():
                 for name in names:
-                    shared = values[name] * share[pairs] if combine is np.add else values[name]
+                    shared = values[name] * fraction[pairs] if combine is np.add else values[name]
                     found[name] = combine.reduceat(shared, starting)
             found["quality"] |= np.where(covered < COMPLETE * whole, PARTLY_OBSERVED, 0).astype(np.uint8)
             yield done, found
@@ -135,20 +136,21 @@ def resample(cube: xr.Dataset, tiles: Tiles, level: int) -> tuple[np.ndarray, It
     return np.unique(pixel), blocks()
 
 
-def described() -> dict[str, tuple[tuple[str, ...], str, dict[str, Any]]]:
-    """`VARIABLES` on pixels."""
-    found = {}
+def described() -> Table:
+    """The table `VARIABLES` for pixels."""
+    table = {}
     for name, (dimensions, kind, attributes) in VARIABLES.items():
-        attributes = {**attributes, "grid_mapping": "crs", "coordinates": "healpix_index l b"}
-        if "cell_methods" in attributes:
-            attributes["cell_methods"] = attributes["cell_methods"].replace("l: b:", "area:")
+        own = {**attributes, "grid_mapping": "crs", "coordinates": "healpix_index l b"}
+        if "cell_methods" in own:
+            own["cell_methods"] = own["cell_methods"].replace("l: b:", "area:")
         cells = tuple("cell" if d == "l" else d for d in dimensions if d != "b")
-        found[name] = cells, "f4" if name == "stars" else kind, attributes  # a share of a tile's stars is no integer
-    return found
+        # a fraction of a tile's stars need not be an integer
+        table[name] = cells, "f4" if name == "stars" else kind, own
+    return table
 
 
 def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, xr.DataArray]:
-    """The pixels' numbers and centres, how they are numbered, and the other coordinates of the cube."""
+    """Numbers and centres of the pixels, the grid mapping, and the cube's other coordinates."""
     l, b = hp.pix2ang(2**level, pixels, nest=True, lonlat=True)
     crs = {
         "grid_mapping_name": "healpix",
@@ -179,7 +181,7 @@ def coordinates(cube: xr.Dataset, pixels: np.ndarray, level: int) -> dict[str, x
 
 
 def write(path: str | Path, cube: xr.Dataset, nside: int | None, attributes: Mapping[str, Any]) -> None:
-    """Write the HEALPix form, holding one block of 64 pixels and the tiles in it in memory at a time.
+    """Write the HEALPix form, one block of 64 pixels at a time.
 
     Parameters
     ----------
@@ -187,9 +189,9 @@ def write(path: str | Path, cube: xr.Dataset, nside: int | None, attributes: Map
     cube : Dataset
         From `open_cube`, on a grid of l and b.
     nside : int or None
-        A power of 2; none for that of `refinement_level`.
+        A power of 2; None for that of `refinement_level`.
     attributes : mapping
-        Global attributes beside the cube's own.
+        Global attributes in addition to the cube's.
     """
     tiles = tiles_of(cube)
     level = refinement_level(tiles) if nside is None else hp.nside2order(nside)

@@ -1,4 +1,4 @@
-"""Where points of the sky fall on a cube's sightlines: tiles of l and b, or HEALPix pixels."""
+"""Find the sightlines of a cube, on tiles or HEALPix pixels, at points of the sky."""
 
 from typing import Protocol
 
@@ -11,12 +11,12 @@ from galcarto.maps.grid import edges_of
 
 
 class Sightlines(Protocol):
-    """The sightlines of a cube, in the order of its sky axes; row -1 is none."""
+    """The sightlines of a cube, numbered by row in the order of its sky axes; row -1 means none."""
 
     number: int
 
     def holding(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Row of the sightline whose tile or pixel holds each point (deg), shape (point,)."""
+        """Row of the sightline that contains each point (deg), shape (point,)."""
         ...
 
     def around(self, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -24,17 +24,17 @@ class Sightlines(Protocol):
         ...
 
     def read(self, variable: xr.DataArray, rows: np.ndarray) -> np.ndarray:
-        """Values of some sightlines (ascending rows) and no others, shape (..., row, distance)."""
+        """Read the values of some sightlines (ascending rows), shape (..., row, distance)."""
         ...
 
 
 def sightlines(cube: xr.Dataset) -> Sightlines:
-    """The sightlines of a cube on either form of grid.
+    """The sightlines of a cube on tiles or on HEALPix pixels.
 
     Raises
     ------
     UserError
-        If it is on neither, or its tiles do not touch.
+        If the cube is on neither, or there are gaps between its tiles.
     """
     if "cell" in cube.dims:
         return PixelSightlines(cube)
@@ -45,12 +45,12 @@ def sightlines(cube: xr.Dataset) -> Sightlines:
 
 
 def touching_edges(cube: xr.Dataset, name: str) -> np.ndarray:
-    """Edges of a coordinate's bins, which must ascend and touch.
+    """Edges of a coordinate's bins, which must ascend without gaps.
 
     Raises
     ------
     UserError
-        If they do not, as after a selection of every other bin.
+        If they do not, for example after selecting every other bin.
     """
     edges = edges_of(cube, name)
     if not (np.diff(edges) > 0).all() or not np.allclose(edges[1:], cube[f"{name}_bounds"][:, 1], rtol=0, atol=1e-9):
@@ -59,14 +59,14 @@ def touching_edges(cube: xr.Dataset, name: str) -> np.ndarray:
 
 
 class Bins:
-    """Which of some bins holds a value; where they are even by arithmetic, several times as fast as by bisection.
+    """Find the bins that contain values: by arithmetic for even bins, several times faster than bisection.
 
     Parameters
     ----------
     edges : ndarray, shape (bin + 1,)
         Ascending.
     closed : bool
-        The last bin holds all that is beyond it.
+        The last bin contains all larger values.
     """
 
     def __init__(self, edges: np.ndarray, closed: bool = False) -> None:
@@ -75,15 +75,15 @@ class Bins:
         self._even = np.allclose(np.diff(edges), self._step, rtol=1e-3, atol=0.0)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Numbers of the bins: -1 before the first; as many as there are bins behind the last.
+        """Index of the bin of each value: -1 below the first, the number of bins above the last.
 
-        A bin holds its lower edge. A value that is not a number is before the first.
+        A bin contains its lower edge. NaN counts as below the first.
         """
         if not self._even:
             return np.where(np.isnan(values), -1, np.searchsorted(self._edges, values, side="right") - 2)
         place = (values - self._first) * (1.0 / self._step) + 1.0
         number = np.fmin(np.fmax(place, 0.0), len(self._edges) - 2.0).astype(np.intp)
-        # rounding may have put a value beside an edge on its other side
+        # rounding may have moved a value across an edge
         number += values >= self._edges[number + 1]
         number -= values < self._edges[number]
         return number - 1
@@ -97,19 +97,19 @@ class TileSightlines:
         self.number = (len(l_edges) - 1) * (len(b_edges) - 1)
         self._widths = np.diff(l_edges), np.diff(b_edges)
         self._centres = tuple(0.5 * (edges[1:] + edges[:-1]) for edges in (l_edges, b_edges))
-        # no rounding may lose a point between the last tile and the first, and the last tile holds the pole
+        # rounding must not lose a point between the last tile and the first, and the last tile contains the pole
         self._round = bool(np.isclose(l_edges[-1] - l_edges[0], 360.0))
         self._columns, self._rows = Bins(l_edges, self._round), Bins(b_edges, bool(np.isclose(b_edges[-1], 90.0)))
         self._unwrap = Tiles(l_edges, b_edges).unwrap
 
     def holding(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Row of the tile that holds each point; a tile holds its lower edges."""
+        """Row of the tile that contains each point; a tile contains its lower edges."""
         i, j = self._columns(self._unwrap(l)), self._rows(b)
         inside = (i >= 0) & (i < len(self._widths[0])) & (j >= 0) & (j < len(self._widths[1]))
         return np.where(inside, i * len(self._widths[1]) + j, -1)
 
     def around(self, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The tile that holds each point and those on its other sides, with weights bilinear between the centres."""
+        """The tile that contains each point and its three nearest neighbours, with bilinear weights."""
         row = self.holding(l, b)
         pairs = []
         for at, value, centres, widths, closed in zip(
@@ -135,15 +135,15 @@ class TileSightlines:
             (i, 1.0 - u, j_other, v),
             (i_other, u, j_other, v),
         )
-        for corner, (column, share, place, rest) in enumerate(corners):
+        for corner, (column, weight_l, place, weight_b) in enumerate(corners):
             rows[:, corner] = np.where(
                 (row < 0) | (column < 0) | (place < 0), -1, column * len(self._widths[1]) + place
             )
-            weights[:, corner] = share * rest
+            weights[:, corner] = weight_l * weight_b
         return rows, weights
 
     def read(self, variable: xr.DataArray, rows: np.ndarray) -> np.ndarray:
-        """Values of some tiles, read column by column: a file's chunks hold parts of one column."""
+        """Values of some tiles, read column by column, as a chunk never spans columns."""
         i, j = np.divmod(rows, len(self._widths[1]))
         columns = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(i)) + 1)
         parts = [variable.isel(l=int(i[one[0]]), b=j[one]).transpose(..., "b", "distance") for one in columns]
@@ -151,7 +151,7 @@ class TileSightlines:
 
 
 class PixelSightlines:
-    """Sightlines of those HEALPix pixels that a cube holds."""
+    """Sightlines of the HEALPix pixels in a cube."""
 
     def __init__(self, cube: xr.Dataset) -> None:
         grid = cube["crs"].attrs if "crs" in cube.variables else {}
@@ -172,15 +172,15 @@ class PixelSightlines:
         return np.where(self._sorted[place] == pixels, self._order[place], -1)
 
     def holding(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Row of the pixel that holds each point."""
-        import healpy  # here and below: a second that cubes of tiles need not wait
+        """Row of the pixel that contains each point."""
+        import healpy  # imported on demand here and below: it takes a second
 
         known = np.isfinite(l) & np.isfinite(b)
         pixels = healpy.ang2pix(self._nside, np.where(known, l, 0), np.where(known, b, 0), nest=self._nest, lonlat=True)
         return np.where(known, self._rows(pixels), -1)
 
     def around(self, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The four pixels around each point and their weights, those of healpy's bilinear interpolation."""
+        """The four pixels around each point and their weights in healpy's bilinear interpolation."""
         import healpy
 
         known = np.isfinite(l) & np.isfinite(b)

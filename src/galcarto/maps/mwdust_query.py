@@ -18,22 +18,23 @@ except ImportError:
 
 
 class GalcartoMWDust(DustMap3D):
-    """A cube behind the interface of mwdust: ``GalcartoMWDust("cube.nc", filter="2MASS Ks")(l, b, d)``.
+    """A cube with the interface of mwdust: ``GalcartoMWDust("cube.nc", filter="2MASS Ks")(l, b, d)``.
 
-    Extinction farther than the last bin is that at its outer edge.
+    Beyond the last bin the extinction is that at its outer edge.
 
     Parameters
     ----------
     cube : path, URL or Dataset
-        As `galcarto.open_cube` takes or gives it; values are read when they are asked for.
+        A cube, or the path of one for `galcarto.open_cube`; values are read on demand.
     filter : str or Quantity, optional
-        What to return the extinction in: one of mwdust's names of 2MASS filters, or a band of `DustAccessor.query`, by
-        the law and the R_V of the cube. By default E(B-V), which is A_V / R_V here: mwdust's own maps give it on the
-        scale of Schlegel et al. 1998, of which the true one is 0.86 (Schlafly & Finkbeiner 2011, ApJ 737, 103).
+        Quantity to return: one of mwdust's names of 2MASS filters, or a band of `DustAccessor.query`, with the
+        extinction law and R_V of the cube. The default, E(B-V), is A_V / R_V. The maps of mwdust use the scale of
+        Schlegel et al. 1998 instead; 0.86 times their value is the true E(B-V) (Schlafly & Finkbeiner 2011, ApJ 737,
+        103).
     mode : str
         ``mean``, ``median`` or ``sd``.
     colour : float or Quantity, mag
-        Intrinsic BP-RP of the star behind the dust; for Gaia's bands only.
+        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class GalcartoMWDust(DustMap3D):
         Returns
         -------
         ndarray, mag
-            At least one-dimensional; NaN where there is no answer.
+            At least one-dimensional; NaN where the cube has no value.
         """
         l, b, d = (np.asarray(one, float) for one in np.broadcast_arrays(l, b, np.atleast_1d(d)))
         coords = SkyCoord(l * u.deg, b * u.deg, distance=d * u.kpc, frame="galactic")

@@ -1,3 +1,3 @@
-"""Flags of a sightline's quality: the bits of the cube's variable ``quality``."""
+"""Bits of the cube's variable ``quality``."""
 
 NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, POOR_FIT, UNLIKE_TRAINING = 1, 2, 4, 8, 16

@@ -1,22 +1,23 @@
-"""Asking a cube: ``cube.dust.query(SkyCoord)`` and its companions, an accessor of the Dataset that `open_cube` gives.
+"""Query a cube: ``cube.dust.query(SkyCoord)`` and its companions, an accessor of the Dataset that `open_cube` returns.
 
-What is true of all answers:
+Conventions of all methods:
 
-* The dust of a bin is even within it: the cumulative extinction runs straight from 0 at the Sun to its value at the
-  outer edge of the first bin, and so on from edge to edge.
-* ``interpolation="nearest"`` answers with the sightline whose tile (or HEALPix pixel) holds the point: a tile holds its
-  lower edges. ``"linear"`` weighs the answers of the four sightlines around the point bilinearly between their centres
-  (on HEALPix pixels as healpy does). A sightline that is not there or not observed leaves its weight to the others, and
-  the one that holds the point must be observed, so that both know the same sky.
-* Where there is no answer it is NaN, and `DustAccessor.reason` says why.
+* Dust is spread evenly within a distance bin. The cumulative extinction is therefore linear in distance between bin
+  edges, starting from 0 at the Sun.
+* ``interpolation="nearest"`` uses the sightline whose tile or HEALPix pixel contains the point; a tile contains its
+  lower edges. ``"linear"`` weights the results of the four surrounding sightlines bilinearly between their centres
+  (for HEALPix pixels as healpy does). The weight of missing or unobserved sightlines goes to the others. The sightline
+  that contains the point must be observed, so both methods have results for the same points.
+* Points without a result are NaN; `DustAccessor.reason` says why.
 """
 
 import enum
+import inspect
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import astropy.units as u
 import numpy as np
@@ -28,54 +29,79 @@ from galcarto.maps import quality
 from galcarto.maps.lookup import Bins, Sightlines, sightlines, touching_edges
 
 Coordinates: TypeAlias = SkyCoord | BaseCoordinateFrame
+Band: TypeAlias = str | u.Quantity
+Conversion: TypeAlias = Callable[[np.ndarray], np.ndarray]
+Query = TypeVar("Query", bound=Callable[..., u.Quantity])
 SUMMARIES = ("mean", "best", "median", "percentile", "samples")
 RANDOM = ("random_sample", "random_sample_per_pix")
 MODES = (*SUMMARIES, "sd", *RANDOM)
 INTERPOLATIONS = ("nearest", "linear")
-COLOUR = 1.0  # mag, (BP-RP)_0 of a K dwarf: the star that Gaia's wide bands are converted for unless one is named
-WIDE_GRID = np.append(np.linspace(0.0, 20.0, 401), 1000.0)  # A_V, mag: the relation is straight beyond 20
-MEMORY = 1 << 26  # bytes of sightlines that are read at once
-POINTS = 1 << 18  # values that are worked on at once: a few arrays of them fit the caches
-HALVINGS = 53  # of a bin: as many as a double has bits
+COLOUR = 1.0  # mag, (BP-RP)_0 of a K dwarf: the default star for Gaia's wide bands
+WIDE_GRID = np.append(np.linspace(0.0, 20.0, 401), 1000.0)  # A_V, mag: the relation is linear beyond 20
+MEMORY = 1 << 26  # bytes of sightlines read at once
+POINTS = 1 << 18  # values processed at once: a few arrays of this size fit in the caches
+HALVINGS = 53  # bisection steps within a bin: the bits of a double
 
 
 class Reason(enum.IntFlag):
-    """Why there is no answer, or how far to trust it: the cube's flags of `quality`, and those of the question."""
+    """Why a value is missing or doubtful: the flags of the cube's ``quality`` and those of the queried point."""
 
     NOT_OBSERVED = quality.NOT_OBSERVED
     PARTLY_OBSERVED = quality.PARTLY_OBSERVED
     STARS_RUN_OUT = quality.STARS_RUN_OUT
     POOR_FIT = quality.POOR_FIT
     UNLIKE_TRAINING = quality.UNLIKE_TRAINING
-    OUTSIDE = 1 << 8  # no tile holds the point
+    OUTSIDE = 1 << 8  # no tile contains the point
     BEYOND_GRID = 1 << 9  # farther than the last bin
-    NO_DISTANCE = 1 << 10  # not a number, or negative
-    BEFORE_DATA = 1 << 11  # nearer than distance_min: the prior speaks
-    BEYOND_DATA = 1 << 12  # farther than distance_max: the prior speaks
+    NO_DISTANCE = 1 << 10  # the distance is NaN or negative
+    BEFORE_DATA = 1 << 11  # nearer than distance_min, where the prior dominates
+    BEYOND_DATA = 1 << 12  # farther than distance_max, where the prior dominates
 
     @property
     def text(self) -> str:
-        """The flags as words."""
+        """The names of the flags, in lower case."""
         return ", ".join(flag.name.lower().replace("_", " ") for flag in Reason if flag in self and flag.name)
 
 
 MISSING = Reason.NOT_OBSERVED | Reason.OUTSIDE | Reason.BEYOND_GRID | Reason.NO_DISTANCE
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Keyword options of all queries; `DustAccessor.query` documents them."""
+
+    interpolation: str = "nearest"
+    pct: Any = None
+    colour: Any = COLOUR
+    rng: np.random.Generator | int = 0
+
+    def __post_init__(self) -> None:
+        _check("interpolation", self.interpolation, INTERPOLATIONS)
+
+
+def _with_options(query: Query) -> Query:
+    """Replace ``**options`` by the fields of `Options` in a method's signature, for ``help`` and tab completion."""
+    signature = inspect.signature(query)
+    *own, _ = signature.parameters.values()
+    parameters = [*own, *inspect.signature(Options).parameters.values()]
+    query.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return query
+
+
 @dataclass(frozen=True)
 class _Points:
-    """Points of the sky, flat, and the sightlines that answer for them.
+    """Points of the sky, flattened, and the sightlines that their values come from.
 
     Attributes
     ----------
     shape : tuple of int
-        Of the coordinates.
+        Shape of the coordinates.
     distance : ndarray, shape (point,), kpc, or None
     rows : ndarray, shape (point, corner)
-        The first is that of the sightline that holds the point; -1 outside.
+        Sightlines; the first contains the point, or is -1 outside the map.
     weights : ndarray, shape (point, corner)
     known : ndarray of bool, shape (point,)
-        Whether that sightline is observed.
+        Whether the sightline that contains the point is observed.
     """
 
     shape: tuple[int, ...]
@@ -86,19 +112,19 @@ class _Points:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """How a mode is read off sightlines.
+class _Summary:
+    """How a mode is computed from the cube.
 
     Attributes
     ----------
     variable : str
-        Of the cube.
+        Variable of the cube.
     reduce : callable
-        From values of shape (sample, ...) to (..., tail).
+        Maps values of shape (sample, ...) to (..., *tail).
     tail : tuple of int
-        What it adds to the shape of the points.
+        Axes that the mode adds to the shape of the points.
     sample : ndarray, shape (point,), or None
-        The one sample that each point is answered from.
+        Sample to use for each point, in the random modes.
     """
 
     variable: str
@@ -106,8 +132,8 @@ class _Answer:
     tail: tuple[int, ...] = ()
     sample: np.ndarray | None = None
 
-    def of(self, part: np.ndarray) -> np.ndarray | None:
-        """The sample of some points."""
+    def samples_of(self, part: np.ndarray) -> np.ndarray | None:
+        """Samples to use for some points."""
         return None if self.sample is None else self.sample[part]
 
 
@@ -121,19 +147,19 @@ def _sd(values: np.ndarray) -> np.ndarray:
 
 @xr.register_dataset_accessor("dust")
 class DustAccessor:
-    """Answers to questions about the dust in a cube: ``cube.dust``.
+    """Query the dust in a cube: ``cube.dust``.
 
     Parameters
     ----------
     cube : Dataset
-        Of `galcarto.open_cube`, on tiles or HEALPix pixels, or a part of one that is cut in l, b or cell. It stays as
-        lazy as it is: a question reads the sightlines that it needs. ``cube.extinction.load()`` keeps the means in
-        memory for many questions.
+        From `galcarto.open_cube`, on tiles or HEALPix pixels, or a selection of one in l, b or cell. Values are read
+        only for the sightlines that a query needs. ``cube.extinction.load()`` keeps the means in memory, which is
+        faster for many queries.
 
     Raises
     ------
     UserError
-        If the Dataset is not a cube of extinction, its bins leave gaps, or it begins behind the Sun.
+        If the Dataset is not a cube of extinction, its bins have gaps, or it does not start at the Sun.
     """
 
     def __init__(self, cube: xr.Dataset) -> None:
@@ -144,100 +170,97 @@ class DustAccessor:
         self._edges = touching_edges(cube, "distance")
         if self._edges[0] != 0.0:
             raise UserError(
-                f"distance: found bins from {self._edges[0]:g} kpc on; expected them from the Sun on: ask an uncut cube"
+                f"distance: found bins from {self._edges[0]:g} kpc on; expected them from the Sun on: query a cube "
+                "that is not cut in distance"
             )
         self._bins = Bins(self._edges)
         self._sightlines: Sightlines = sightlines(cube)
 
-    # --- questions
+    def _prepare(
+        self, coords: Coordinates, quantity: str, mode: str, band: Band, options: Options, start: Any = None
+    ) -> tuple[_Points, np.ndarray | None, Conversion, _Summary]:
+        """The points, `start` for each of them, the conversion from A_V to the band, and the summary of the samples."""
+        points, (near,) = self._locate(coords, options, start)
+        convert, wide = self._conversion(band, options.colour)
+        if wide and quantity == "extinction_density":
+            raise UserError(
+                f"band: found {band}; expected another for a density: in Gaia's wide bands the effect of dust depends "
+                "on the dust in front of it; use the difference of two calls of 'integrated'"
+            )
+        # the mean and sd in the file are those of A_V from the Sun
+        sampled = wide or (mode == "sd" and near is not None)
+        return points, near, convert, self._summary(quantity, mode, options, points, sampled)
 
+    # --- queries
+
+    @_with_options
     def query(
-        self,
-        coords: Coordinates,
-        mode: str = "mean",
-        band: str | u.Quantity = "V",
-        *,
-        interpolation: str = "nearest",
-        beyond: str = "nan",
-        pct: Any = None,
-        colour: Any = COLOUR,
-        rng: np.random.Generator | int = 0,
+        self, coords: Coordinates, mode: str = "mean", band: Band = "V", *, beyond: str = "nan", **options: Any
     ) -> u.Quantity:
         """Extinction from the Sun to points.
 
         Parameters
         ----------
         coords : SkyCoord
-            With distances, of any shape, in any frame that astropy turns into the galactic one.
+            Points with distances, of any shape, in any frame that astropy can transform to galactic coordinates.
         mode : str
-            ``mean`` (or ``best``: it has the least expected square error), ``median`` or ``percentile`` of the
-            posterior; ``sd``, its standard deviation; all its ``samples``, each a whole run of dust along the
-            sightline; ``random_sample``, one of them for each point, or ``random_sample_per_pix``, for each sightline.
-            The sd runs straight between the edges of bins, where it is exact; in between that is an upper bound. With
-            ``interpolation="linear"`` each answer is weighed as such. Neighbouring sightlines were inferred one by one:
-            their weighed samples scatter too little, their weighed sd is that of errors that go together.
+            ``mean`` (or ``best``: it minimises the expected squared error), ``median``, ``percentile`` or ``sd``
+            (standard deviation) of the posterior; all its ``samples``, each a full profile along the sightline;
+            ``random_sample``, one sample drawn for each point, or ``random_sample_per_pix``, one for each sightline.
+            The sd is interpolated linearly between bin edges: exact at the edges, an upper bound in between. With
+            ``interpolation="linear"`` the mode is computed on each sightline, then averaged. Sightlines are inferred
+            independently, so averaged samples scatter too little, and the averaged sd assumes fully correlated errors.
         band : str or Quantity
-            ``V``, ``J``, ``H``, ``Ks``, ``G``, ``BP``, ``RP``, ``E(B-V)``, or a wavelength, by the law and the R_V of
-            the cube (`galcarto.dust.law`). Gaia's bands are so wide that they do not follow A_V in proportion: they are
-            converted sample by sample, for the mean and the sd too.
+            ``V``, ``J``, ``H``, ``Ks``, ``G``, ``BP``, ``RP``, ``E(B-V)``, or a wavelength, with the extinction law and
+            R_V of the cube (`galcarto.dust.law`). In Gaia's wide bands extinction is not proportional to A_V, so the
+            samples are converted one by one, also for the mean and the sd.
+        beyond : str
+            Result for points beyond the last bin: ``nan``, or ``last``, the value at its outer edge, a lower limit.
         interpolation : str
             Across the sky: ``nearest`` or ``linear``.
-        beyond : str
-            Farther than the last bin: ``nan``, or ``last``, the extinction at its outer edge, which is a lower limit.
         pct : float or sequence of float
-            Percentiles, 0 to 100, of the mode ``percentile``.
+            Percentiles, 0 to 100, for the mode ``percentile``.
         colour : float or Quantity, mag
-            Intrinsic BP-RP of the star behind the dust; for Gaia's bands only.
+            Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
         rng : Generator or int
-            Random generator, or its seed, of the random modes.
+            Random generator, or its seed, for the random modes.
 
         Returns
         -------
         Quantity, mag
-            Of the coordinates' shape. ``samples``, and ``percentile`` with a sequence of percentiles, add a last axis.
+            Shape of the coordinates. ``samples``, and ``percentile`` with a sequence of percentiles, add a last axis.
 
         Raises
         ------
         TypeError
             If `coords` is not a SkyCoord.
         UserError
-            If it has no distances, or the cube cannot answer in that mode or band.
+            If `coords` has no distances, or the cube lacks what the mode or band needs.
         """
-        return self.integrated(
-            _with_distance(coords),
-            mode=mode,
-            band=band,
-            interpolation=interpolation,
-            beyond=beyond,
-            pct=pct,
-            colour=colour,
-            rng=rng,
-        )
+        return self.integrated(_with_distance(coords), None, mode, band, beyond=beyond, **options)
 
+    @_with_options
     def integrated(
         self,
         coords: Coordinates,
         start: u.Quantity | None = None,
         mode: str = "mean",
-        band: str | u.Quantity = "V",
+        band: Band = "V",
         *,
-        interpolation: str = "nearest",
         beyond: str = "nan",
-        pct: Any = None,
-        colour: Any = COLOUR,
-        rng: np.random.Generator | int = 0,
+        **options: Any,
     ) -> u.Quantity:
         """Extinction between two distances along sightlines.
 
         Parameters
         ----------
         coords : SkyCoord
-            To its distances; without any, to the outer edge of the last bin.
+            End points; without distances, the outer edge of the last bin.
         start : Quantity, optional
-            From this distance on; from the Sun on by default. It broadcasts with the coordinates. A `start` behind the
-            end gives a negative extinction.
-        mode, band, interpolation, beyond, pct, colour, rng
-            As for `query`. The sd of the dust behind `start` is that of the samples.
+            Distance to start from, by default the Sun. It broadcasts with the coordinates. If it is beyond the end
+            point, the result is negative.
+        mode, band, beyond, interpolation, pct, colour, rng
+            As for `query`. With `start`, the sd is computed from the samples.
 
         Returns
         -------
@@ -245,11 +268,10 @@ class DustAccessor:
             Shapes as for `query`.
         """
         _check("beyond", beyond, ("nan", "last"))
-        points, (near,) = self._locate(coords, interpolation, None if start is None else _in(start, u.kpc, "start"))
+        first = None if start is None else _in(start, u.kpc, "start")
+        points, near, convert, summary = self._prepare(coords, "extinction", mode, band, Options(**options), first)
         end = self._edges[-1]
         far = np.full(len(points.known), end) if points.distance is None else points.distance
-        convert, wide = self._conversion(band, colour)
-        answer = self._answer("extinction", mode, pct, rng, points, wide or (mode == "sd" and near is not None))
         known = points.known & (far >= 0.0)
         if beyond == "nan":
             known &= far <= end
@@ -257,71 +279,52 @@ class DustAccessor:
             known &= (near >= 0.0) & (near <= end)
 
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
-            found = convert(self._along(profiles, rows, far[part], answer.of(part)))
+            total = convert(self._along(profiles, rows, far[part], summary.samples_of(part)))
             if near is not None:
-                found = found - convert(self._along(profiles, rows, near[part], answer.of(part)))
-            return found
+                total = total - convert(self._along(profiles, rows, near[part], summary.samples_of(part)))
+            return total
 
-        return self._weighed(points, known, answer, value) * u.mag
+        return self._weighted(points, known, summary, value) * u.mag
 
-    def profile(
-        self,
-        coords: Coordinates,
-        mode: str = "mean",
-        band: str | u.Quantity = "V",
-        *,
-        interpolation: str = "nearest",
-        pct: Any = None,
-        colour: Any = COLOUR,
-        rng: np.random.Generator | int = 0,
-    ) -> u.Quantity:
-        """Extinction from the Sun to the outer edge of every bin, which are the second of ``cube.distance_bounds``.
+    @_with_options
+    def profile(self, coords: Coordinates, mode: str = "mean", band: Band = "V", **options: Any) -> u.Quantity:
+        """Extinction from the Sun to the outer edge of every bin (``cube.distance_bounds[:, 1]``).
 
         Parameters
         ----------
         coords : SkyCoord
-            Its distances, if any, do not matter.
+            Directions; distances are ignored.
         mode, band, interpolation, pct, colour, rng
-            As for `query`. A random sample is the same one all along the sightline.
+            As for `query`. A random sample is the same one at all distances.
 
         Returns
         -------
         Quantity, mag
-            Shape (coordinates, distance), and what the mode adds as a last axis.
+            Shape (coordinates, distance), followed by the axis that the mode adds.
         """
-        points, _ = self._locate(coords, interpolation)
-        convert, wide = self._conversion(band, colour)
-        answer = self._answer("extinction", mode, pct, rng, points, wide)
+        points, _, convert, summary = self._prepare(coords, "extinction", mode, band, Options(**options))
 
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
-            sample = answer.of(part)
-            found = profiles[:, rows] if sample is None else profiles[sample[:, None], rows][None]
-            return convert(found[..., 1:-1])
+            sample = summary.samples_of(part)
+            values = profiles[:, rows] if sample is None else profiles[sample[:, None], rows][None]
+            return convert(values[..., 1:-1])
 
-        return self._weighed(points, points.known, answer, value, (len(self._edges) - 1,)) * u.mag
+        return self._weighted(points, points.known, summary, value, (len(self._edges) - 1,)) * u.mag
 
-    def density(
-        self,
-        coords: Coordinates,
-        mode: str = "mean",
-        band: str | u.Quantity = "V",
-        *,
-        interpolation: str = "nearest",
-        pct: Any = None,
-        rng: np.random.Generator | int = 0,
-    ) -> u.Quantity:
-        """Extinction per unit of distance at points: even within a bin; an edge belongs to the bin behind it.
+    @_with_options
+    def density(self, coords: Coordinates, mode: str = "mean", band: Band = "V", **options: Any) -> u.Quantity:
+        """Extinction per unit of distance at points. It is constant within a bin; a bin contains its inner edge.
 
-        Integrated along a sightline it gives what `integrated` says.
+        Its integral along a sightline equals `integrated`.
 
         Parameters
         ----------
         coords : SkyCoord
-            With distances.
-        mode, interpolation, pct, rng
+            Points with distances.
+        mode, interpolation, pct, colour, rng
             As for `query`.
         band : str or Quantity
-            As for `query`, but for Gaia's: what a bit of dust adds there depends on that in front of it.
+            As for `query`, except Gaia's bands, in which the effect of dust depends on the dust in front of it.
 
         Returns
         -------
@@ -333,115 +336,94 @@ class DustAccessor:
         UserError
             As `query`, and for Gaia's bands.
         """
-        points, _ = self._locate(_with_distance(coords), interpolation)
-        assert points.distance is not None
-        convert, wide = self._conversion(band, COLOUR)
-        if wide:
-            raise UserError(
-                f"band: found {band}; expected another for a density: what a bit of dust adds in Gaia's wide bands "
-                "depends on that in front of it; take the difference of two 'integrated'"
-            )
-        answer = self._answer("extinction_density", mode, pct, rng, points, False)
+        points, _, convert, summary = self._prepare(
+            _with_distance(coords), "extinction_density", mode, band, Options(**options)
+        )
         distance = points.distance
+        assert distance is not None
 
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
             edge, _ = self._position(distance[part])
-            return convert(_taken(profiles, rows, edge + 1, answer.of(part)))
+            return convert(_taken(profiles, rows, edge + 1, summary.samples_of(part)))
 
         known = points.known & (distance >= 0.0) & (distance <= self._edges[-1])
-        return self._weighed(points, known, answer, value) * (u.mag / u.kpc)
+        return self._weighted(points, known, summary, value) * (u.mag / u.kpc)
 
+    @_with_options
     def distance_at(
-        self,
-        coords: Coordinates,
-        extinction: u.Quantity,
-        mode: str = "mean",
-        band: str | u.Quantity = "V",
-        *,
-        interpolation: str = "nearest",
-        pct: Any = None,
-        colour: Any = COLOUR,
+        self, coords: Coordinates, extinction: u.Quantity, mode: str = "mean", band: Band = "V", **options: Any
     ) -> u.Quantity:
         """Distance at which the extinction from the Sun first reaches a value.
 
         Parameters
         ----------
         coords : SkyCoord
-            Its distances, if any, do not matter.
+            Directions; distances are ignored.
         extinction : Quantity, mag
             In the band, not negative. It broadcasts with the coordinates.
         mode : str
-            Of `query`, without the sd and the random ones. ``mean`` is the distance in the mean run of A_V. The others
-            are of the distances in the samples; a percentile is that of one of the samples, as some may never reach it.
+            A mode of `query` except ``sd`` and the random ones. ``mean`` is the distance in the mean profile of A_V,
+            the others are statistics of the distances in the samples. A percentile is the distance of one sample, as
+            some samples may never reach the value.
         band, interpolation, pct, colour
-            As for `query`; ``linear`` looks in the run of A_V that is weighed from those around.
+            As for `query`; ``linear`` uses the weighted mean profile of the surrounding sightlines. `rng` is not used.
 
         Returns
         -------
         Quantity, kpc
-            Shapes as for `query`; inf where it is not reached within the grid, NaN where nothing is known.
+            Shapes as for `query`; inf if the value is not reached within the grid, NaN outside the observed sky.
         """
         target = _in(extinction, u.mag, "extinction")
         if not (target >= 0.0).all():
             raise UserError(f"extinction: found {np.min(target):g} mag; expected 0 or more")
-        convert, _ = self._conversion(band, colour)
-        return self._first(coords, lambda distance, a_v: convert(a_v), target, mode, interpolation, pct)
+        return self._first(coords, lambda distance, extinction: extinction, target, mode, band, Options(**options))
 
+    @_with_options
     def limit(
-        self,
-        coords: Coordinates,
-        band: str,
-        magnitude: Any,
-        faint: Any = None,
-        mode: str = "mean",
-        *,
-        interpolation: str = "nearest",
-        pct: Any = None,
-        colour: Any = COLOUR,
+        self, coords: Coordinates, band: str, magnitude: Any, faint: Any = None, mode: str = "mean", **options: Any
     ) -> u.Quantity:
-        """Distance at which a star of some absolute magnitude fades beyond a survey's limit.
+        """Distance at which a star of given absolute magnitude reaches a survey's limiting magnitude.
 
-        There ``magnitude + 5 log10(distance / 10 pc) + extinction(distance)`` in the band equals ``faint``. Of several
-        bands the nearest distance holds.
+        At this distance ``magnitude + 5 log10(distance / 10 pc) + extinction(distance)`` in the band equals ``faint``.
+        With limits in several bands, the nearest of their distances applies.
 
         Parameters
         ----------
         coords : SkyCoord
-            Its distances, if any, do not matter.
+            Directions; distances are ignored.
         band : str
             As for `query`.
         magnitude : float or Quantity, mag
             Absolute magnitude of the star in the band. It broadcasts with the coordinates.
         faint : float or Quantity, mag, optional
-            Limiting apparent magnitude in the band; by default that of the cube's survey, which is in its attribute
+            Limiting apparent magnitude in the band; by default that of the cube's survey, from the attribute
             ``survey_limits``.
         mode, interpolation, pct
             As for `distance_at`.
         colour : float or Quantity, mag
-            Intrinsic BP-RP of the star; for Gaia's bands only.
+            Intrinsic BP-RP of the star; used for Gaia's bands only.
 
         Returns
         -------
         Quantity, kpc
-            Shapes as for `query`; inf where the star is still seen at the end of the grid, NaN where nothing is known.
+            Shapes as for `query`; inf if the star is visible to the end of the grid, NaN outside the observed sky.
 
         Raises
         ------
         UserError
-            As `query`, and if the cube's survey has no limit in the band and none is given.
+            As `query`, and if `faint` is not given and the cube's survey has no limit in the band.
         """
         limit = self._survey_limit(band) if faint is None else _in(faint, u.mag, "faint")
-        convert, _ = self._conversion(band, colour)
 
-        def apparent(distance: np.ndarray, a_v: np.ndarray) -> np.ndarray:
+        def apparent(distance: np.ndarray, extinction: np.ndarray) -> np.ndarray:
             with np.errstate(divide="ignore"):  # at the Sun
-                return convert(a_v) + 5.0 * np.log10(distance) + 10.0
+                return extinction + 5.0 * np.log10(distance) + 10.0
 
         target = limit - _in(magnitude, u.mag, "magnitude")
-        return self._first(coords, apparent, target, mode, interpolation, pct)
+        return self._first(coords, apparent, target, mode, band, Options(**options))
 
     def reason(self, coords: Coordinates) -> np.ndarray:
-        """Why there is no answer at points, or how far to trust it.
+        """Why values at points are missing or doubtful.
 
         Parameters
         ----------
@@ -451,13 +433,13 @@ class DustAccessor:
         Returns
         -------
         ndarray of int
-            Sums of flags `Reason`, of the coordinates' shape: those of the quality of the sightline that holds the
-            point, and those of the question. Where one of `MISSING` is among them the answers are NaN.
+            Sums of `Reason` flags, of the coordinates' shape: the quality flags of the sightline that contains the
+            point, and flags of the point itself. Queries return NaN where a flag of `MISSING` is set.
         """
-        points, _ = self._locate(coords, "nearest")
+        points, _ = self._locate(coords, Options())
         held = points.rows[:, 0]
         row = np.maximum(held, 0)
-        found = np.where(held < 0, int(Reason.OUTSIDE), self._flat("quality")[row].astype(int))
+        reasons = np.where(held < 0, int(Reason.OUTSIDE), self._flat("quality")[row].astype(int))
         if points.distance is not None:
             real = points.distance >= 0.0
             seen = points.known & real
@@ -468,31 +450,31 @@ class DustAccessor:
                 (Reason.BEYOND_DATA, seen & ~(points.distance <= self._flat("distance_max")[row])),
             )
             for flag, where in flags:
-                found |= np.where(where, int(flag), 0)
-        return found.reshape(points.shape)[()]
+                reasons |= np.where(where, int(flag), 0)
+        return reasons.reshape(points.shape)[()]
 
     def reach(self, coords: Coordinates) -> tuple[u.Quantity, u.Quantity]:
-        """Distances between which stars, not the prior, speak: ``distance_min`` and ``distance_max`` of the sightlines.
+        """Distances between which stars constrain the dust; outside, the prior dominates.
 
         Returns
         -------
         near, far : Quantity, kpc
-            Of the coordinates' shape. NaN where nothing is known; where the prior alone speaks NaN and 0.
+            ``distance_min`` and ``distance_max`` of the sightlines, of the coordinates' shape. NaN outside the observed
+            sky; NaN and 0 if the prior dominates everywhere.
         """
-        points, _ = self._locate(coords, "nearest")
+        points, _ = self._locate(coords, Options())
         near, far = (
             np.where(points.known, self._flat(name)[points.rows[:, 0]], np.nan).reshape(points.shape) * u.kpc
             for name in ("distance_min", "distance_max")
         )
         return near, far
 
-    # --- how they are answered
+    # --- implementation
 
     def _locate(
-        self, coords: Coordinates, interpolation: str, *others: np.ndarray | None
+        self, coords: Coordinates, options: Options, *others: np.ndarray | None
     ) -> tuple[_Points, list[np.ndarray | None]]:
-        """The points, and other values broadcast with them and made flat."""
-        _check("interpolation", interpolation, INTERPOLATIONS)
+        """The points, and other values broadcast to their shape and flattened."""
         angles = _galactic(coords)
         shape = np.broadcast_shapes(coords.shape, *(np.shape(one) for one in others if one is not None))
         l, b, distance, *flat = (
@@ -501,7 +483,7 @@ class DustAccessor:
         assert l is not None
         assert b is not None
         observed = (self._flat("quality") & quality.NOT_OBSERVED) == 0
-        nearest = interpolation == "nearest"
+        nearest = options.interpolation == "nearest"
         rows = np.empty((len(l), 1 if nearest else 5), np.int32)
         weights = np.ones((1, 1)) if nearest else np.empty(rows.shape)
         for at in range(0, len(l), POINTS):
@@ -514,7 +496,7 @@ class DustAccessor:
             weight = np.where((around >= 0) & observed[around], weight, 0.0)
             total = weight.sum(axis=1)
             rows[part, 1:] = np.where(weight > 0.0, around, holding[:, None])
-            # healpy does not promise to name the pixel that holds the point: then this one answers alone
+            # healpy may omit the pixel that contains the point: if no other is observed, that pixel has all the weight
             weights[part, 0] = total == 0.0
             weights[part, 1:] = weight / np.where(total > 0.0, total, 1.0)[:, None]
         known = (rows[:, 0] >= 0) & observed[rows[:, 0]]
@@ -524,14 +506,16 @@ class DustAccessor:
     def _law(self) -> tuple[str, float]:
         missing = [name for name in ("extinction_law", "r_v") if name not in self._cube.attrs]
         if missing:
-            raise UserError(f"found no attribute {', '.join(missing)} in the cube; expected them: only V can be asked")
+            raise UserError(
+                f"found no attribute {', '.join(missing)} in the cube; expected them: only band V is available"
+            )
         return str(self._cube.attrs["extinction_law"]), float(self._cube.attrs["r_v"])
 
-    def _conversion(self, band: str | u.Quantity, colour: Any) -> tuple[Callable[[np.ndarray], np.ndarray], bool]:
-        """From A_V to the extinction in a band, and whether that is not in proportion."""
+    def _conversion(self, band: Band, colour: Any) -> tuple[Conversion, bool]:
+        """Function from A_V to the extinction in a band, and whether it is non-linear."""
         if isinstance(band, str) and band == "V":
             return (lambda a_v: a_v), False
-        # imported on demand, as they take a second: most questions are about V
+        # imported on demand, as they take a second: most queries are in V
         from galcarto.dust.law import WIDE, band_extinction
         from galcarto.surveys import SURVEYS
 
@@ -560,32 +544,30 @@ class DustAccessor:
             raise UserError(f"faint: found no limit in {band} in the cube ({text or 'none'}); expected one to be given")
         return limits[band]
 
-    def _answer(
-        self, quantity: str, mode: str, pct: Any, rng: np.random.Generator | int, points: _Points, sampled: bool
-    ) -> _Answer:
-        """How to answer in a mode, from the samples where the file has no summary."""
+    def _summary(self, quantity: str, mode: str, options: Options, points: _Points, sampled: bool) -> _Summary:
+        """How to compute a mode: from the means and sds in the file, or, if `sampled`, from the samples."""
         _check("mode", mode, MODES)
         samples = f"{quantity}_samples"
         if mode in ("mean", "best"):
-            return _Answer(samples if sampled else quantity, _mean)
+            return _Summary(samples if sampled else quantity, _mean)
         if mode == "sd":
-            # the file's sd is a single value, whose mean it is
-            return _Answer(samples, _sd) if sampled else _Answer(f"{quantity}_sd", _mean)
+            # the sd in the file is a single value, so that its mean is itself
+            return _Summary(samples, _sd) if sampled else _Summary(f"{quantity}_sd", _mean)
         number = self._variable(samples).sizes["sample"]
         if mode == "samples":
-            return _Answer(samples, lambda values: np.moveaxis(values, 0, -1), (number,))
+            return _Summary(samples, lambda values: np.moveaxis(values, 0, -1), (number,))
         if mode == "median":
-            return _Answer(samples, lambda values: np.median(values, axis=0))
+            return _Summary(samples, lambda values: np.median(values, axis=0))
         if mode == "percentile":
-            share = _percentiles(pct)
-            return _Answer(samples, partial(_percentile, share=share), share.shape)
-        generator = np.random.default_rng(rng)
+            percent = _percentiles(options.pct)
+            return _Summary(samples, partial(_percentile, percent=percent), percent.shape)
+        generator = np.random.default_rng(options.rng)
         held = points.rows[:, 0]
         if mode == "random_sample":
             chosen = generator.integers(number, size=len(held))
         else:
             chosen = generator.integers(number, size=self._sightlines.number)[held]
-        return _Answer(samples, _mean, (), chosen)
+        return _Summary(samples, _mean, (), chosen)
 
     def _variable(self, name: str) -> xr.DataArray:
         if name not in self._cube.variables:
@@ -593,12 +575,12 @@ class DustAccessor:
         return self._cube[name]
 
     def _flat(self, name: str) -> np.ndarray:
-        """A variable of the sky alone, by row."""
+        """A variable without distances, by row."""
         variable = self._variable(name)
         return variable.transpose(*(d for d in ("l", "b", "cell") if d in variable.dims)).to_numpy().ravel()
 
     def _position(self, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The edge before each distance, the last one at and beyond the end, and the share of the bin behind it."""
+        """The edge before each distance (the last edge at and beyond the end), and the fraction of the bin to there."""
         distance = np.minimum(distance, self._edges[-1])
         edge = self._bins(distance)
         widths = np.append(np.diff(self._edges), 1.0)
@@ -607,26 +589,26 @@ class DustAccessor:
     def _along(
         self, profiles: np.ndarray, rows: np.ndarray, distance: np.ndarray, sample: np.ndarray | None
     ) -> np.ndarray:
-        """Cumulative A_V at distances, straight between the edges, shape (sample, point, corner)."""
-        edge, share = self._position(distance)
+        """Cumulative A_V at distances, linear between the edges, shape (sample, point, corner)."""
+        edge, fraction = self._position(distance)
         low = _taken(profiles, rows, edge, sample)
-        return low + share[:, None] * (_taken(profiles, rows, edge + 1, sample) - low)
+        return low + fraction[:, None] * (_taken(profiles, rows, edge + 1, sample) - low)
 
     def _gathered(
         self, points: _Points, known: np.ndarray, name: str, depth: int = 1
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """The known points in parts, with the sightlines that they need: what is in memory at once is bounded.
+        """The known points in parts of bounded memory, with the sightlines that each part needs.
 
-        `depth` is how many values of each sample a point takes.
+        `depth` is the number of values that a point takes from each sample.
 
         Yields
         ------
         part : ndarray of int
-            Some of the points.
+            Indices of points.
         profiles : ndarray, shape (sample, row, edge)
-            Of the sightlines that they need, with 0 at the Sun before, and the last value once more behind.
+            Profiles of the sightlines, padded with 0 at the Sun and a repeat of the last value.
         rows : ndarray, shape (part, corner)
-            Their rows of `profiles`.
+            Rows of `profiles`.
         weights : ndarray, shape (part or 1, corner)
         """
         variable = self._variable(name)
@@ -634,28 +616,28 @@ class DustAccessor:
         step = max(1, POINTS // (samples * depth))
         most = MEMORY // (8 * samples * edges)
         for needed, parts in _groups(points.rows, known, self._sightlines.number, most, step):
-            found = self._sightlines.read(variable, np.flatnonzero(needed))
-            profiles = np.empty((samples, found.shape[-2], edges + 1), found.dtype)
-            profiles[..., 0], profiles[..., 1:-1], profiles[..., -1] = 0.0, found, found[..., -1]
+            read = self._sightlines.read(variable, np.flatnonzero(needed))
+            profiles = np.empty((samples, read.shape[-2], edges + 1), read.dtype)
+            profiles[..., 0], profiles[..., 1:-1], profiles[..., -1] = 0.0, read, read[..., -1]
             place = np.cumsum(needed) - 1
             for part in parts:
                 weights = points.weights[part] if len(points.weights) > 1 else points.weights
                 yield part, profiles, place[points.rows[part]], weights
 
-    def _weighed(
+    def _weighted(
         self,
         points: _Points,
         known: np.ndarray,
-        answer: _Answer,
+        summary: _Summary,
         value: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
         depth: tuple[int, ...] = (),
     ) -> np.ndarray:
-        """Answers of the sightlines around each point, weighed; NaN where nothing is known."""
-        tail = depth + answer.tail
+        """Weighted means of the summaries of the sightlines around each point; NaN for points that are not known."""
+        tail = depth + summary.tail
         out = np.full((len(known), *tail), np.nan)
-        for part, profiles, rows, weights in self._gathered(points, known, answer.variable, *depth):
-            found = answer.reduce(value(profiles, rows, part))  # (part, corner, ...)
-            out[part] = (weights.reshape(weights.shape + (1,) * len(tail)) * found).sum(axis=1)
+        for part, profiles, rows, weights in self._gathered(points, known, summary.variable, *depth):
+            reduced = summary.reduce(value(profiles, rows, part))  # (part, corner, ...)
+            out[part] = (weights.reshape(weights.shape + (1,) * len(tail)) * reduced).sum(axis=1)
         return out.reshape(points.shape + tail)
 
     def _first(
@@ -664,29 +646,30 @@ class DustAccessor:
         level: Callable[[np.ndarray, np.ndarray], np.ndarray],
         target: np.ndarray,
         mode: str,
-        interpolation: str,
-        pct: Any,
+        band: Band,
+        options: Options,
     ) -> u.Quantity:
-        """Distance at which a quantity that grows with distance and A_V first reaches a value."""
+        """Distance at which `level`, which grows with distance and extinction, first reaches a value."""
         _check("mode", mode, SUMMARIES)
-        points, (goal,) = self._locate(coords, interpolation, target)
+        convert, _ = self._conversion(band, options.colour)
+        points, (goal,) = self._locate(coords, options, target)
         assert goal is not None
-        answer = self._answer("extinction", mode, pct, 0, points, False)
-        reduce = answer.reduce
+        summary = self._summary("extinction", mode, options, points, False)
+        reduce = summary.reduce
         if mode in ("median", "percentile"):
-            share = _percentiles(50.0 if mode == "median" else pct)
-            reduce = partial(_percentile, share=share, method="inverted_cdf")
-        out = np.full((len(goal), *answer.tail), np.nan)
+            percent = _percentiles(50.0 if mode == "median" else options.pct)
+            reduce = partial(_percentile, percent=percent, method="inverted_cdf")
+        out = np.full((len(goal), *summary.tail), np.nan)
         known = points.known & np.isfinite(goal)
-        for part, profiles, rows, weights in self._gathered(points, known, answer.variable, len(self._edges)):
+        for part, profiles, rows, weights in self._gathered(points, known, summary.variable, len(self._edges)):
             nodes = (weights[..., None] * profiles[:, rows, :-1]).sum(axis=2)
-            out[part] = reduce(self._crossing(nodes, level, goal[part]))
-        return out.reshape(points.shape + answer.tail) * u.kpc
+            out[part] = reduce(self._crossing(nodes, lambda d, a_v: level(d, convert(a_v)), goal[part]))
+        return out.reshape(points.shape + summary.tail) * u.kpc
 
     def _crossing(
         self, nodes: np.ndarray, level: Callable[[np.ndarray, np.ndarray], np.ndarray], target: np.ndarray
     ) -> np.ndarray:
-        """Where profiles, shape (sample, point, edge), first reach their targets: distances, shape (sample, point)."""
+        """Distances (sample, point) at which profiles (sample, point, edge) first reach their targets."""
         after = (level(self._edges, nodes) < target[:, None]).sum(axis=-1)
         before = np.clip(after - 1, 0, len(self._edges) - 2)
         near, width = self._edges[before], np.diff(self._edges)[before]
@@ -696,26 +679,25 @@ class DustAccessor:
             middle = 0.5 * (left + right)
             short = level(near + middle * width, low + middle * (high - low)) < target
             left, right = np.where(short, middle, left), np.where(short, right, middle)
-        found = np.where(after == 0, 0.0, near + right * width)
-        return np.where(after == len(self._edges), np.inf, found)
+        distance = np.where(after == 0, 0.0, near + right * width)
+        return np.where(after == len(self._edges), np.inf, distance)
 
 
 def _galactic(coords: Coordinates) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Galactic longitude and latitude, deg, and distance, kpc, if there is one."""
+    """Galactic longitude and latitude, deg, and distance, kpc, if there is one; masked values are NaN."""
     points = has_distance(coords)
     sphere = coords.transform_to(Galactic()).spherical
-    # what is masked is not a number
     l, b = (np.ma.filled(angle.to_value(u.deg), np.nan) for angle in (sphere.lon, sphere.lat))
     return l, b, np.ma.filled(sphere.distance.to_value(u.kpc), np.nan) if points else None
 
 
 def has_distance(coords: Coordinates) -> bool:
-    """Whether coordinates are points, not directions.
+    """Whether coordinates have distances.
 
     Raises
     ------
     TypeError
-        If they are no SkyCoord.
+        If they are not a SkyCoord.
     """
     if not isinstance(coords, Coordinates):
         raise TypeError(
@@ -729,13 +711,13 @@ def _with_distance(coords: Coordinates) -> Coordinates:
     if not has_distance(coords):
         raise UserError(
             "found coordinates without distances; expected SkyCoord(..., distance=2 * u.kpc): "
-            "'integrated' gives the extinction of whole sightlines, 'profile' their run"
+            "'integrated' gives the extinction of whole sightlines, 'profile' that at all distances"
         )
     return coords
 
 
 def _in(value: Any, unit: u.Unit, name: str) -> np.ndarray:
-    """A value in a unit; one without a unit is in magnitudes."""
+    """A value in a unit; plain numbers are accepted as magnitudes only."""
     if not isinstance(value, u.Quantity) and unit != u.mag:
         raise UserError(f"{name}: found {value!r}; expected a Quantity, such as 2 * u.{unit}")
     try:
@@ -744,29 +726,29 @@ def _in(value: Any, unit: u.Unit, name: str) -> np.ndarray:
         raise UserError(f"{name}: found {value!r}; expected something in {unit}") from None
 
 
-def _check(name: str, found: str, expected: tuple[str, ...]) -> None:
-    if found not in expected:
-        raise UserError(f"{name}: found {found!r}; expected {', '.join(expected)}")
+def _check(name: str, value: str, expected: tuple[str, ...]) -> None:
+    if value not in expected:
+        raise UserError(f"{name}: found {value!r}; expected {', '.join(expected)}")
 
 
 def _percentiles(pct: Any) -> np.ndarray:
     try:
-        share = np.asarray(pct, float)
+        percent = np.asarray(pct, float)
     except (TypeError, ValueError):
-        share = np.array(np.nan)
-    if share.ndim > 1 or not ((share >= 0.0) & (share <= 100.0)).all():
+        percent = np.array(np.nan)
+    if percent.ndim > 1 or not ((percent >= 0.0) & (percent <= 100.0)).all():
         raise UserError(f"pct: found {pct!r}; expected percentiles between 0 and 100 for the mode percentile")
-    return share
+    return percent
 
 
-def _percentile(values: np.ndarray, share: np.ndarray, method: Any = "linear") -> np.ndarray:
-    """Percentiles of samples, on the last axis if there are several."""
-    found = np.percentile(values, share, axis=0, method=method)
-    return np.moveaxis(found, 0, -1) if share.ndim else found
+def _percentile(values: np.ndarray, percent: np.ndarray, method: Any = "linear") -> np.ndarray:
+    """Percentiles of samples; several are on the last axis."""
+    result = np.percentile(values, percent, axis=0, method=method)
+    return np.moveaxis(result, 0, -1) if percent.ndim else result
 
 
 def _taken(profiles: np.ndarray, rows: np.ndarray, edge: np.ndarray, sample: np.ndarray | None) -> np.ndarray:
-    """Values of profiles at the corners' rows and the points' edges, of all samples or of one for each point.
+    """Values of profiles at rows of corners and edges of points, from all samples or from one for each point.
 
     Returns
     -------
@@ -782,21 +764,21 @@ def _taken(profiles: np.ndarray, rows: np.ndarray, edge: np.ndarray, sample: np.
 def _groups(
     rows: np.ndarray, known: np.ndarray, number: int, most: int, step: int
 ) -> Iterator[tuple[np.ndarray, Iterator[np.ndarray]]]:
-    """Known points in groups of at most so many sightlines that hold them, in parts of at most so many points.
+    """Known points in groups that lie in at most `most` sightlines, each in parts of at most `step` points.
 
     Yields
     ------
     needed : ndarray of bool, shape (number,)
-        Sightlines that answer for the group.
+        Sightlines that the group needs.
     parts : iterator of ndarray of int
         Points of the group.
     """
 
     def needed(parts: Iterator[np.ndarray]) -> np.ndarray:
-        found = np.zeros(number, bool)
+        result = np.zeros(number, bool)
         for part in parts:
-            found[rows[part]] = True
-        return found
+            result[rows[part]] = True
+        return result
 
     def in_order() -> Iterator[np.ndarray]:
         for at in range(0, len(known), step):

@@ -1,4 +1,4 @@
-"""Reading a published cube, from a disk or from a server."""
+"""Read a published cube, from a disk or a server."""
 
 from functools import partial
 from pathlib import Path
@@ -13,17 +13,17 @@ from galcarto.maps import query as query
 from galcarto.maps.grid import SAMPLES_GROUP
 
 EXPECTED = {"extinction", "extinction_density", "distance_max", "quality"}
-RENAMED = {"strangeness": "out_of_distribution"}  # variables of older cubes
+RENAMED = {"strangeness": "out_of_distribution"}  # old names of variables
 
 
 def open_cube(path: str | Path) -> xr.Dataset:
-    """Open a cube of extinction; values are read when they are used.
+    """Open a cube of extinction lazily.
 
     Parameters
     ----------
     path : path or str
         A ``cube.nc``, a ``cube_healpix.nc`` or a folder ``cube.zarr`` by Galcarto: a path, or a ``file:``, ``http:``
-        or ``https:`` address. A server must answer requests for parts of a file, as nearly all do.
+        or ``https:`` address. A server must support range requests, as nearly all do.
 
     Returns
     -------
@@ -37,9 +37,9 @@ def open_cube(path: str | Path) -> xr.Dataset:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If the file is not a cube of Galcarto, or the server does not give it.
+        If the file is not a cube of Galcarto, or the server does not deliver it.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
     try:
         cube = _open_zarr(place) if parts.path.rstrip("/").endswith(".zarr") else _open_netcdf(place, remote)
     except (OSError, ValueError) as error:
-        hint = "look at the address in a browser; the server must answer requests for parts of a file"
+        hint = "try the address in a browser; the server must support range requests"
         raise UserError(
             f"{path}: cannot be read as a cube of extinction ({error}); {hint if remote else 'delete it and run again'}"
         ) from None
@@ -72,7 +72,7 @@ def open_cube(path: str | Path) -> xr.Dataset:
 
 
 def _open_netcdf(place: str, remote: bool) -> xr.Dataset:
-    """A netCDF file with its samples, which are in a group of their own but in files of old."""
+    """A netCDF file with its samples, which are in a group except in old files."""
     place += "#mode=bytes" if remote else ""
     cube = xr.open_dataset(place, engine="netcdf4")
     try:
@@ -94,6 +94,6 @@ def _close(*datasets: xr.Dataset) -> None:
 def _open_zarr(place: str) -> xr.Dataset:
     cube = xr.open_zarr(place, chunks=None)
     for variable in cube.variables.values():
-        if "flag_masks" in variable.attrs:  # JSON knows no types
+        if "flag_masks" in variable.attrs:  # JSON does not keep the type
             variable.attrs["flag_masks"] = np.array(variable.attrs["flag_masks"], variable.dtype)
     return cube

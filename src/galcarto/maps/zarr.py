@@ -1,4 +1,4 @@
-"""The cube as a Zarr store: the same dataset, written a few columns of tiles at a time."""
+"""The cube as a Zarr store, written a few columns of tiles at a time."""
 
 import warnings
 from pathlib import Path
@@ -7,25 +7,25 @@ import xarray as xr
 import zarr
 from zarr.errors import ZarrUserWarning
 
-MEMORY = 1 << 26  # bytes that are held at once, as far as one column of tiles allows
+MEMORY = 1 << 26  # bytes in memory at once, but at least one column of tiles
 
 
 def write(path: str | Path, cube: xr.Dataset) -> None:
-    """Write a cube as a Zarr store (format 3): a chunk for each sightline's samples, a file for each column of tiles.
+    """Write a cube as a Zarr store (format 3), with a chunk per sightline's samples and a file per column of tiles.
 
     Parameters
     ----------
     path : path
-        Folder that is made.
+        Folder to create.
     cube : Dataset
         From `open_cube`, on a grid of l and b.
     """
     sizes = cube.sizes
     encoding = {}
     for name, variable in cube.variables.items():
-        # of netCDF's encoding only the value of what is missing means the same in Zarr
+        # of netCDF's encoding only the fill value applies to Zarr
         encoding[name] = {"_FillValue": variable.encoding.get("_FillValue")}
-        # a map of the plane is one chunk, however few columns are written at once
+        # a variable without distances is one chunk
         chunk = {**sizes, "l": 1} if {"l", "distance"} <= set(variable.dims) else sizes
         encoding[name]["chunks"] = tuple(chunk[d] for d in variable.dims)
         if "l" in variable.dims and "sample" in variable.dims:
@@ -39,6 +39,6 @@ def write(path: str | Path, cube: xr.Dataset) -> None:
         else:
             columns.to_zarr(path, append_dim="l", consolidated=False)
     with warnings.catch_warnings():
-        # not yet in the standard, and left out of account by other readers; but a server cannot list a folder
+        # not yet in the standard, but needed over HTTP, as a server cannot list a folder
         warnings.filterwarnings("ignore", "Consolidated metadata", ZarrUserWarning)
         zarr.consolidate_metadata(str(path), zarr_format=3)

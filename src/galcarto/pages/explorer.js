@@ -1,6 +1,6 @@
 "use strict";
-// The explorer: reads the arrays packed in this page, draws them with Plotly and moves the choice about.
-// Text from files goes in by textContent, or through plain() where Plotly would read it as markup.
+// The explorer: decodes the arrays in this page, draws them with Plotly and handles the selection.
+// Text from files is set by textContent, or passed through plain() where Plotly would interpret markup.
 (async () => {
   const $ = (id) => document.getElementById(id);
   const about = JSON.parse($("about").textContent);
@@ -20,7 +20,7 @@
     buttons("toImage", "zoom2d", "resetScale2d"),
   ];
 
-  // ---- words and numbers
+  // ---- formatting
 
   const element = (kind, textContent, rest = {}) =>
     Object.assign(document.createElement(kind), { textContent, ...rest });
@@ -29,7 +29,7 @@
   const minus = (text) => text.replace("-", "−");
   const fixed = (value, digits) => (Number.isFinite(value) ? minus(value.toFixed(digits)) : "none");
   const turn = (longitude) => ((longitude % 360) + 360) % 360;
-  // as many decimals as the tiles' centres need
+  // decimals needed for the tiles' centres
   const decimals = Math.min(
     4,
     Math.max(...[...l, ...b].map((value) => `${+value.toFixed(4)}`.split(".")[1]?.length ?? 0)),
@@ -39,7 +39,7 @@
   const distanceDecimals = Math.max(1, ...outer.map((value) => `${+value.toFixed(3)}`.split(".")[1]?.length ?? 0));
   const kpc = (value) => `${fixed(value, distanceDecimals)} kpc`;
 
-  // ---- packed arrays; galcarto.maps.explorer says how
+  // ---- packed arrays, see galcarto.pages.explorer
 
   async function inflate(id) {
     const binary = atob($(id).textContent);
@@ -84,7 +84,7 @@
   }
   const profile = (name, tile) => Array.from({ length: bins }, (_, k) => data[name](tile * bins + k));
 
-  // ---- what is chosen
+  // ---- selection
 
   const of = Object.fromEntries(
     Object.entries(about.tiles).map(([name, values]) => [name, values.map((v) => v ?? NaN)]),
@@ -182,12 +182,12 @@
     return { tickvals: few.map(Math.log10), ticktext: few.map((value) => `${+value.toPrecision(2)}`) };
   }
 
-  // no higher than a map of this height over width needs, so that its colour bar is as high as the map
+  // height for a map of this aspect ratio, so that its colour bar is as high as the map
   const fit = (id, shape) => {
     $(id).style.maxHeight = `${Math.max(190, ($(id).clientWidth - 140) * shape + 70)}px`;
   };
 
-  // of an image; NaN is left out, zeros are drawn as `least`
+  // values of an image; NaN is omitted, zeros are drawn as `least`
   const logarithms = (image, least) =>
     image.map((row) => row.map((value) => (Number.isNaN(value) ? null : Math.log10(Math.max(value, least)))));
 
@@ -225,27 +225,27 @@
       at: (tile) => of.distance_max[tile],
       title: "kpc",
       digits: 2,
-      caption: () => "Greatest distance at which the stars, not the prior, speak",
+      caption: () => "Greatest distance at which stars constrain the dust",
     },
     fit_chi2: {
       at: (tile) => of.fit_chi2[tile],
       title: "chi2 over chance",
       digits: 2,
-      most: 5, // beyond, no fit is a fit
+      most: 5, // larger values are all bad fits
       caption: () => "Chi2 of the observed diagram over what chance makes: 1 where the posterior predicts it",
     },
     out_of_distribution: {
       at: (tile) => of.out_of_distribution[tile],
       title: "share of mocks",
       digits: 3,
-      caption: () => "Share of training-like mocks that look less strange to the network",
+      caption: () => "Fraction of training-like mocks that look less unusual to the network",
     },
   };
-  // one end of the scale for all distances; the thickest half per cent may be off it
+  // the same upper limit at all distances: the 99.5th percentile
   const ceilings = {};
   function ceiling(name) {
     if (!(name in ceilings)) {
-      const every = Math.ceil((all.length * bins) / 200000); // tile: enough to know the scale
+      const every = Math.ceil((all.length * bins) / 200000); // stride over tiles: enough to find the scale
       const some = all.filter((tile) => tile % every === 0);
       const values = some.flatMap((tile) => outer.map((_, k) => quantities[name].at(tile, k)));
       ceilings[name] = percentile(values, 0.995) || 1;
@@ -254,7 +254,7 @@
   }
 
   const trusted = (tile, k) => outer[k] >= of.distance_min[tile] - 1e-6 && outer[k] <= of.distance_max[tile] + 1e-6;
-  // where stars run out is told by the trusted distances
+  // the trusted distances show where stars run out
   const serious = about.flags
     .filter((flag) => flag.meaning !== "stars_run_out_before_the_last_bin")
     .reduce((sum, flag) => sum | flag.mask, 0);
@@ -349,7 +349,7 @@
   const brightest = percentile(positive, 1);
   const faintest = Math.max(percentile(positive, 0), brightest / 300);
 
-  // the view holds the Sun, and room for marks at the rim
+  // the view contains the Sun and a margin for marks
   const ends = [about.x, about.y].map((edges) => [Math.min(0, edges[0]), Math.max(0, edges[edges.length - 1])]);
   const room = 0.06 * Math.max(...ends.map(([low, high]) => high - low));
   const ranges = ends.map(([low, high]) => [low - room, high + room]);
@@ -408,7 +408,7 @@
         marker: { size: 9, symbol: "star", color: css("text") },
       },
     ];
-    // outside of the map, beside its rim
+    // outside the map, next to its edge
     const rim = (about.l[columns] * Math.PI) / 180;
     const aside = { xshift: -12 * Math.sin(rim), yshift: 12 * Math.cos(rim) };
     const notes = rings.map((radius) => ({
@@ -419,7 +419,7 @@
       showarrow: false,
       font: { size: 10, color: css("quiet") },
     }));
-    // on the side where there is no map
+    // on the side away from the map
     const ahead = (((about.l[0] + about.l[columns]) / 2) * Math.PI) / 180;
     const away = { xshift: Math.cos(ahead) > 0 ? 18 : -18, yshift: Math.sin(ahead) > 0 ? -8 : 8 };
     notes.push({ x: 0, y: 0, text: "Sun", showarrow: false, font: { size: 11 }, ...away });
@@ -447,7 +447,7 @@
   function drawProfile() {
     const name = document.querySelector("input[name=profile]:checked").value;
     const cumulative = name === "extinction";
-    // the extinction is that to the bins' outer edges and none at the Sun; the density is that of whole bins
+    // extinction is defined at the outer edges of bins, and 0 at the Sun; density is constant within bins
     const x = cumulative ? about.distance : about.distance.slice(0, -1).flatMap((edge, k) => [edge, outer[k]]);
     const line = (key) => {
       const values = profile(key, chosen.tile);
@@ -525,7 +525,7 @@
       line: { color, width, dash },
     });
     const ends = known && Number.isFinite(near) ? [near, far] : [];
-    // a sum ends high, densities end low
+    // cumulative curves end high, densities low
     const clear = cumulative ? { y: 0, yanchor: "bottom" } : { y: 1, yanchor: "top" };
     const untrusted = ends.length ? [shade(0, near), shade(far, outer[bins - 1])] : [shade(0, outer[bins - 1])];
     const shapes = [
@@ -581,7 +581,7 @@
     const top = Math.max(2, ...seen.flat(), ...(known ? expected.flat() : []));
     const low = top > 30 ? 0.2 : 0.05;
     const [x, y] = [channel.colour_edges, channel.row_edges].map((edges) => edges.filter((_, i) => i % times === 0));
-    // side by side they share the left one's magnitudes and the middle one's scale
+    // side by side they share the left panel's magnitudes and the middle panel's scale
     const beside = $("observed-plot").offsetTop === $("residual-plot").offsetTop;
     const axes = (id, background) =>
       layout(
@@ -655,7 +655,7 @@
     label("residual-plot", known ? `Observed less predicted: up to ${greatest} Poisson errors` : "No residual");
   }
 
-  // ---- words about the sightline
+  // ---- text about the sightline
 
   function writeFacts() {
     const tile = chosen.tile;
@@ -681,7 +681,7 @@
           Number.isFinite(near) ? `from ${fixed(near, distanceDecimals)} to ${kpc(of.distance_max[tile])}` : "nowhere",
         ],
         ["Fit", `chi2 ${+of.fit_chi2[tile].toPrecision(3)} × chance, p = ${fixed(of.fit_p_value[tile], 3)}`],
-        ["Strangeness", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
+        ["Out of distribution", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
       );
     }
     $("facts").replaceChildren(...facts.flatMap(([term, detail]) => [element("dt", term), element("dd", detail)]));
@@ -713,7 +713,7 @@
 
   let csv = "";
   function csvLink() {
-    // made when it is asked for
+    // created on demand
     URL.revokeObjectURL(csv);
     const { l: longitude, b: latitude } = place(chosen.tile);
     const title = document.querySelector("h1").textContent.replace(/\s+/g, " ");
@@ -732,7 +732,7 @@
 
   let timer = 0;
   function announce(raised) {
-    // once the keys rest
+    // when no key has been pressed for a while
     clearTimeout(timer);
     timer = setTimeout(() => {
       const at = chosen.tile * bins + chosen.bin;
@@ -743,7 +743,7 @@
     }, 250);
   }
 
-  // ---- choosing
+  // ---- changing the selection
 
   let waiting = null; // parts to draw in the next frame
   function draw(parts) {
@@ -756,7 +756,7 @@
       const now = waiting;
       waiting = null;
       now.forEach((part) => part());
-      document.documentElement.dataset.drawn = `${chosen.tile} ${chosen.bin}`; // what a test waits for
+      document.documentElement.dataset.drawn = `${chosen.tile} ${chosen.bin}`; // tests wait for this
     });
   }
 
@@ -832,7 +832,7 @@
     choose(moves[event.key]());
   });
 
-  // ---- begin
+  // ---- start
 
   $("notice").hidden = true;
   document.querySelector("main").hidden = false;

@@ -1,4 +1,4 @@
-"""What the explorer page shows of a map, packed small: whole numbers in a stated step, compressed, as text."""
+"""The explorer page of a map: its arrays are quantised, compressed and embedded as text."""
 
 import base64
 import hashlib
@@ -10,45 +10,45 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
 from galcarto.core.errors import UserError
 from galcarto.maps.cube import COMPLETE
 from galcarto.maps.grid import edges_of
+from galcarto.pages import fill
 from galcarto.surveys import SURVEYS
 
-STEP = 0.001  # mag, or mag kpc-1: finer than anyone reads off a page
+STEP = 0.001  # mag, or mag kpc-1: quantisation step
 PERCENTILES = {"low95": 2.5, "low68": 16.0, "high68": 84.0, "high95": 97.5}
-MOST_PIXELS = 9_000_000  # of all diagrams of one kind: some 2 200 tiles of 64 x 64, a few MB in the page
-DIGITS = 6  # of single numbers
-# meaning of a flag in the cube: what a reader is told
+MOST_PIXELS = 9_000_000  # in all diagrams of one kind: some 2200 tiles of 64 x 64, a few MB in the page
+DIGITS = 6  # significant digits of single numbers
+# flag meanings in the cube and their texts in the page
 FLAGS = {
-    "not_observed": "Not observed: no survey saw enough of this tile, so that there are no values",
-    "partly_observed": f"Partly observed: less than {100 * COMPLETE:.0f} % of the tile's area was seen",
-    "stars_run_out_before_the_last_bin": "Stars run out: beyond the trusted distances the prior speaks",
+    "not_observed": "Not observed: no survey covers enough of this tile, so there are no values",
+    "partly_observed": f"Partly observed: less than {100 * COMPLETE:.0f} % of the tile's area was observed",
+    "stars_run_out_before_the_last_bin": "Stars run out: beyond the trusted distances the prior dominates",
     "poor_fit": "Poor fit: the posterior does not predict the observed diagram",
-    "unlike_training": "Unlike the training set: stranger to the network than nearly all mocks",
+    "unlike_training": "Unlike the training set: the diagram differs from those of nearly all mocks",
 }
 TILES = ("distance_min", "distance_max", "fit_p_value", "fit_chi2", "out_of_distribution", "stars", "area", "quality")
 
 
 @dataclass(frozen=True)
 class Packed:
-    """An array as text: value = (number * step) ** power, and the type's greatest number where a value is missing.
+    """An array as text: value = (number * step) ** power; the largest number of the type marks missing values.
 
     Attributes
     ----------
     text : str
-        Base64 of zlib's stream of the numbers: first the low byte of each, then the high byte of each.
+        Base64 of the zlib-compressed numbers: all low bytes first, then all high bytes.
     shape : tuple of int
     bytes : int
-        Of a number, 1 or 2; unsigned.
+        Bytes of an unsigned number, 1 or 2.
     step : float
     power : int
     differences : bool
-        Each number but the first of the last axis is stored as its difference to the one before, modulo the type.
+        Numbers along the last axis are stored as differences from the previous one, modulo the type.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Packed:
     differences: bool
 
     def description(self) -> dict[str, Any]:
-        """What the page must know to read the text."""
+        """What the page needs to decode the text."""
         return {name: value for name, value in vars(self).items() if name != "text"}
 
 
@@ -71,13 +71,13 @@ def pack(values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 
     values : ndarray
         Zero or more, or NaN.
     step : float
-        Wanted, above 0; a larger one is taken where the greatest value needs it.
+        Quantisation step, above 0; it is increased if the largest value requires it.
     size : int
         Bytes of a number: 1 or 2.
     power : int
-        2 spreads the error evenly over square roots, as Poisson noise does.
+        2 quantises square roots, which suits Poisson noise.
     differences : bool
-        For what changes little along the last axis.
+        Store differences along the last axis, for smooth arrays.
 
     Raises
     ------
@@ -101,18 +101,18 @@ def pack(values: np.ndarray, *, step: float = STEP, size: int = 2, power: int = 
 
 
 def profiles(cube: xr.Dataset) -> dict[str, Packed]:
-    """Mean and percentiles of the samples of both quantities, shape (l, b, distance), packed.
+    """Pack the mean and percentiles of the samples of both quantities, shape (l, b, distance).
 
     Parameters
     ----------
     cube : Dataset
-        From `open_cube`; samples are read a column of longitude at a time.
+        From `open_cube`; samples are read one column of longitude at a time.
 
     Returns
     -------
     dict of Packed
-        ``extinction``, mag, and ``extinction_density``, mag kpc-1; each also with ``_low95``, ``_low68``, ``_high68``,
-        ``_high95``: the ends of the central intervals.
+        ``extinction``, mag, and ``extinction_density``, mag kpc-1, and the ends of their central intervals: ``_low95``,
+        ``_low68``, ``_high68``, ``_high95``.
     """
     packed = {}
     for quantity in ("extinction", "extinction_density"):
@@ -128,16 +128,16 @@ def profiles(cube: xr.Dataset) -> dict[str, Packed]:
 
 
 def diagrams(sky: xr.Dataset, predicted: Iterable[xr.DataArray]) -> tuple[list[dict[str, Any]], dict[str, Packed]]:
-    """Observed and predicted diagrams, packed, and what their axes are.
+    """Pack observed and predicted diagrams, and describe their axes.
 
-    Where there are too many tiles for a page, pixels are merged two by two until there are not.
+    If there are too many tiles for a page, pixels are repeatedly merged two by two.
 
     Parameters
     ----------
     sky : Dataset
-        Diagrams of the tiles, by `render_sky`; read as many at a time as are predicted.
+        Diagrams of the tiles from `render_sky`, read strip by strip.
     predicted : iterable of DataArray, shape (tile, channel, magnitude, colour)
-        Of the strips, in order; NaN where there is no prediction.
+        Predictions of the strips, in order; NaN where there is none.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def diagrams(sky: xr.Dataset, predicted: Iterable[xr.DataArray]) -> tuple[list[d
     Raises
     ------
     UserError
-        If the strips do not hold the tiles of the sky.
+        If the strips do not cover the tiles of the sky.
     """
     tiles, _, rows, columns = sky["counts"].shape
     times = 1
@@ -194,14 +194,14 @@ def contents(
     predicted: Iterable[xr.DataArray],
     truth: xr.Dataset | None = None,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """All that the page shows.
+    """Everything that the page shows.
 
     Parameters
     ----------
     cube : Dataset
         From `open_cube`.
     view : Dataset
-        Face-on view of the cube, by `project`.
+        Face-on view of the cube, from `project`.
     sky, predicted
         As for `diagrams`.
     truth : Dataset, optional
@@ -210,14 +210,14 @@ def contents(
     Returns
     -------
     about : dict
-        Axes, flags, a number or null per tile (l-major) and quantity, and how each array is packed; fit for JSON.
+        Axes, flags, values per tile (l-major) and the encoding of each array, ready for JSON.
     texts : dict of str
         The packed arrays.
 
     Raises
     ------
     UserError
-        If the diagrams are not those of the cube's tiles.
+        If the diagrams do not match the tiles of the cube.
     """
     if sky.sizes["tile"] != cube["quality"].size:
         raise UserError(f"found diagrams of {sky.sizes['tile']} tiles; expected the cube's {cube['quality'].size}")
@@ -246,7 +246,7 @@ def contents(
 
 
 def _edges(centres: np.ndarray) -> list[float]:
-    """Edges of evenly spaced bins; a single bin is given a width of one."""
+    """Edges of evenly spaced bins; a single bin gets a width of 1."""
     half = 0.5 * (centres[1] - centres[0]) if len(centres) > 1 else 0.5
     return np.append(centres - half, centres[-1] + half).round(9).tolist()
 
@@ -256,7 +256,7 @@ def _numbers(values: Sequence[float] | np.ndarray) -> list[float | None]:
 
 
 def _policy(script: str) -> str:
-    """A script as the page's content security policy names it: none but the page's own two may run."""
+    """Hash of a script for the content security policy, which allows only the page's own two scripts."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -268,14 +268,14 @@ def render(
     truth: xr.Dataset | None,
     inputs: Mapping[str, str],
 ) -> str:
-    """The page, with its style, its script and plotly.js inside.
+    """Render the page, with style, script and plotly.js embedded.
 
     Parameters
     ----------
     cube, view, sky, predictions, truth
         As in `contents`.
     inputs : mapping of str to str
-        sha256 of each file that it is made of.
+        sha256 of each input file.
     """
     about, texts = contents(cube, view, sky, predictions, truth)
     attributes = cube.attrs
@@ -283,10 +283,8 @@ def render(
     folder = Path(__file__).parent
     style, script = ((folder / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     library = get_plotlyjs()
-    environment = Environment(
-        loader=PackageLoader("galcarto", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("explorer.html.j2").render(
+    return fill(
+        "explorer.html.j2",
         title=attributes["title"],
         about=about,
         texts=texts,

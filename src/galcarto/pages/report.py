@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import xarray as xr
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galcarto.core.errors import UserError
+from galcarto.pages import fill
 
 
 class Caption(NamedTuple):
-    """What is said of a figure: its heading, what it shows to those who cannot see it, and how to read it."""
+    """Heading, alternative text and caption of a figure."""
 
     heading: str
     alt: str
@@ -21,7 +21,7 @@ class Caption(NamedTuple):
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested JSON with dotted names; a list of plain values, such as one for each distance, is a leaf."""
+    """Leaves of nested JSON with dotted names; a list of plain values is a leaf."""
     nested = isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value)
     items = value.items() if isinstance(value, dict) else enumerate(value) if nested else None
     if items is None:
@@ -32,7 +32,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _rounded(value: Any) -> str:
-    """A metric as text: four significant digits, whole numbers in full."""
+    """A metric as text: floats to four significant digits, integers in full."""
     if isinstance(value, list):
         return ", ".join(map(_rounded, value))
     if value is None or value != value:
@@ -41,10 +41,7 @@ def _rounded(value: Any) -> str:
 
 
 def _captions(paths: Sequence[str]) -> dict[str, Caption]:
-    """Captions by their files' stems: a heading, a comment for those who cannot see the figure, the caption.
-
-    Snakemake's report shows the same files, where the heading is a label and the comment is left out.
-    """
+    """Captions by file stem. A file holds a heading, a comment with the alternative text, and the caption."""
     captions = {}
     for path in map(Path, paths):
         title, alt, text = (" ".join(part.split()) for part in path.read_text(encoding="utf-8").split("\n\n", 2))
@@ -53,7 +50,7 @@ def _captions(paths: Sequence[str]) -> dict[str, Caption]:
 
 
 def _figure(path: Path, captions: dict[str, Caption]) -> dict[str, str]:
-    """A figure with the caption of its name or of what is before the first "_": planck.rst for planck_gnilc.png."""
+    """A figure with the caption of its name, or of the part before "_": planck.rst for planck_gnilc.png."""
     name, _, variant = path.stem.partition("_")
     caption = captions.get(path.stem) or captions.get(name)
     if caption is None:
@@ -73,18 +70,18 @@ def _pretty(text: str) -> str:
 
 
 def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str], captions: Sequence[str]) -> str:
-    """The page.
+    """Render the report.
 
     Parameters
     ----------
     cube : Dataset
-        Its attributes are the provenance.
+        The cube; its attributes give the provenance.
     metrics : mapping
         Every number of the report, nested.
     figures : sequence of str
         PNG files, in the report's order.
     captions : sequence of str
-        reStructuredText files; see `_captions`.
+        reStructuredText files, as `_captions` reads them.
     """
     described = _captions(captions)
     attributes = cube.attrs
@@ -97,10 +94,8 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
         "mapped": int(mapped.sum()),
         "sightlines": mapped.size,
     }
-    environment = Environment(
-        loader=PackageLoader("galcarto", "pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    return fill(
+        "report.html.j2",
         title=attributes["title"],
         extent=extent,
         metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> None:
                 coords, mode, args.band, interpolation=args.interpolation, pct=args.pct, colour=args.colour
             )
             if mode == "percentile":
-                for share, values in zip(args.pct, np.moveaxis(found, -1, 0), strict=True):
-                    table[f"{symbol}_p{share:g}"] = values
+                for percent, values in zip(args.pct, np.moveaxis(found, -1, 0), strict=True):
+                    table[f"{symbol}_p{percent:g}"] = values
             else:
                 table[f"{symbol}_{mode}"] = found
         table["reason"] = [Reason(flags).text for flags in cube.dust.reason(coords).tolist()]
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _point(args: argparse.Namespace) -> QTable:
-    """The options as a table of one row."""
+    """The point given by the options, as a table of one row."""
     table = QTable()
     for name in ("l", "b", "ra", "dec"):
         if getattr(args, name) is not None:
@@ -104,12 +104,12 @@ def _read(path: str) -> QTable:
 
 
 def _coordinates(table: QTable) -> SkyCoord:
-    """The points of a table; what is masked or empty is not a number."""
+    """The points of a table; masked and empty values are NaN."""
     for frame, names in (("galactic", ("l", "b")), ("icrs", ("ra", "dec"))):
         if {*names, "distance"} <= set(table.colnames):
             lon, lat = (_column(table, name, u.deg) for name in names)
             distance = _column(table, "distance", u.kpc)
-            distance[distance < 0.0] = np.nan  # answered with the same reason; a SkyCoord refuses them
+            distance[distance < 0.0] = np.nan  # a SkyCoord rejects negative distances; NaN gives the same reason
             try:
                 return SkyCoord(lon, lat, distance=distance, frame=frame)
             except ValueError as error:

@@ -9,7 +9,6 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import netCDF4
 import numpy as np
@@ -19,6 +18,7 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.netcdf import Table, create_variables
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.diagrams.files import axis_centres
 from galcarto.dustmap.diagrams.forward import ForwardModel
@@ -27,7 +27,7 @@ from galcarto.dustmap.settings import read_sections
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes
-VARIABLES: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {
+LARGE: Table = {
     "counts": (("tile", *IMAGES), "u2", {"units": "1", "long_name": "observed stars per pixel"}),
     "reference": (("tile", *IMAGES), "f4", {"units": "degree-2", "long_name": "bare stars per pixel"}),
     "detectable": (
@@ -35,6 +35,8 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {
         "f4",
         {"units": "degree-2", "long_name": "detectable stars behind A_V"},
     ),
+}
+SMALL: Table = {
     "l": (("tile",), "f8", {"units": "degree"}),
     "b": (("tile",), "f8", {"units": "degree"}),
     "area": (("tile", "survey"), "f8", {"units": "degree2", "long_name": "observed solid angle"}),
@@ -81,7 +83,9 @@ def run(args: argparse.Namespace) -> None:
                 if start == 0:
                     sizes = {name: len(model.channels) if name == "channel" else pixels for name in IMAGES}
                     sizes |= {name: len(strip.dimensions[name]) for name in ("survey", "distance", "grid")}
-                    _create(file, {"tile": number} | sizes)
+                    sizes["tile"] = number
+                    create_variables(file, LARGE, sizes, chunks={"tile": 1}, compression="zlib", complevel=1)
+                    create_variables(file, SMALL, sizes)
                 part = slice(start, start + len(strip.dimensions["tile"]))
                 if part.stop <= number:
                     file["counts"][part] = counts[part]
@@ -109,22 +113,3 @@ def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> 
             view.add(seen, index[own], counts, model.surveys.index(number))
             stars[:, number] += np.bincount(index[own], minlength=len(stars))
     return stars
-
-
-def _create(file: netCDF4.Dataset, sizes: dict[str, int]) -> None:
-    """Create dimensions and variables."""
-    for name, size in sizes.items():
-        file.createDimension(name, size)
-    for name, (dimensions, kind, attributes) in VARIABLES.items():
-        large = name in ("counts", "reference", "detectable")
-        chunks = [1 if d == "tile" else sizes[d] for d in dimensions] if large else None
-        variable = file.createVariable(
-            name,
-            kind,
-            dimensions,
-            compression="zlib" if large else None,
-            complevel=1,
-            chunksizes=chunks,
-            fill_value=None if kind is str else False,
-        )
-        variable.setncatts(attributes)

@@ -1,1 +1,1 @@
-"""Maps against the truth and against other maps. Knows no training."""
+"""Compare maps with the truth, with other maps and with tracers of dust. Imports no training."""

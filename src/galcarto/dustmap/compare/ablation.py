@@ -1,4 +1,4 @@
-"""The ablation table: scores of the variants, one row each."""
+"""Table of the scores of ablation variants."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,23 +29,23 @@ SHORT = {
 
 
 def table(scores: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row for each variant, in the order given.
+    """Table with a row for each variant, in the order given.
 
     Parameters
     ----------
     scores : sequence of mapping
-        From the stage `ablate`.
+        Output of the stage `ablate`.
 
     Returns
     -------
     DataFrame
         ``variant``, ``left_out``, the scores of the held-out mocks, ``NAME_spearman``, ``NAME_slope`` and
-        ``NAME_offset_mag`` of each map, and those of `structure.measure` where they were asked for.
+        ``NAME_offset_mag`` of each map, and those of `structure.measure` if present.
 
     Raises
     ------
     UserError
-        If there are no scores, two of one variant, or not of the same maps.
+        If there are no scores, a variant occurs twice, or the variants have different maps.
     """
     names = [one["variant"] for one in scores]
     if not names or len(set(names)) < len(names):
@@ -71,7 +71,7 @@ def table(scores: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """The table for a page: numbers to three digits, a dash where there is none."""
+    """The table in Markdown: numbers to three digits, a dash for missing ones."""
     heads = [SHORT[name] if name in SHORT else _of_map(name) for name in frame.columns[1:]]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in frame.itertuples(index=False):
@@ -81,6 +81,6 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def _of_map(column: str) -> str:
-    """Head of a map's column."""
+    """Heading of a map's column."""
     name = next(name for name in PLANCK if column.endswith(f"_{name}"))
     return f"{column.removesuffix(f'_{name}')} {SHORT.get(name, name)}"

@@ -1,4 +1,4 @@
-"""How far the cube and a published map agree: both on common sightlines and distances, and their difference."""
+"""Compare the cube with a published map on common sightlines and distances."""
 
 from typing import Any
 
@@ -13,18 +13,18 @@ from galcarto.dustmap.compare.published import SOURCES, TINY, Published
 from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, UNLIKE_TRAINING
 from galcarto.maps.grid import distance_coordinate, edges_of
 
-AT_ONCE = 20  # tiles that the other map is asked for together
-COVERED = 0.9  # share of a tile's points in which the other map must be reliable
+AT_ONCE = 20  # tiles per query of the other map
+COVERED = 0.9  # fraction of a tile's points where the other map must be reliable
 UNTRUSTED = NOT_OBSERVED | PARTLY_OBSERVED | POOR_FIT | UNLIKE_TRAINING
 
 
 def common_edges(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Edges of bins that each hold an edge of either map at least: those of the coarser map, wherever that is.
+    """Edges of bins that each contain an edge of both maps: locally, the edges of the coarser map.
 
     Parameters
     ----------
     ours, theirs : ndarray, shape (edge,), kpc
-        From 0 on.
+        Starting at 0.
 
     Returns
     -------
@@ -42,27 +42,27 @@ def common_edges(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 
 def _weights(edges: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Matrix by which profiles at the outer edges of bins give those at other distances, linear in between."""
+    """Matrix for linear interpolation of profiles from the outer edges of bins to other distances."""
     return np.array([np.interp(distance, edges, unit) for unit in np.eye(len(edges))[1:]])
 
 
 def _moments(samples: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standard deviations of cumulative extinction and of density over samples (first axis; distance last)."""
+    """Standard deviations over samples (first axis) of cumulative extinction and of density (last axis distance)."""
     density = np.diff(samples, axis=-1, prepend=0.0) / width
     return samples.std(axis=0), density.std(axis=0)
 
 
 def unavailable(name: str, reason: str) -> xr.Dataset:
-    """What a comparison that cannot be made leaves: why."""
+    """Result for a comparison that cannot be made, with the reason in its status."""
     return xr.Dataset(attrs={"title": SOURCES[name].title, "status": f"not available: {reason}"})
 
 
 def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
-    """Both maps on the cube's tiles and common distances, and the scores of their difference by distance.
+    """Both maps on the cube's tiles at common distances, and scores of their difference by distance.
 
-    A tile's value in the other map is the mean over points spread over it. A tile counts at a distance where the cube
-    holds it for trustworthy (within ``distance_min`` and ``distance_max``, observed in full, well fitted, not unlike
-    the training set) and the other map is reliable in nine tenths of it; in a bin, where it does so at both ends.
+    The other map is averaged over points spread over each tile. A tile is used at a distance if the cube is
+    trustworthy there (between ``distance_min`` and ``distance_max``, fully observed, well fitted, like the training
+    set) and the other map is reliable over 90 % of the tile. A bin is used if both its ends are.
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
     Dataset
         ``extinction``, ``published`` and their ``difference``, cumulative A_V at the outer edges of the common bins,
         and ``extinction_sd``, ``published_sd`` (l, b, distance), mag; ``used`` there. ``extinction_SCORE`` and
-        ``density_SCORE`` (distance) with the scores of `differences`, of A_V in mag and of A_V per kpc in the bin; in
-        chi2 both errors count where the other map's is known, else ours alone: attributes ``extinction_errors`` and
-        ``density_errors`` say so. Attributes ``title``, ``status``, ``tiles``, ``conversion``, ``reference``;
-        ``shown``, three bins with many tiles. With fewer than three tiles in common everywhere, only ``title`` and
-        ``status``.
+        ``density_SCORE`` (distance) with the scores of `differences`, of A_V in mag and of A_V per kpc in the bin. chi2
+        uses the errors of both maps if both are known, else those of the cube; attributes ``extinction_errors`` and
+        ``density_errors`` say which. Other attributes: ``title``, ``status``, ``tiles``, ``conversion``,
+        ``reference``, and ``shown``, three bins with many tiles. If no distance has three common tiles, only ``title``
+        and ``status``.
     """
     tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
     ours = edges_of(cube, "distance")
@@ -107,7 +107,7 @@ def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
             if len(samples) > 1:
                 their_sd[part], their_density_sd[part] = _moments(samples, width)
             elif found.sd is not None:
-                # one star count serves a whole tile: its errors are taken as the same error
+                # errors within a tile are taken as fully correlated: they come from the same stars
                 their_sd[part] = found.sd.reshape(known.shape[1:]).mean(axis=1)
             reliable[part] = found.reliable.reshape(known.shape[1:]).mean(axis=1) >= COVERED
     used = reliable & np.isfinite(their_mean) & _trusted(cube, outer)
@@ -146,7 +146,7 @@ def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
         "density": bool(np.isfinite(their_density_sd[used]).all()),
     }
     columns: dict[str, list[dict[str, float]]] = {"extinction": [], "density": []}
-    # A_V at the bin's inner edge: before the Sun is no dust
+    # A_V at the inner edge of the bin, starting with 0 at the Sun
     our_start, their_start, counted = np.zeros(tiles.shape), np.zeros(tiles.shape), np.ones(tiles.shape, bool)
     for k in range(len(outer)):
         at, our_end, their_end = used[..., k], mean[..., k].astype(float), their_mean[..., k].astype(float)
@@ -166,16 +166,16 @@ def compare(cube: xr.Dataset, name: str, published: Published) -> xr.Dataset:
 
 
 def _trusted(cube: xr.Dataset, distance: np.ndarray) -> np.ndarray:
-    """Where the cube itself says that its stars speak, shape (l, b, distance)."""
+    """Where the cube is trustworthy by its own flags and distances, shape (l, b, distance)."""
     good = (cube["quality"].to_numpy() & UNTRUSTED) == 0
     near, far = (cube[f"distance_{end}"].to_numpy()[..., None] for end in ("min", "max"))
     return good[..., None] & (distance >= near - TINY) & (distance <= far + TINY)
 
 
 def metrics(comparison: xr.Dataset) -> dict[str, Any]:
-    """The numbers of a comparison for metrics.json: its status and, if it was made, every score by distance.
+    """Status and, if the comparison was made, all scores by distance, for metrics.json.
 
-    ``farthest`` repeats the scores of A_V at the farthest distance at which half of the tiles count.
+    ``farthest`` repeats the scores of A_V at the farthest distance at which half of the tiles are used.
     """
     found: dict[str, Any] = {"status": comparison.attrs["status"]}
     if "distance" not in comparison.coords:

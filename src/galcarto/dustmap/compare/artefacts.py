@@ -1,7 +1,7 @@
-"""What a map shows that no sky has, as numbers: fingers of God, tiling, stripes, steps at the grid's ends.
+"""Quantify map artefacts: fingers of God, tiling, stripes, and steps at the ends of the grid.
 
-Nothing is smoothed here, and nothing was before: the numbers are those of the map as it is published. Each comes with
-an error, and with the truth's own number where the sky is synthetic; docstrings say what a perfect map has.
+All statistics are of the published map, without smoothing. Each has an error and, for a synthetic sky, the value of the
+true sky for comparison. Docstrings give the value expected for a perfect map.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ import numpy as np
 from astropy.stats import binom_conf_interval
 from tqdm import tqdm
 
-PATCHES = 4  # along l and b; the jackknife leaves out one patch of tiles in turn
-LAGS = 10  # separations, in distance bins, to which the map is compared along and across
-TILES_APART = 4
-APART = 4  # tiles of a row that are so many columns apart have nothing in common but stripes
-COLUMNS = 3  # neighbouring columns that are moved together: their structure stays as it is
+PATCHES = 4  # jackknife patches along each of l and b
+LAGS = 10  # largest separation of cells, in distance bins
+TILES_APART = 4  # largest separation of tiles
+APART = 4  # columns beyond which tiles of a row have only stripes in common
+COLUMNS = 3  # neighbouring columns that the null shifts together, to keep their structure
 NULLS = 499
 MODES = 200
-SLOPE = 3.1  # of the power of ln(density) in space: Leike & Enßlin 2019, A&A 631, A32
+SLOPE = 3.1  # of the power spectrum of ln(density): Leike & Enßlin 2019, A&A 631, A32
 OUTER_SCALE = 1.0  # kpc
-SKIES = 8  # isotropic ones that the map is set beside
+SKIES = 8  # isotropic skies for comparison
 
 
 def patches(observed: np.ndarray) -> np.ndarray:
-    """Number of the patch of each tile, -1 where it is not observed; shape (l, b)."""
+    """Jackknife patch of each tile, -1 where it is not observed; shape (l, b)."""
     rows, columns = (PATCHES * np.arange(n) // n for n in observed.shape)
     return np.where(observed, PATCHES * rows[:, None] + columns, -1)
 
@@ -33,20 +33,20 @@ def patches(observed: np.ndarray) -> np.ndarray:
 def jackknife(
     statistic: Callable[..., np.ndarray], patch: np.ndarray, *fields: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers and their errors, from leaving out one patch of tiles in turn.
+    """Statistics and their jackknife errors, leaving out one patch of tiles in turn.
 
     Parameters
     ----------
     statistic : callable
-        Numbers, shape (number,), of fields with NaN where nothing is known.
+        Maps fields, NaN where unknown, to statistics of shape (statistic,).
     patch : ndarray of int, shape (l, b)
         -1 for tiles that are not observed.
     *fields : ndarray, shape (l, b, distance)
 
     Returns
     -------
-    numbers, errors : ndarray, shape (number,)
-        NaN where there is no number, or no patch can be spared.
+    values, errors : ndarray, shape (statistic,)
+        NaN if undefined; errors are also NaN if fewer than two patches define the statistic.
     """
     parts = np.array(
         [
@@ -54,32 +54,32 @@ def jackknife(
             for left_out in np.unique(patch[patch >= 0])
         ]
     )
-    numbers = statistic(*fields)
+    values = statistic(*fields)
     if not len(parts):
-        return numbers, np.full(numbers.shape, np.nan)
+        return values, np.full(values.shape, np.nan)
     known = np.isfinite(parts)
     count = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(known, parts, 0.0).sum(axis=0) / count
-        spread = (np.where(known, parts - mean, 0.0) ** 2).sum(axis=0) * (count - 1) / count
-    return numbers, np.where(count > 1, np.sqrt(spread), np.nan)
+        variance = (np.where(known, parts - mean, 0.0) ** 2).sum(axis=0) * (count - 1) / count
+    return values, np.where(count > 1, np.sqrt(variance), np.nan)
 
 
 def _contrast2(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Squared contrast ((a - b) / (a + b))^2: 0 to 1, so that no empty and no dense cell outweighs the rest."""
+    """Squared contrast ((a - b) / (a + b))^2, bounded by 0 and 1 so that no cell dominates a mean."""
     total = first + second
     return np.divide(first - second, total, out=np.where(np.isnan(total), np.nan, 0.0), where=total > 0) ** 2
 
 
 class Pairs(NamedTuple):
-    """Mean squared contrast of pairs of cells, and the pairs' weight; shape (distance, lag)."""
+    """Mean squared contrast of pairs of cells, and their weight; shape (distance, lag)."""
 
     along: np.ndarray
     across: np.ndarray
     weight: np.ndarray
 
     def by_separation(self) -> tuple[np.ndarray, np.ndarray]:
-        """The mean squared contrast along and across at each separation; NaN where one of them is missing."""
+        """Mean squared contrast along and across at each separation; NaN if either is missing."""
         weight = self.weight.sum(axis=0)
         along, across = (
             np.divide((part * self.weight).sum(axis=0), weight, out=np.full(weight.shape, np.nan), where=weight > 0)
@@ -88,24 +88,24 @@ class Pairs(NamedTuple):
         return along, across
 
     def elongation(self) -> float:
-        """Contrast across the line of sight over that along it, all separations together.
+        """Ratio of the contrast across the line of sight to that along it, over all separations.
 
-        A perfect map has the truth's own value, and one of isotropic dust that resolves it has 1. Above: structures
-        are longer along the line of sight than across it, as fingers of God are.
+        A perfect map has the value of the true sky, which is 1 for resolved isotropic dust. Larger values mean that
+        structures are elongated along the line of sight, like fingers of God.
         """
         along = (self.along * self.weight).sum()
         return float((self.across * self.weight).sum() / along) if along > 0 else np.nan
 
 
 def pair_contrasts(density: np.ndarray, l: np.ndarray, b: np.ndarray, edges: np.ndarray) -> Pairs:
-    """Compare cells along a line of sight with those across it, at the same separations and distances.
+    """Contrast of cells along a line of sight and across it, at the same separations and distances.
 
-    Across means tiles of one latitude: pairs of different latitudes would see the disc's layers, which are no artefact.
+    Across means tiles of the same latitude: pairs at different latitudes would measure the stratification of the disc.
 
     Parameters
     ----------
     density : ndarray, shape (l, b, distance)
-        NaN where nothing is known.
+        NaN where unknown.
     l, b : ndarray, deg
         Centres of the tiles, in equal steps of l.
     edges : ndarray, shape (distance + 1,), kpc
@@ -114,7 +114,7 @@ def pair_contrasts(density: np.ndarray, l: np.ndarray, b: np.ndarray, edges: np.
     Returns
     -------
     Pairs
-        By the pairs' distance and their separation in bins, from 1 to `LAGS`.
+        By distance of the pair and separation in bins, from 1 to `LAGS`.
     """
     step, middle = edges[1] - edges[0], 0.5 * (edges[1:] + edges[:-1])
     bins = len(middle)
@@ -135,17 +135,17 @@ def pair_contrasts(density: np.ndarray, l: np.ndarray, b: np.ndarray, edges: np.
             for sums, part in ((total, np.nansum(value, axis=0)), (number, np.isfinite(value).sum(axis=0))):
                 sums[1] += np.bincount(index, part[near], bins * LAGS).reshape(bins, LAGS)
     both = (number > 0).all(axis=0)
-    # the weight that is best for a ratio of two means of so many pairs each
+    # the optimal weight for the ratio of two means over these numbers of pairs
     weight = np.divide(number.prod(axis=0), number.sum(axis=0), out=np.zeros(both.shape), where=both)
     along, across = np.divide(total, number, out=np.zeros(total.shape), where=both)
     return Pairs(along, across, weight)
 
 
 def isotropic(rng: np.random.Generator, l: np.ndarray, b: np.ndarray, edges: np.ndarray, spread: float) -> np.ndarray:
-    """Density of isotropic dust seen through the map's cells, which are longer than wide or wider than long.
+    """Density of isotropic dust averaged over the map's cells, which are not isotropic themselves.
 
-    ln(density) is a Gaussian random field of waves between half a bin and `OUTER_SCALE`, with power k^-`SLOPE`, and is
-    averaged over each cell.
+    ln(density) is a Gaussian random field with power spectrum k^-`SLOPE` between half a bin and `OUTER_SCALE`, averaged
+    over each cell.
 
     Parameters
     ----------
@@ -181,24 +181,24 @@ def isotropic(rng: np.random.Generator, l: np.ndarray, b: np.ndarray, edges: np.
             sum(k * part for k, part in zip(wave, axes, strict=True))[..., None]
             for axes in (outwards, eastwards, northwards)
         )
-        # the mean of a wave over a box is the wave times these; numpy's sinc has the pi inside
+        # mean of a wave over a box; numpy's sinc includes the pi
         seen = np.sinc(along * step / (2 * np.pi)) * np.sinc(east * wide / (2 * np.pi))
         total += seen * np.sinc(north * high_cell / (2 * np.pi)) * np.cos(along * middle + phase)
     return np.exp(spread * total / total.std())
 
 
 def jumps(value: np.ndarray) -> np.ndarray:
-    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or in b.
+    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or b.
 
     Parameters
     ----------
     value : ndarray, shape (l, b, distance)
-        NaN where nothing is known.
+        NaN where unknown.
 
     Returns
     -------
     ndarray, shape (TILES_APART,)
-        NaN where no two tiles are so far apart.
+        NaN if no two tiles are that far apart.
     """
     result = np.full(TILES_APART, np.nan)
     for apart in range(1, TILES_APART + 1):
@@ -210,20 +210,20 @@ def jumps(value: np.ndarray) -> np.ndarray:
 
 
 def jump_ratio(value: np.ndarray) -> float:
-    """Difference between tiles that share an edge over that between tiles two apart (root mean squares).
+    """Rms difference of adjacent tiles over that of tiles two apart.
 
-    A perfect map has the truth's own value, which is 2^(-p/2) where the variance grows as separation^p: 0.79 for p =
-    2/3. Tiles that know nothing of each other have 1: the map is made of tiles.
+    A perfect map has the value of the true sky: 2^(-p/2) if the variance grows as separation^p, 0.79 for p = 2/3.
+    Independent tiles have 1.
     """
     by_separation = jumps(value)
     return float(np.sqrt(by_separation[0] / by_separation[1])) if by_separation[1] > 0 else np.nan
 
 
 def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
-    """Difference between tiles that share an edge over what their stated errors alone make (root mean squares).
+    """Rms difference of adjacent tiles over that expected from their stated errors.
 
-    A perfect map of tiles that err alone has 1 where the sky is even and more where it is not; below 1 the errors are
-    shared by neighbours, or overstated.
+    With independent, correct errors it is 1 for a smooth sky and larger otherwise. Below 1 the errors of neighbours are
+    correlated, or overestimated.
 
     Parameters
     ----------
@@ -239,14 +239,14 @@ def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
 
 
 def shared(error: np.ndarray) -> float:
-    """Correlation of the errors of tiles that share an edge, beyond what all tiles share at a distance.
+    """Correlation of the errors of adjacent tiles, after subtracting the mean error at each distance.
 
-    0 for tiles that err alone; 1 where neighbours err alike. A perfect map has no errors, and thus no value.
+    0 for independent errors, 1 for equal errors; undefined for a perfect map, which has none.
 
     Parameters
     ----------
     error : ndarray, shape (l, b, distance)
-        NaN where nothing is known.
+        NaN where unknown.
     """
     known = np.isfinite(error)
     number = known.sum(axis=(0, 1))
@@ -260,24 +260,24 @@ def shared(error: np.ndarray) -> float:
 
 
 class Stripes(NamedTuple):
-    """Rows that stand out of their neighbours.
+    """Rows that differ from their neighbours.
 
     Attributes
     ----------
-    share : float
-        Correlation of the local values of tiles of a row that are far apart: the share of the local variance that
-        whole rows have in common. A perfect map has the truth's own value: 0 where rows mean nothing to the sky.
+    correlation : float
+        Correlation of the local values of distant tiles of a row: the fraction of the local variance that whole rows
+        have in common. A perfect map has the value of the true sky: 0 if rows have no physical meaning.
     error : float
-        Its spread where there are no stripes.
+        Standard deviation of the null.
     p_value : float
-        Share of the moved maps with at least as high a correlation.
+        Fraction of the shifted maps with at least this correlation.
     amplitude : float
-        Standard deviation of the stripes in the map's values; 0 where the correlation is not positive.
+        Standard deviation of the stripes, in the unit of the map; 0 if the correlation is not positive.
     rows, rows_error : ndarray, shape (row,)
-        The contribution of each row times their number, and its spread where there are no stripes; NaN at the ends.
+        Contribution of each row times the number of rows, and the standard deviation of the null; NaN at the ends.
     """
 
-    share: float
+    correlation: float
     error: float
     p_value: float
     amplitude: float
@@ -286,23 +286,23 @@ class Stripes(NamedTuple):
 
 
 def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
-    """Look for stripes along the first axis: rows of the second that differ from their neighbours as a whole.
+    """Measure stripes along the first axis: rows of the second axis that differ from their neighbours as a whole.
 
-    What is local is a tile's value less that of a cubic through the tiles of the two rows on either side. The sky's
-    structure makes tiles alike that are close; only a stripe does so to tiles of a row that are `APART` or more columns
-    apart. The null keeps the field's own structure: groups of `COLUMNS` neighbouring columns are shifted around the
-    second axis, each by another random number of rows.
+    The local value of a tile is its difference from a cubic through the tiles of the two rows on either side. Structure
+    on the sky correlates nearby tiles; only stripes correlate tiles of a row that are at least `APART` columns apart.
+    The null keeps the structure of the field: groups of `COLUMNS` neighbouring columns are shifted along the second
+    axis, each by a random number of rows.
 
     Parameters
     ----------
     value : ndarray, shape (column, row, distance)
-        NaN where nothing is known.
+        NaN where unknown.
     rng : numpy Generator
 
     Returns
     -------
     Stripes
-        NaN with fewer than seven rows or `APART` + 2 columns: nothing can then be told.
+        NaN with fewer than seven rows or `APART` + 2 columns.
     """
     columns, rows = value.shape[:2]
     ends = np.full(rows, np.nan)
@@ -316,7 +316,7 @@ def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
     local = np.where(known, local, 0.0)
 
     def far(part: np.ndarray) -> np.ndarray:
-        """Sum of products of all pairs of far tiles, by row; part has shape (column, row, distance)."""
+        """Sum of products over all pairs of distant tiles, by row; part has shape (column, row, distance)."""
         others = np.cumsum(part[::-1], axis=0)[::-1]
         return np.einsum("crd,crd->r", part[:-APART], others[APART:])
 
@@ -329,15 +329,15 @@ def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
         shift = rng.integers(0, rows, group[-1] + 1) if i else np.zeros(group[-1] + 1, int)
         at = (np.arange(rows) + shift[group][:, None]) % rows  # (column, row)
         products[i] = far(np.take_along_axis(local, at[..., None], axis=1))
-    share = products.sum(axis=1) / pairs / variance
+    correlation = products.sum(axis=1) / pairs / variance
     row, row_error = ends.copy(), ends.copy()
     row[2:-2], row_error[2:-2] = rows / pairs / variance * np.stack([products[0], products[1:].std(axis=0)])
     return Stripes(
-        share=float(share[0]),
-        error=float(share[1:].std()),
-        p_value=float((share >= share[0]).mean()),
-        # a row less the cubic has 35 / 18 times the variance of one
-        amplitude=float(np.sqrt(max(share[0] * variance, 0.0) * 18 / 35)),
+        correlation=float(correlation[0]),
+        error=float(correlation[1:].std()),
+        p_value=float((correlation >= correlation[0]).mean()),
+        # subtracting the cubic multiplies the variance by 35 / 18
+        amplitude=float(np.sqrt(max(correlation[0] * variance, 0.0) * 18 / 35)),
         rows=row,
         rows_error=row_error,
     )
@@ -349,15 +349,15 @@ def largest_step(density: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     density : ndarray, shape (sightline, distance)
-        NaN in bins that do not count; one at least must.
+        NaN in bins that are ignored; at least one must not be.
     """
     return np.where(np.isnan(density), -np.inf, density).argmax(axis=1)
 
 
-def share(hits: np.ndarray) -> tuple[float, float]:
-    """Share of sightlines and its error: half of Wilson's 68 % interval, which is not 0 where there are no hits.
+def fraction(hits: np.ndarray) -> tuple[float, float]:
+    """Fraction of sightlines and its error: half of Wilson's 68 % interval, which is not 0 even without hits.
 
-    A perfect map has the truth's own share.
+    A perfect map has the value of the true sky.
 
     Parameters
     ----------
@@ -371,7 +371,7 @@ def share(hits: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Map:
-    """What is known of a map where its data speak, and of the true sky if that is known.
+    """A map within its trusted distances, and the true sky if it is known.
 
     Attributes
     ----------
@@ -382,9 +382,9 @@ class Map:
     density, extinction, extinction_sd : ndarray, shape (l, b, distance)
         Posterior means (mag/kpc, mag) and standard deviation (mag).
     samples : ndarray, shape (sample, l, b, distance), mag/kpc
-        A few samples of the density.
+        Some samples of the density.
     distance_min, distance_max : ndarray, shape (l, b), kpc
-        Where the data speak; NaN where not observed.
+        Trusted distances; NaN where not observed.
     truth : ndarray, shape (l, b, distance), mag, optional
         True cumulative extinction.
     """
@@ -399,30 +399,30 @@ class Map:
     distance_min: np.ndarray
     distance_max: np.ndarray
     truth: np.ndarray | None = None
-    reached: np.ndarray = field(init=False)
+    trusted: np.ndarray = field(init=False)
     patch: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         outer, near, far = self.edges[1:], self.distance_min[..., None], self.distance_max[..., None]
-        reached = (outer >= near - 1e-6) & (outer <= far + 1e-6) & (self.extinction > 0)
-        object.__setattr__(self, "reached", reached)
+        trusted = (outer >= near - 1e-6) & (outer <= far + 1e-6) & (self.extinction > 0)
+        object.__setattr__(self, "trusted", trusted)
         object.__setattr__(self, "patch", patches(np.isfinite(self.distance_max)))
 
-    def speaking(self, values: np.ndarray) -> np.ndarray:
-        """Values where the data speak, NaN elsewhere; shape (l, b, distance)."""
-        return np.where(self.reached, values, np.nan)
+    def within(self, values: np.ndarray) -> np.ndarray:
+        """Values within the trusted distances, NaN elsewhere; shape (l, b, distance)."""
+        return np.where(self.trusted, values, np.nan)
 
     def true_density(self) -> np.ndarray | None:
-        """The truth's density, mag/kpc."""
+        """Density of the true sky, mag/kpc."""
         return None if self.truth is None else np.diff(self.truth, axis=2, prepend=0.0) / np.diff(self.edges)
 
     def logarithms(self) -> dict[str, np.ndarray]:
-        """ln(extinction) where the data speak: of the map, the truth, and the residual between them."""
+        """ln(extinction) within the trusted distances: map, truth, and map minus truth."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            ours = self.speaking(np.log(self.extinction))
+            ours = self.within(np.log(self.extinction))
             if self.truth is None:
                 return {"map": ours}
-            truth = self.speaking(np.log(self.truth))
+            truth = self.within(np.log(self.truth))
         return {"map": ours, "truth": truth, "residual": ours - truth}
 
 
@@ -431,17 +431,16 @@ Curves = dict[str, tuple[str, np.ndarray]]  # name: dimension, values
 
 
 def measure_elongation(found: Map, rng: np.random.Generator) -> tuple[Metrics, Curves]:
-    """Fingers of God: contrast across the line of sight over that along it (`Pairs.elongation`).
+    """Fingers of God, by `Pairs.elongation`.
 
     Returns
     -------
     metrics : dict
-        ``map``, the posterior mean's; ``of_samples``, the mean over samples, each of which is a possible sky, and their
-        spread; ``isotropic``, the mean over isotropic skies in the same cells (`isotropic`) and their spread: a
-        resolved perfect map of an isotropic sky has this; with a truth ``truth`` and ``map_over_truth``, for a perfect
-        map 1: how much the map elongates. Errors ``*_error``.
+        ``map``, that of the posterior mean; ``of_samples``, mean and standard deviation over posterior samples;
+        ``isotropic``, mean and standard deviation over skies of `isotropic`, the expectation for an isotropic sky; with
+        a truth also ``truth`` and ``map_over_truth``, 1 for a perfect map. Errors are ``*_error``.
     curves : dict
-        Mean squared contrast along and across by separation, and their ratio, with errors.
+        Mean squared contrast along and across against separation, and their ratio, with errors.
     """
 
     def numbers(density: np.ndarray) -> np.ndarray:
@@ -459,22 +458,22 @@ def measure_elongation(found: Map, rng: np.random.Generator) -> tuple[Metrics, C
             for curve, values in zip(("along", "across", "elongation"), np.split(part[:-1], 3), strict=True):
                 curves[f"{curve}_{name}{kind}"] = "separation", values
 
-    ours = found.speaking(found.density)
+    ours = found.within(found.density)
     keep("map", *jackknife(numbers, found.patch, ours))
-    drawn = np.array([numbers(found.speaking(sample))[-1] for sample in found.samples])
+    drawn = np.array([numbers(found.within(sample))[-1] for sample in found.samples])
     metrics |= {"of_samples": float(drawn.mean()), "of_samples_error": float(drawn.std(ddof=1))}
     positive = ours[ours > 0]
     spread = float(np.log(positive).std()) if positive.size else 1.0
     skies = np.array(
         [
-            numbers(found.speaking(isotropic(rng, found.l, found.b, found.edges, spread)))
+            numbers(found.within(isotropic(rng, found.l, found.b, found.edges, spread)))
             for _ in tqdm(range(SKIES), desc="isotropic skies", mininterval=5)
         ]
     )
     keep("isotropic", skies.mean(axis=0), skies.std(axis=0, ddof=1))
     true = found.true_density()
     if true is not None:
-        true = found.speaking(true)
+        true = found.within(true)
         keep("truth", *jackknife(numbers, found.patch, true))
         ratio, error = jackknife(
             lambda first, second: numbers(first)[-1:] / numbers(second)[-1:], found.patch, ours, true
@@ -484,18 +483,18 @@ def measure_elongation(found: Map, rng: np.random.Generator) -> tuple[Metrics, C
 
 
 def measure_tiling(found: Map) -> tuple[Metrics, Curves]:
-    """Tiling of ln(extinction), all distances where the data speak together.
+    """Tiling of ln(extinction), over all trusted distances.
 
     Returns
     -------
     metrics : dict
-        ``jump_ratio`` (of the map and the truth, and the one over the other: for a perfect map 1),
-        ``jump_over_noise`` and, with a truth, ``shared``: see the functions of these names. Errors ``*_error``.
+        ``jump_ratio`` and ``jump_over_noise``; with a truth also ``truth_jump_ratio``, ``map_over_truth`` (the ratio of
+        the two, 1 for a perfect map) and ``shared``. See the functions of these names. Errors are ``*_error``.
     curves : dict
-        Mean squared difference by tiles apart, with errors.
+        Mean squared difference against the separation of tiles, with errors.
     """
     fields = found.logarithms()
-    noise = found.speaking(found.extinction_sd / np.where(found.reached, found.extinction, 1.0))
+    noise = found.within(found.extinction_sd / np.where(found.trusted, found.extinction, 1.0))
 
     def numbers(ours: np.ndarray, sd: np.ndarray, *truth: np.ndarray) -> np.ndarray:
         ratio = jump_ratio(ours)
@@ -519,16 +518,15 @@ def measure_tiling(found: Map) -> tuple[Metrics, Curves]:
 
 
 def measure_stripes(found: Map, rng: np.random.Generator) -> tuple[dict[str, Metrics], Curves]:
-    """Stripes of one latitude and of one longitude in ln(extinction): see `Stripes`.
+    """Stripes of constant latitude and of constant longitude in ln(extinction); see `Stripes`.
 
     Returns
     -------
     metrics : dict of dict
-        ``latitude_stripes`` and ``longitude_stripes``: the share of the ``map`` and, with a truth, of the ``truth`` and
-        of the ``residual`` between them, for a map without stripes of its own 0; ``*_error``, ``*_p_value``,
-        ``*_amplitude``.
+        ``latitude_stripes`` and ``longitude_stripes``: correlation of the ``map`` and, with a truth, of the ``truth``
+        and of the ``residual`` (map minus truth, 0 for a perfect map); ``*_error``, ``*_p_value``, ``*_amplitude``.
     curves : dict
-        The rows.
+        The contributions of the rows.
     """
     metrics: dict[str, Metrics] = {"latitude_stripes": {}, "longitude_stripes": {}}
     curves: Curves = {}
@@ -536,7 +534,7 @@ def measure_stripes(found: Map, rng: np.random.Generator) -> tuple[dict[str, Met
         for axis, block in (("b", "latitude_stripes"), ("l", "longitude_stripes")):
             one = stripes(values if axis == "b" else values.swapaxes(0, 1), rng)
             metrics[block] |= {
-                name: one.share,
+                name: one.correlation,
                 f"{name}_error": one.error,
                 f"{name}_p_value": one.p_value,
                 f"{name}_amplitude": one.amplitude,
@@ -546,15 +544,16 @@ def measure_stripes(found: Map, rng: np.random.Generator) -> tuple[dict[str, Met
 
 
 def measure_ends(found: Map) -> tuple[Metrics, Curves]:
-    """Share of the observed sightlines whose largest step falls where something ends: see `share`.
+    """Fraction of the observed sightlines whose largest step is at an end of the grid or of the trusted distances.
 
     Returns
     -------
     metrics : dict
-        ``first_bin_share`` and ``last_bin_share`` of the grid, with the truth's (``truth_*``);
-        ``distance_max_share``, where the last bin within distance_max is the largest of those. Errors ``*_error``.
+        ``first_bin_share`` and ``last_bin_share`` of the grid, and those of the truth (``truth_*``);
+        ``distance_max_share``, the fraction whose largest step within distance_max is in the last bin there. Errors are
+        ``*_error``.
     curves : dict
-        Share of sightlines by the bin of their largest step.
+        Fraction of sightlines by the bin of their largest step.
     """
     observed = found.patch >= 0
     metrics: Metrics = {}
@@ -562,7 +561,7 @@ def measure_ends(found: Map) -> tuple[Metrics, Curves]:
     bins = len(found.edges) - 1
 
     def keep(name: str, hits: np.ndarray) -> None:
-        metrics[name], metrics[f"{name}_error"] = share(hits)
+        metrics[name], metrics[f"{name}_error"] = fraction(hits)
 
     for name, density in (("", found.density), ("truth_", found.true_density())):
         if density is not None:
@@ -577,13 +576,13 @@ def measure_ends(found: Map) -> tuple[Metrics, Curves]:
 
 
 def measure(found: Map, rng: np.random.Generator) -> tuple[dict[str, Any], Curves]:
-    """All numbers of this module, and the curves behind them.
+    """All statistics of this module, and the curves behind them.
 
     Returns
     -------
     metrics : dict
-        ``smoothing``: none; ``tiles``, observed ones; ``elongation``, ``tiling``, ``latitude_stripes``,
-        ``longitude_stripes``, ``ends``. NaN where a map is too small to tell.
+        ``smoothing``: none; ``tiles``, the number observed; ``elongation``, ``tiling``, ``latitude_stripes``,
+        ``longitude_stripes``, ``ends``. NaN if the map is too small.
     curves : dict of (dimension, ndarray)
     """
     elongation, pairs = measure_elongation(found, rng)

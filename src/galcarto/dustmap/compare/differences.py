@@ -1,28 +1,28 @@
-"""How two maps differ over the same sightlines: bias, scatter, rank and chi2."""
+"""Scores of the difference of two maps on the same sightlines."""
 
 import numpy as np
 from scipy import stats
 
-FEWEST = 3  # sightlines: with fewer there are no scores
+FEWEST = 3  # sightlines needed for scores
 
 
 def differences(ours: np.ndarray, theirs: np.ndarray, variance: np.ndarray | None) -> dict[str, float]:
-    """Scores of ours - theirs over sightlines.
+    """Scores of `ours` minus `theirs` over sightlines.
 
     Parameters
     ----------
     ours, theirs : ndarray, shape (sightline,)
-        Of one unit.
-    variance : ndarray, shape (sightline,)
-        Expected of the difference, in the square of that unit; None where nobody knows.
+        In the same unit.
+    variance : ndarray, shape (sightline,), or None
+        Expected variance of the difference; None if unknown.
 
     Returns
     -------
     dict
         ``bias``, the median difference; ``scatter``, 1.4826 times the median absolute deviation from it; ``ratio`` of
-        the means, ours over theirs; ``spearman``, the rank correlation; ``chi2``, the mean of the squared difference
-        over its variance: 1 where the maps differ as the errors say; ``n``. All but ``n`` are NaN with fewer than
-        three sightlines, as is what has no value.
+        the means; ``spearman``, the rank correlation; ``chi2``, the mean of the squared difference over its variance,
+        1 if the errors are correct; ``n``. Undefined scores are NaN, and all but ``n`` with fewer than three
+        sightlines.
     """
     scores = dict.fromkeys(("bias", "scatter", "ratio", "spearman", "chi2"), float("nan")) | {"n": len(ours)}
     if len(ours) < FEWEST:

@@ -1,10 +1,10 @@
-"""The plain mean colour excess of a tile's stars: the baseline that needs no model of the stars."""
+"""Mean colour excess of the stars of a tile: a baseline that needs no model of the Galaxy."""
 
 import numpy as np
 
 
 def extinction(colour: np.ndarray, tile: np.ndarray, tiles: int, intrinsic: float, per_magnitude: float) -> np.ndarray:
-    """A_V from the mean colour of all stars of a tile, wherever they stand.
+    """A_V from the mean colour of all stars of a tile, at any distance.
 
     Parameters
     ----------
@@ -13,7 +13,7 @@ def extinction(colour: np.ndarray, tile: np.ndarray, tiles: int, intrinsic: floa
         Index of the star's tile.
     tiles : int
     intrinsic : float, mag
-        Mean colour without dust: of a control field, as a rule.
+        Mean colour without dust, usually that of a control field.
     per_magnitude : float
         Colour excess per mag of A_V.
 

@@ -1,4 +1,4 @@
-"""Scores on mock sightlines and profiles that a network has never seen."""
+"""Scores on mock sightlines and profiles that were not used in training."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ import xarray as xr
 from galcarto.dustmap.diagrams.forward import stars_beyond
 from galcarto.dustmap.network import ProfileNetwork
 from galcarto.learning.scores import score
-from galcarto.maps.cube import reach
+from galcarto.maps.cube import trusted_range
 
-ENOUGH = 500  # examples at a distance for a coverage to be quoted
-TOGETHER = 200  # examples whose samples are drawn at once
+ENOUGH = 500  # examples at a distance needed to quote a coverage
+TOGETHER = 200  # examples per batch of samples
 
 
 def sample(
@@ -28,7 +28,7 @@ def sample(
     min_stars: float,
     generator: torch.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the network says of a sightline's examples, and how far its map would show it.
+    """Posterior samples for the examples of a sightline, and the bins within the distance that a map would trust.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def sample(
         Survey of each channel.
     samples : int
     min_stars : float
-        See `maps.cube.reach`.
+        See `maps.cube.trusted_range`.
     generator : torch Generator
 
     Returns
@@ -57,11 +57,11 @@ def sample(
         expected = reference * area[part, None, None, None]
         posterior, _ = trained.posterior(counts[part], expected, present[part][:, owner])
         drawn[part] = trained.sample(posterior, samples, generator).numpy()
-        # scored is what a map would show: a choice by the truth would favour little dust
+        # trusted distances as in a map: a selection by the truth would favour low extinction
         mean = drawn[part].mean(axis=1)
         beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
         contraction = trained.contraction(drawn[part].astype(float))
-        _, far[part] = reach(beyond * area[part, None], contraction, trained.edges, min_stars)
+        _, far[part] = trusted_range(beyond * area[part, None], contraction, trained.edges, min_stars)
     return drawn, trained.edges[1:] <= far[:, None]
 
 
@@ -87,21 +87,21 @@ def evaluate(
     dataset : Dataset
         From `scores.score`.
     metrics : dict
-        Its attributes; coverage by distance and where it is worst, None where few examples reach; ``valid_share``, the
-        share of all bins that is scored; the coverage of the density.
+        Its attributes; coverage by distance and its worst deviation, None where there are few examples;
+        ``valid_share``, the fraction of bins that are scored; the coverage of the density.
     """
     distance = bins(0.5 * (edges[1:] + edges[:-1]))
     dataset = score(drawn, truth, valid, distance, "mag")
     steps = np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0)
     density = score(*steps, valid, distance, "mag")
     metrics = dict(dataset.attrs) | {"valid_share": float(valid.mean())}
-    share = dataset["valid_share"].to_numpy() * len(truth)
+    scored = dataset["valid_share"].to_numpy() * len(truth)
     for level in (0.68, 0.95):
         by_distance = dataset["coverage"].sel(level=level).to_numpy()
         known = [round(value, 4) if np.isfinite(value) else None for value in by_distance.tolist()]
         metrics[f"coverage_{100 * level:.0f}_by_distance"] = known
         # a small test set may have no distance with enough examples
-        off = np.abs(by_distance - level)[share > ENOUGH]
+        off = np.abs(by_distance - level)[scored > ENOUGH]
         metrics[f"coverage_{100 * level:.0f}_worst"] = float(off.max()) if len(off) else None
     metrics["pit_worst"] = float(np.abs(dataset["pit_density"] - 1.0).max())
     metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}

@@ -1,4 +1,4 @@
-"""Where along a sightline the dust stands: half-rises, foreground and background of clouds."""
+"""Distances of clouds along sightlines: half-rise distance, foreground and background extinction."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-NOTHING = 1e-6  # mag
+NOTHING = 1e-6  # mag, added to avoid division by zero
 
 
 def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> np.ndarray:
-    """A_V at a distance, linear within bins.
+    """A_V at a distance, interpolated linearly.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> n
 
 
 def half_rise(extinction: np.ndarray, edges: np.ndarray, total: float) -> np.ndarray:
-    """Distance at which a profile reaches half of its A_V at the distance `total`.
+    """Distance at which a profile reaches half of its A_V at distance `total`.
 
     Parameters
     ----------
@@ -48,20 +48,20 @@ def half_rise(extinction: np.ndarray, edges: np.ndarray, total: float) -> np.nda
 
 
 def _slope(y: np.ndarray, x: np.ndarray) -> float:
-    """Median slope of all pairs (Theil 1950, Sen 1968); scipy's would warn of resampled tiles, which are ties."""
+    """Median slope of all pairs (Theil 1950, Sen 1968). scipy's version warns of ties, which bootstrap samples have."""
     first, second = np.triu_indices(len(x), 1)
     apart = x[first] != x[second]
     return float(np.median((y[second] - y[first])[apart] / (x[second] - x[first])[apart]))
 
 
 def by_class(extinction: np.ndarray, total: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Median profile of the tiles of each class of another map's extinction.
+    """Median profile of the tiles in each class of another map's extinction.
 
     Parameters
     ----------
     extinction : ndarray, shape (tile, distance), mag
     total : ndarray, shape (tile,), mag
-        Of the other map.
+        Extinction of the other map.
     bounds : ndarray, shape (class + 1,), mag
 
     Returns
@@ -95,24 +95,23 @@ def measure(
     Parameters
     ----------
     samples : ndarray, shape (sample, tile, distance), mag
-        Of tiles with a cloud.
+        Samples of tiles with a cloud.
     edges : ndarray, shape (distance + 1,), kpc
     longitude : ndarray, shape (tile,), deg
     total, foreground, far : float, kpc
-        Distances behind, in front of and well behind the clouds.
+        Distances just behind, in front of, and far behind the clouds.
     window : (float, float), kpc
-        Where the half-rise is expected.
+        Expected range of the half-rise distance.
 
     Returns
     -------
     metrics : dict
         ``half_rise_fraction`` in the window, ``half_rise_median_kpc``; ``trend_kpc_per_deg`` of the half-rise with
-        longitude and its error, from tiles resampled with replacement; ``foreground_fraction`` and
-        ``background_growth``, medians over tiles; ``n``; and ``of_mean``, the fractions of the mean profiles. A tile's
-        value is the median over its samples: the mean profile of a cloud of uncertain distance is none that a cloud
-        can have. None where there are fewer than three tiles.
+        longitude and its bootstrap error; ``foreground_fraction`` and ``background_growth``, medians over tiles; ``n``;
+        and ``of_mean``, the same of the mean profiles. A tile's value is the median over its samples: for a cloud of
+        uncertain distance the mean profile rises more slowly than any possible one. None with fewer than three tiles.
     values : dict of ndarray, shape (tile,)
-        ``half_rise`` (kpc), the median of the samples, and their standard deviation.
+        ``half_rise`` (kpc), the median over the samples, and their standard deviation.
     """
     mean = samples.mean(axis=0)
     rises = np.stack([half_rise(samples[:, i], edges, total) for i in range(len(mean))], axis=1)
@@ -129,7 +128,7 @@ def measure(
                 "background_growth",
             )
         ) | {"n": len(rise)}, values
-    # a sample without any dust, which calibration may draw, has no shares: next to nothing stands for none
+    # calibration may draw samples without any dust, whose ratios would be undefined
     before, behind, beyond = (at_distance(samples, edges, d) + NOTHING for d in (foreground, total, far))
     mean_rise = half_rise(mean, edges, total)
     rng = np.random.default_rng(1)

@@ -1,4 +1,4 @@
-"""Is the dust where the spiral arms are? Density on the arms and at tracers, against others elsewhere."""
+"""Compare the dust density on spiral arms and at their tracers with that elsewhere."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,15 +18,15 @@ SYNTHETIC = Spirals(
 )
 MODELS = {"reid2019": REID2019, "synthetic": SYNTHETIC}
 BOOTSTRAPS = 499
-MOVED = 499  # sets of arms, and of tracers, elsewhere
-SCALE = 0.35  # of ln(radius), to either side: more than from one of the Milky Way's arms to the next, near the Sun
-ACROSS = np.linspace(0.0, 2.0, 21)  # kpc: classes of distance to the nearest arm
-FEWEST = 3  # tracers that a mean is taken of
+MOVED = 499  # null realisations: arms at other radii, tracers in other directions
+SCALE = 0.35  # largest shift of arms in ln(radius): more than their spacing near the Sun
+ACROSS = np.linspace(0.0, 2.0, 21)  # kpc, bins of distance to the nearest arm
+FEWEST = 3  # tracers needed for a mean
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A map's cells where the data speak, near the plane.
+    """Cells of a map near the plane and within the trusted distances.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Cells:
         Heliocentric.
     used : ndarray of bool, shape (l, b, distance)
     patch : ndarray of int, shape (l, b)
-        Patches of tiles that are drawn together; -1 where not observed.
+        Patches of tiles for the bootstrap; -1 where not observed.
     """
 
     x: np.ndarray
@@ -52,30 +52,30 @@ class Cells:
         distance_max: np.ndarray,
         height: float,
     ) -> "Cells":
-        """From the grid, where the data speak (shape (l, b), kpc; NaN where not observed), and the height, kpc."""
+        """From the grid, the trusted distances (l, b) in kpc, NaN where not observed, and the largest height in kpc."""
         middle, outer = 0.5 * (edges[1:] + edges[:-1]), edges[1:]
         x, y, z = np.broadcast_arrays(*cartesian(tiles.l[:, None, None], tiles.b[:, None], middle))
-        speaks = (outer >= distance_min[..., None] - 1e-6) & (outer <= distance_max[..., None] + 1e-6)
-        return cls(x, y, z, speaks & (np.abs(z) <= height), patches(np.isfinite(distance_max)))
+        trusted = (outer >= distance_min[..., None] - 1e-6) & (outer <= distance_max[..., None] + 1e-6)
+        return cls(x, y, z, trusted & (np.abs(z) <= height), patches(np.isfinite(distance_max)))
 
 
 def over_disc(density: np.ndarray, cells: Cells, centre: float) -> np.ndarray:
-    """Density over that of an exponential disc that is fitted to it: what is left are arms, clouds and holes.
+    """Density relative to an exponential disc fitted to it.
 
-    ln(density) is fitted as a + b R + c |z|, R and z the galactocentric radius and the height: arms near the Sun, or
-    in the plane, would else seem to hold what the disc does.
+    ln(density) is fitted as a + b R + c |z|, with galactocentric radius R and height z. Otherwise arms near the Sun or
+    in the plane would be credited with the density of the disc.
 
     Parameters
     ----------
     density : ndarray, shape (l, b, distance), mag/kpc
     cells : Cells
     centre : float, kpc
-        From the Sun to the Galactic centre.
+        Distance from the Sun to the Galactic centre.
 
     Returns
     -------
     ndarray, shape (l, b, distance)
-        Of mean 1 over the cells in use; NaN elsewhere.
+        Mean 1 over the cells in use; NaN elsewhere.
     """
     fitted = cells.used & (density > 0)
     terms = np.stack([np.ones(cells.x.shape), np.hypot(centre - cells.x, cells.y), np.abs(cells.z)], axis=-1)
@@ -88,7 +88,7 @@ def over_disc(density: np.ndarray, cells: Cells, centre: float) -> np.ndarray:
 
 
 def _ratio(on: np.ndarray, between: np.ndarray) -> np.ndarray:
-    """Mean on the arms over that between them, from sums (2, ...); NaN without cells of both kinds."""
+    """Ratio of the means on and between the arms, from sums and numbers (2, ...); NaN unless both have cells."""
     good = (on[1] > 0) & (between[1] > 0) & (between[0] > 0)
     return np.divide(on[0] * between[1], between[0] * on[1], out=np.full(np.shape(on[0]), np.nan), where=good)
 
@@ -96,12 +96,11 @@ def _ratio(on: np.ndarray, between: np.ndarray) -> np.ndarray:
 def on_arms(
     relative: np.ndarray, cells: Cells, spirals: Spirals, width: float, rng: np.random.Generator
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Density on the arms over that between them.
+    """Ratio of the density on the arms to that between them.
 
-    Every cell counts the same, near or far. The error is that of patches of neighbouring sightlines drawn with
-    replacement; a window that crosses an arm once or twice has few independent parts, and what the arms' place means
-    is told by the null: the same arms at other radii. For a logarithmic spiral another radius is another angle around
-    the centre, but the arms stay as long as they are.
+    All cells have the same weight. The error is a bootstrap over patches of neighbouring sightlines. A window that
+    crosses an arm once or twice has few independent parts, so significance comes from a null: the same arms at other
+    radii. For a logarithmic spiral a change of radius is a rotation, but the lengths of the arms are kept.
 
     Parameters
     ----------
@@ -110,21 +109,21 @@ def on_arms(
     cells : Cells
     spirals : Spirals
     width : float, kpc
-        Cells nearer than this to a ridge are on the arm.
+        Cells closer than this to a ridge are on the arm.
     rng : numpy Generator
 
     Returns
     -------
     metrics : dict
-        ``on_over_between`` and its ``_error``: 1 where the dust knows nothing of the arms; ``p_value``, the share of
-        moved arms with at least as much; ``moved_median`` and ``moved_low``, ``moved_high``, which hold 68 % of them;
-        ``cells_on``, ``cells_between``. NaN where no arm crosses the map, or nothing lies between.
+        ``on_over_between`` and its ``_error``: 1 if dust and arms are unrelated; ``p_value``, the fraction of moved
+        arms with at least this ratio; ``moved_median`` and the central 68 % ``moved_low``, ``moved_high`` of their
+        ratios; ``cells_on``, ``cells_between``. NaN if no arm crosses the map, or no cell lies between arms.
     curves : dict
-        ``moved`` ratios; ``density`` and ``density_error`` by distance to the nearest arm, in classes of `ACROSS`.
+        ``moved``, the ratios of the null; ``density`` and ``density_error`` in bins `ACROSS` of distance to the arms.
     """
     used = cells.used
     values, patch = relative[used], np.broadcast_to(cells.patch[..., None], used.shape)[used]
-    full, patch = np.unique(patch, return_inverse=True)  # patches with cells
+    full, patch = np.unique(patch, return_inverse=True)  # only patches with cells
     passing = courses(spirals, cells.x[used], cells.y[used])
     across = distance(passing, len(values))
 
@@ -135,7 +134,7 @@ def on_arms(
     on, between = sums(across <= width), sums(across > width)
     found = float(_ratio(on.sum(axis=1), between.sum(axis=1)))
     picked = rng.integers(0, max(len(full), 1), (BOOTSTRAPS, len(full)))
-    drawn = (picked[..., None] == np.arange(len(full))).sum(axis=1)  # how often each patch, (bootstrap, patch)
+    drawn = (picked[..., None] == np.arange(len(full))).sum(axis=1)  # multiplicity, (bootstrap, patch)
     moved = np.empty(MOVED)
     total = np.array([values.sum(), len(values)])
     for i, scale in enumerate(np.exp(rng.uniform(-SCALE, SCALE, MOVED))):
@@ -144,7 +143,7 @@ def on_arms(
         moved[i] = _ratio(here, total - here)
     known = moved[np.isfinite(moved)]
     low, median, high = np.quantile(known, [0.16, 0.5, 0.84]) if len(known) else (np.nan,) * 3
-    classes = [sums((across >= inner) & (across < outer)) for inner, outer in pairwise(ACROSS)]
+    bins = [sums((across >= inner) & (across < outer)) for inner, outer in pairwise(ACROSS)]
     metrics = {
         "on_over_between": found,
         "on_over_between_error": _spread(_ratio(on @ drawn.T, between @ drawn.T)),
@@ -157,24 +156,24 @@ def on_arms(
     }
     return metrics, {
         "moved": moved,
-        "density": np.array([_mean(part.sum(axis=1)) for part in classes]),
-        "density_error": np.array([_spread(_mean(part @ drawn.T)) for part in classes]),
+        "density": np.array([_mean(part.sum(axis=1)) for part in bins]),
+        "density_error": np.array([_spread(_mean(part @ drawn.T)) for part in bins]),
     }
 
 
 def _mean(sums: np.ndarray) -> np.ndarray:
-    """Mean from sums and numbers (2, ...); NaN of nothing."""
+    """Mean from sums and numbers (2, ...); NaN if empty."""
     return np.divide(sums[0], sums[1], out=np.full(np.shape(sums[0]), np.nan), where=sums[1] > 0)
 
 
 def _spread(values: np.ndarray) -> float:
-    """Standard deviation of what is known."""
+    """Standard deviation of the finite values."""
     known = values[np.isfinite(values)]
     return float(known.std()) if len(known) > 1 else np.nan
 
 
 def _p_value(found: float, null: np.ndarray) -> float:
-    """Share of the null with at least as much, the found one among it."""
+    """Fraction of the null, including the measured value itself, that is at least as large."""
     return float((1 + (null >= found).sum()) / (1 + len(null))) if np.isfinite(found) and len(null) else np.nan
 
 
@@ -185,28 +184,27 @@ def at_tracers(
     position: tuple[np.ndarray, np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Density in the cells of tracers over that of cells at the same distances in other directions.
+    """Ratio of the density in the cells of tracers to that of cells at the same distances in other directions.
 
-    A tracer's error of distance, often more than a cell, weakens what is found.
+    Errors of the tracers' distances, often larger than a cell, dilute the ratio.
 
     Parameters
     ----------
     relative : ndarray, shape (l, b, distance)
-        From `over_disc`; NaN in cells that are not used.
+        From `over_disc`; NaN in unused cells.
     tiles : Tiles
     edges : ndarray, shape (distance + 1,), kpc
     position : (ndarray, ndarray, ndarray)
-        l, b (deg) and distance (kpc) of the tracers; those outside the cells in use do not count.
+        l, b (deg) and distance (kpc) of the tracers; those outside the used cells are ignored.
     rng : numpy Generator
 
     Returns
     -------
     metrics : dict
-        ``n`` tracers; ``density_ratio`` and its ``_error``, from tracers drawn with replacement: 1 where the dust
-        knows nothing of them; ``p_value``, the share of random directions with at least as much. NaN with fewer than
-        `FEWEST` tracers.
+        ``n`` tracers; ``density_ratio`` and its bootstrap ``_error``: 1 if dust and tracers are unrelated; ``p_value``,
+        the fraction of random directions with at least this ratio. NaN with fewer than `FEWEST` tracers.
     moved : ndarray
-        The ratios of the random directions.
+        Ratios of the random directions.
     """
     l, b, d = position
     tile, k = tiles.index(l, b), np.searchsorted(edges, d, side="right") - 1

@@ -9,13 +9,43 @@ import netCDF4
 import numpy as np
 
 from galcarto.core.errors import UserError
+from galcarto.core.netcdf import Table, create_variables
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 
-BLOCK = 256  # examples per stored chunk and per read of the training
+BLOCK = 256  # examples per stored chunk; also what training reads at once
 # Zstandard reads twice as fast as zlib for 10 % more bytes; Blosc is faster still, but fails on incompressible data.
 # It has no checksum, hence fletcher32: damage would pass unnoticed.
-COMPRESSION = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
+COMPRESSION: dict[str, Any] = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
+
+IMAGES = ("channel", "magnitude", "colour")
+# name: dimensions, type, attributes
+CONSTANT: Table = {
+    "magnitude_axis": (
+        ("channel", "magnitude"),
+        "f8",
+        {"units": "1", "long_name": "row centre: mag, or mas of parallax"},
+    ),
+    "colour_axis": (("channel", "colour"), "f8", {"units": "mag", "long_name": "colour of the pixel centre"}),
+    "distance": (("distance",), "f8", {"units": "kiloparsec", "long_name": "centre of the distance bin"}),
+    "grid": (("grid",), "f8", {"units": "mag", "long_name": "A_V at which stars are counted"}),
+    "reference": (IMAGES, "f4", {"units": "degree-2", "long_name": "bare stars per pixel"}),
+    "detectable": (
+        ("survey", "distance", "grid"),
+        "f4",
+        {"units": "degree-2", "long_name": "detectable stars behind A_V"},
+    ),
+}
+BY_EXAMPLE: Table = {
+    "counts": (("example", *IMAGES), "u2", {"units": "1", "long_name": "stars per pixel"}),
+    "extinction": (
+        ("example", "distance"),
+        "f4",
+        {"units": "mag", "long_name": "cumulative A_V to the outer edge of the bin"},
+    ),
+    "area": (("example",), "f4", {"units": "degree2", "long_name": "solid angle of the tile"}),
+    "present": (("example", "survey"), "u1", {"units": "1", "long_name": "1 where the survey saw the tile"}),
+}
 
 
 def write_examples(
@@ -48,49 +78,21 @@ def write_examples(
     """
     with netCDF4.Dataset(path, "w") as file:
         require_filter(file)
-        file.setncatts(dict(attributes))
-        file.setncattr("channels", " ".join(model.channels))
-        channels = len(model.channels)
-        sizes = {"example": None, "channel": channels, "magnitude": model.pixels, "colour": model.pixels}
+        file.setncatts({**attributes, "channels": " ".join(model.channels)})
+        sizes = {"example": None, "channel": len(model.channels), "magnitude": model.pixels, "colour": model.pixels}
         sizes |= {"survey": len(model.views), "distance": len(model.edges) - 1, "grid": len(EXTINCTION_GRID)}
-        for name, size in sizes.items():
-            file.createDimension(name, size)
-
-        def variable(name, kind, dims, units, long_name, chunks=None):
-            created = file.createVariable(name, kind, dims, chunksizes=chunks, **COMPRESSION)
-            created.units, created.long_name = units, long_name
-            return created
-
-        for name, values in axis_centres(model).items():
-            units = "mag" if name == "colour_axis" else "1"
-            described = "colour of the pixel centre" if name == "colour_axis" else "row centre: mag, or mas of parallax"
-            variable(name, "f8", ("channel", name.removesuffix("_axis")), units, described)[:] = values
+        create_variables(file, CONSTANT, sizes, **COMPRESSION)
+        create_variables(file, BY_EXAMPLE, sizes, chunks={"example": BLOCK}, **COMPRESSION)
         centre = 0.5 * (model.edges[1:] + model.edges[:-1])
-        variable("distance", "f8", ("distance",), "kiloparsec", "centre of the distance bin")[:] = centre
-        variable("grid", "f8", ("grid",), "mag", "A_V at which stars are counted")[:] = EXTINCTION_GRID
-        images = ("channel", "magnitude", "colour")
-        variable("reference", "f4", images, "degree-2", "bare stars per pixel")[:] = reference
-        counted = ("survey", "distance", "grid")
-        variable("detectable", "f4", counted, "degree-2", "detectable stars behind A_V")[:] = detectable
-        chunks = (BLOCK, channels, model.pixels, model.pixels)
-        counts = variable("counts", "u2", ("example", *images), "1", "stars per pixel", chunks)
-        profile = variable(
-            "extinction",
-            "f4",
-            ("example", "distance"),
-            "mag",
-            "cumulative A_V to the outer edge of the bin",
-            (BLOCK, sizes["distance"]),
-        )
-        solid = variable("area", "f4", ("example",), "degree2", "solid angle of the tile", (BLOCK,))
-        seen = variable(
-            "present", "u1", ("example", "survey"), "1", "1 where the survey saw the tile", (BLOCK, sizes["survey"])
-        )
+        constant = {"distance": centre, "grid": EXTINCTION_GRID, "reference": reference, "detectable": detectable}
+        for name, values in (axis_centres(model) | constant).items():
+            file[name][:] = values
         start = 0
-        for images_block, extinction, area, present in blocks:
-            part = slice(start, start + len(area))
-            counts[part], profile[part], solid[part], seen[part] = images_block, extinction, area, present
-            start += len(area)
+        for block in blocks:
+            part = slice(start, start + len(block[0]))
+            for name, values in zip(BY_EXAMPLE, block, strict=True):
+                file[name][part] = values
+            start = part.stop
 
 
 def require_filter(file: netCDF4.Dataset) -> None:
