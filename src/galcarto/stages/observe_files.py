@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import PARQUET, Output
+from galcarto.core.files import PARQUET, Output, variable
 from galcarto.core.tables import TableError
 from galcarto.dustmap.settings import read_sections
 from galcarto.maps.grid import tile_coordinates
@@ -75,8 +75,8 @@ def write(
         logging.info("%s: %.2f of %.2f deg2 in the window are observed", survey.name, observed, total)
     pd.concat(lists, ignore_index=True).to_parquet(args.stars, **PARQUET)
     dataset = xr.Dataset(coords=tile_coordinates(tiles) | {"survey": [survey.name for survey in surveys]})
-    described = {"units": "degree2", "long_name": "observed solid angle"}
-    dataset["area"] = ("survey", "l", "b"), np.stack([area for _, area, _ in parts]), described
+    areas = np.stack([area for _, area, _ in parts])
+    dataset["area"] = variable(("survey", "l", "b"), areas, "degree2", "observed solid angle")
     dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, list(inputs))
     dataset.attrs["rows"] = json.dumps(log)
     dataset.to_netcdf(args.footprint)
