@@ -481,6 +481,7 @@ def test_bands_follow_the_law_of_the_cube(cube):
 def test_every_option_is_in_the_help_and_no_other_is_taken(cube, name):
     asked = getattr(cube.dust, name)
     assert {"mode", "band", "interpolation", "pct", "colour", "rng"} <= set(inspect.signature(asked).parameters)
+    assert "    Across the sky: ``nearest`` or ``linear``." in inspect.getdoc(asked)
     with pytest.raises(TypeError, match="interpolate"):
         asked(at(0.5, 0.5, 1.0), *{"distance_at": [1 * u.mag], "limit": ["J", 1.0]}.get(name, []), interpolate="linear")
 

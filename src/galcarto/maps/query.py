@@ -68,7 +68,19 @@ MISSING = Reason.NOT_OBSERVED | Reason.OUTSIDE | Reason.BEYOND_GRID | Reason.NO_
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Keyword options of all queries; `DustAccessor.query` documents them."""
+    """Keyword options of all queries.
+
+    Parameters
+    ----------
+    interpolation : str
+        Across the sky: ``nearest`` or ``linear``.
+    pct : float or sequence of float
+        Percentiles, 0 to 100, for the mode ``percentile``.
+    colour : float or Quantity, mag
+        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
+    rng : Generator or int
+        Random generator, or its seed, for the random modes.
+    """
 
     interpolation: str = "nearest"
     pct: Any = None
@@ -80,11 +92,14 @@ class Options:
 
 
 def _with_options(query: Query) -> Query:
-    """Replace ``**options`` by the fields of `Options` in a method's signature, for ``help`` and tab completion."""
+    """Write out ``**options`` in the signature and documentation of a method, for ``help`` and tab completion."""
     signature = inspect.signature(query)
     *own, _ = signature.parameters.values()
     parameters = [*own, *inspect.signature(Options).parameters.values()]
     query.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    documented = inspect.getdoc(Options).partition("----------\n")[2]  # type: ignore[union-attr]
+    reference = "**options\n    As for `Options`."
+    query.__doc__ = inspect.getdoc(query).replace(reference, documented)  # type: ignore[union-attr]
     return query
 
 
@@ -216,14 +231,8 @@ class DustAccessor:
             samples are converted one by one, also for the mean and the sd.
         beyond : str
             Result for points beyond the last bin: ``nan``, or ``last``, the value at its outer edge, a lower limit.
-        interpolation : str
-            Across the sky: ``nearest`` or ``linear``.
-        pct : float or sequence of float
-            Percentiles, 0 to 100, for the mode ``percentile``.
-        colour : float or Quantity, mag
-            Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
-        rng : Generator or int
-            Random generator, or its seed, for the random modes.
+        **options
+            As for `Options`.
 
         Returns
         -------
@@ -259,8 +268,10 @@ class DustAccessor:
         start : Quantity, optional
             Distance to start from, by default the Sun. It broadcasts with the coordinates. If it is beyond the end
             point, the result is negative.
-        mode, band, beyond, interpolation, pct, colour, rng
+        mode, band, beyond
             As for `query`. With `start`, the sd is computed from the samples.
+        **options
+            As for `Options`.
 
         Returns
         -------
@@ -294,8 +305,10 @@ class DustAccessor:
         ----------
         coords : SkyCoord
             Directions; distances are ignored.
-        mode, band, interpolation, pct, colour, rng
+        mode, band
             As for `query`. A random sample is the same one at all distances.
+        **options
+            As for `Options`.
 
         Returns
         -------
@@ -321,10 +334,12 @@ class DustAccessor:
         ----------
         coords : SkyCoord
             Points with distances.
-        mode, interpolation, pct, colour, rng
+        mode : str
             As for `query`.
         band : str or Quantity
             As for `query`, except Gaia's bands, in which the effect of dust depends on the dust in front of it.
+        **options
+            As for `Options`.
 
         Returns
         -------
@@ -365,13 +380,19 @@ class DustAccessor:
             A mode of `query` except ``sd`` and the random ones. ``mean`` is the distance in the mean profile of A_V,
             the others are statistics of the distances in the samples. A percentile is the distance of one sample, as
             some samples may never reach the value.
-        band, interpolation, pct, colour
-            As for `query`; ``linear`` uses the weighted mean profile of the surrounding sightlines. `rng` is not used.
+        band : str or Quantity
+            As for `query`.
+        **options
+            As for `Options`.
 
         Returns
         -------
         Quantity, kpc
             Shapes as for `query`; inf if the value is not reached within the grid, NaN outside the observed sky.
+
+        Notes
+        -----
+        ``linear`` uses the weighted mean profile of the surrounding sightlines.
         """
         target = _in(extinction, u.mag, "extinction")
         if not (target >= 0.0).all():
@@ -398,10 +419,10 @@ class DustAccessor:
         faint : float or Quantity, mag, optional
             Limiting apparent magnitude in the band; by default that of the cube's survey, from the attribute
             ``survey_limits``.
-        mode, interpolation, pct
+        mode : str
             As for `distance_at`.
-        colour : float or Quantity, mag
-            Intrinsic BP-RP of the star; used for Gaia's bands only.
+        **options
+            As for `Options`.
 
         Returns
         -------
