@@ -1,4 +1,4 @@
-"""The ablation: each variant leaves out what it says, and its scores become a table and a figure."""
+"""The ablation: each variant leaves out one ingredient, and its scores become a table and a figure."""
 
 import json
 import subprocess
@@ -152,7 +152,7 @@ def test_the_density_of_galaxies_is_measured_unless_it_is_stated(star_list: Path
 
 
 def scores(name: str, **changes: Any) -> dict[str, Any]:
-    """What `ablate` writes of a variant."""
+    """Scores as `ablate` writes them."""
     held_out = dict.fromkeys(tables.HELD_OUT, 0.5)
     planck = {"tau353": {"spearman": 0.9, "slope": None, "offset_mag": 0.1, "scatter_mag": 0.2, "n": 2}}
     return {"variant": name, "title": f"{name} dust", "heldout": held_out, "planck": planck} | changes
@@ -214,11 +214,11 @@ def test_the_workflow_plans_every_variant(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a finished run of the tiny region leaves to the ablation."""
+    """Files of a finished run of the tiny region that the ablation reads."""
     folder = tmp_path_factory.mktemp("region")
     (folder / "test").mkdir()
     config = tiny(ablation={"train": 768, "valid": 256}, distance={"step": "1 kpc", "max": "5 kpc"})
-    # so little training tells nothing: no distance is within reach, and the map is compared to a stated one
+    # so little training constrains nothing: the map is compared to a stated distance
     config["compare"] |= {"structure": {"map": "synthetic", "above": "0.1 mag"}, "distance": "5 kpc"}
     settings = read_settings(config)
     train, test = (synthesized(settings, folder, split) for split in ("train", "test"))

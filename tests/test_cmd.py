@@ -141,7 +141,7 @@ def test_extinction_shifts_magnitude_and_colour_by_the_coefficients(make_model, 
 
 
 def test_extinction_grows_between_the_edges(make_model):
-    """One star: its pixel tells the extinction at its distance."""
+    """The pixel of a single star gives the extinction at its distance."""
     extinction = np.linspace(0.5, 10.0, 20)
     model = make_model(perfect=True, pixels=2000)
     pixel = 20.0 / 2000

@@ -1,4 +1,4 @@
-"""The control field: stray galaxies, and a mock field with known faults whose fit must find them."""
+"""The control field: background galaxies, and a fit that recovers known errors of a mock field."""
 
 from functools import cache
 
@@ -116,7 +116,7 @@ def fitted(view):
 def test_the_fit_finds_what_is_wrong_with_the_mock(fitted, name):
     value, sd = (float(fitted[kind].sel(parameter=name)) for kind in ("value", "sd"))
     assert abs(value - TRUTH[name]) < 4 * sd
-    # and knows it well enough to tell it from nothing
+    # and is precise enough to distinguish it from zero
     assert (
         sd < {"normalisation": 0.04, "colour": 0.01, "colour_slope": 0.005, "galaxies": 4.0, "metallicity": 0.08}[name]
     )

@@ -22,7 +22,7 @@ from galcarto.surveys.survey import Band, Survey
 ROBIN = load("robin2003")
 FEW = ROBIN.model_copy(update={"components": tuple(c for c in ROBIN.components if c.name in ("thin5", "thick"))})
 LIMITS = {"J": 16.3, "Ks": 14.8}
-BEYOND = 1.5  # mag: how far below the limits star lists reach, so that errors bring in all that they may
+BEYOND = 1.5  # mag: depth of star lists below the limits, so that errors scatter in all stars that they can
 TILES = 1000
 # Gaia-like: made-up errors and limits
 GAIA = Survey(

@@ -1,4 +1,4 @@
-"""The information limit: slices against the integrals, the solver on known cases, colour excesses."""
+"""Information limit: slices against integrals, the solver on known cases, colour excesses."""
 
 from dataclasses import replace
 
@@ -106,8 +106,8 @@ def weights(slices: Slices, profile: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("profile", [np.zeros(25), np.linspace(0.1, 2.0, 25), CLOUD], ids=["none", "steady", "cloud"])
 def test_slices_add_up_to_the_integral(slices, integrator, profile):
     expected = integrator.image(L, B, profile)
-    strays = weights(slices, profile)[-1] @ slices.images[-1]
-    found = (slices.image(through(slices, profile)) - strays).reshape(expected.shape)
+    background = weights(slices, profile)[-1] @ slices.images[-1]
+    found = (slices.image(through(slices, profile)) - background).reshape(expected.shape)
     full = expected > np.sort(expected, axis=None)[-60]
     ratio = found[full] / expected[full]
     assert found.sum() == pytest.approx(expected.sum(), rel=2e-3)
@@ -136,8 +136,8 @@ def test_zero_points_move_the_diagram_as_the_integral_says(slices, integrator, v
         return Integrator(integrator.model, replace(view, offsets=offsets).diagram(), EDGES).image(L, B, CLOUD)
 
     expected = (moved(step) - moved(-step)).ravel() / (2 * step)
-    strays = replace(slices, stars=slices.stars * (np.arange(27) == 26)[:, None, None])
-    found, without = (one.derivatives(weights(slices, CLOUD))[number] for one in (slices, strays))
+    background = replace(slices, stars=slices.stars * (np.arange(27) == 26)[:, None, None])
+    found, without = (one.derivatives(weights(slices, CLOUD))[number] for one in (slices, background))
     found = found - without
     # differences of integrals hold the beat of their nodes with the cells: the line is theirs on the smooth ones, and
     # in magnitude, where cells are coarser, the step is larger
@@ -237,8 +237,8 @@ def test_differential_extinction_is_that_of_the_rendered_images(slices, model, v
         slices, found, Widths(differential_extinction=(sigma, sigma), covering=(covering, covering)), area=area
     )
     profile, nuisance = torch.tensor(CLOUD[None], dtype=torch.float32), torch.zeros(1, mine.prior.size)
-    share = mine._weights(profile, nuisance).numpy().reshape(-1, len(NODES))
-    expected = area * np.tensordot(share, slices.images[:-1], 2)
+    fraction = mine._weights(profile, nuisance).numpy().reshape(-1, len(NODES))
+    expected = area * np.tensordot(fraction, slices.images[:-1], 2)
     assert found.sum() == pytest.approx(expected.sum(), rel=0.02)
     full = expected > np.sort(expected)[-60]
     assert np.median(np.abs(found[full] / expected[full] - 1)) < 0.04

@@ -1,4 +1,4 @@
-"""Variants of a region's training, each without one of the things that make the mock like the sky."""
+"""Variants of the training of a region, each without one ingredient of the mock or of the prior."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 from galcarto.dustmap.settings import Settings
 
-FULL = "full"  # the variant that all others are compared with
-NO_BUBBLE = (0.0, 1e-6)  # kpc, before the first bin's edge
+FULL = "full"  # the variant with which all others are compared
+NO_BUBBLE = (0.0, 1e-6)  # kpc: within the first bin
 OFF: Mapping[str, Any] = {
     "spread": (0.0, 0.0),
     "covering": (1.0, 1.0),
@@ -25,18 +25,18 @@ OFF: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """One variant.
+    """A variant of the training.
 
     Attributes
     ----------
     title : str
-        What is left out.
+        Name of the ingredient that is left out.
     settings : Settings
-        The region's, changed.
+        Of the region, changed.
     control : bool
-        Whether what was measured in the control field is used.
+        Whether the corrections of the control field are used.
     mock : str or None
-        Name of the mock Galaxy where it is not the region's own: its star lists and references differ.
+        Name of the mock Galaxy if it differs from that of the region, with other star lists and references.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Variant:
 
 
 def variants(settings: Settings) -> dict[str, Variant]:
-    """The variants of a region by name, the full one first; what the region does not use is not left out.
+    """List the variants of a region by name, the full one first; ingredients that it does not use have none.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def variants(settings: Settings) -> dict[str, Variant]:
         result["single_stars"] = Variant("unresolved binaries", single, control, "single_stars")
     if _galaxies(settings):
         stars_only = without("realism", galaxies=0.0).model_copy(update={"galaxies": no_galaxies})
-        result["galaxies"] = Variant("stray galaxies", stars_only, control)
+        result["galaxies"] = Variant("background galaxies", stars_only, control)
     if control:
         result["control"] = Variant("what the control field says", settings, False, "uncorrected")
     naive = settings.model_copy(
@@ -95,6 +95,6 @@ def variants(settings: Settings) -> dict[str, Variant]:
 
 
 def _galaxies(settings: Settings) -> bool:
-    """Whether the region's mock has stray galaxies: those that Ks sees, of a stated or measured number."""
+    """Whether the mock has background galaxies: detected in Ks, with a density that is stated or measured."""
     measured = settings.control is not None and settings.galaxies.density is None
     return any("Ks" in survey.limits for survey in settings.surveys) and (measured or bool(settings.galaxies.density))

@@ -1,4 +1,4 @@
-"""Expected colour-magnitude diagrams, by integration over populations, distances and errors: no star is drawn."""
+"""Expected colour-magnitude diagrams, by integration over populations, distances and errors."""
 
 from dataclasses import dataclass
 from math import erf, exp, pi, sqrt
@@ -10,27 +10,27 @@ from galcarto.galaxy.binaries import GOLDEN
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import MODULUS_RANGE, MODULUS_STEP, StarModel
 
-STEP = MODULUS_STEP / 2  # mag: cells of the magnitude, two in a distance bin
-FINE = 0.02  # mag: cells of the colour
-COARSE = 0.1  # mag: cells of a band outside the diagram, which only has a limit
-# A_V at which the number of detectable stars is tabulated, mag
+STEP = MODULUS_STEP / 2  # mag: cells in magnitude, two per distance bin
+FINE = 0.02  # mag: cells in colour
+COARSE = 0.1  # mag: cells in a band that only has a limit
+# mag: A_V at which detectable stars are tabulated
 EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
-FAINTEST = 1.0  # mag beyond the faint limit of the magnitude: as in the kernel
-NODES, SPACING = 18, 0.5  # of the error that the magnitude and the colour share, in standard deviations
-CHUNKS = 16  # partial sums; their number is fixed, so that the sum does not depend on the threads
-TINY = 1e-6  # mag: an error that is none
-REFERENCE_MAGNITUDE = 13.0  # where zero points are given
-NEGLIGIBLE = 1e-10  # share of all stars in a cell, and of a population in its bin, that is left out
+FAINTEST = 1.0  # mag beyond the faint limit in magnitude, as in the kernel
+NODES, SPACING = 18, 0.5  # quadrature of the error common to magnitude and colour; spacing in standard deviations
+CHUNKS = 16  # partial sums; a fixed number, so that the sum does not depend on the number of threads
+TINY = 1e-6  # mag: smallest error
+REFERENCE_MAGNITUDE = 13.0  # at which zero points are given
+NEGLIGIBLE = 1e-10  # fraction of all stars below which a cell, or a population in a distance bin, is left out
 
 
 @dataclass(frozen=True)
 class Diagram:
-    """What of a survey and a diagram the integrals need.
+    """Survey and axes of a diagram, as the integrals take them.
 
     Attributes
     ----------
     bands : tuple of str
-        The magnitude's; the colour's other one, or both; then those that only have limits.
+        Magnitude; other bands of the colour; then bands that only have limits.
     colour : (int, int)
         Bands of the colour's first and second term.
     limits, coefficients : ndarray, shape (band,)
@@ -40,7 +40,7 @@ class Diagram:
     errors, completeness : ndarray, shape (band, table)
     magnitude_edges, colour_edges : ndarray, mag
     offsets : ndarray, shape (band, 2), mag and mag/mag
-        From the true magnitude to the survey's: at magnitude 13, and per magnitude.
+        Survey minus true magnitude: at magnitude 13, and per magnitude.
     normalisation : float
         Factor on the number of stars.
     """
@@ -61,20 +61,20 @@ class Diagram:
 
     @property
     def axes(self) -> list[tuple[str, ...]]:
-        """Magnitude, colour, and the extra band less the magnitude."""
+        """Bands of each axis: magnitude, colour, and the extra band minus the magnitude."""
         first, second = (self.bands[i] for i in self.colour)
         extra = [] if self.extra is None else [(self.bands[self.extra], self.bands[0])]
         return [(self.bands[0],), (first, second), *extra]
 
     @property
     def extra(self) -> int | None:
-        """The band that magnitude and colour do not give."""
+        """The band that magnitude and colour do not determine."""
         if len(self.bands) < 3:
             return None
         return self.colour[1] if 0 not in self.colour else 3 - sum(self.colour)
 
     def matrix(self) -> np.ndarray:
-        """Band magnitudes from the axes' coordinates, shape (band, axis)."""
+        """Matrix from coordinates along the axes to band magnitudes, shape (band, axis)."""
         rows = np.zeros((len(self.bands), len(self.axes)))
         rows[:, 0] = 1.0
         if self.extra is not None:
@@ -84,7 +84,7 @@ class Diagram:
             rows[first, 1] = 1.0
         elif first == 0:
             rows[second, 1] = -1.0
-        else:  # both differ from the magnitude: the extra band is the second
+        else:  # neither is the magnitude: the extra band is the second
             rows[first, 1:] = 1.0
         return rows
 
@@ -95,7 +95,7 @@ class Integrator:
     Parameters
     ----------
     model : StarModel
-        With the diagram's bands.
+        With the bands of the diagram.
     diagram : Diagram
     edges : ndarray, shape (distance + 1,), kpc
         Of the extinction profile.
@@ -111,28 +111,28 @@ class Integrator:
         self.seen = self._detection(hues)
 
     def _detection(self, hues: np.ndarray) -> np.ndarray:
-        """Share of an apparent cell's stars that is detected, shape (column, row, A_V)."""
+        """Detected fraction of the stars of an apparent cell, shape (column, row, A_V)."""
         d = self.diagram
         first = self.coarse.cell[0, 0] + round(MODULUS_RANGE[0] / MODULUS_STEP)
-        # the middle of two cells' sum, that of the magnitude and that of the distance modulus, is their upper edge
+        # the sum of two cells, of magnitude and of distance modulus, is centred on their upper edges
         magnitude = MODULUS_STEP * (np.arange(first, d.limits[0] / MODULUS_STEP + 1) + 1.0)
         colour = (hues + 0.5) * self.coarse.step[1:]
         place = [np.broadcast_to(magnitude, (len(hues), len(magnitude)))]
         place += [np.broadcast_to(column[:, None], place[0].shape) for column in colour.T]
         true = np.stack(place, axis=-1) @ d.matrix().T
-        share = np.ones((*true.shape[:2], len(EXTINCTION_GRID)))
+        fraction = np.ones((*true.shape[:2], len(EXTINCTION_GRID)))
         behind = []
         for k in range(len(d.bands)):
             seen = true[..., k, None] + d.coefficients[k] * EXTINCTION_GRID
             seen = seen + d.offsets[k, 0] + d.offsets[k, 1] * (seen - REFERENCE_MAGNITUDE)
             behind.append(seen)
             table = np.clip(((seen - d.table_start) / d.table_step).astype(int), 0, d.completeness.shape[1] - 1)
-            # the part of the cell on the bright side of the limit
-            share *= np.clip((d.limits[k] - seen) / MODULUS_STEP + 0.5, 0.0, 1.0) * (seen >= d.bright)
-            share *= d.completeness[k][table]
+            # fraction of the cell on the bright side of the limit
+            fraction *= np.clip((d.limits[k] - seen) / MODULUS_STEP + 0.5, 0.0, 1.0) * (seen >= d.bright)
+            fraction *= d.completeness[k][table]
         hue = behind[d.colour[0]] - behind[d.colour[1]]
-        share *= (behind[0] >= d.magnitude_edges[0]) & (behind[0] < d.magnitude_edges[-1])
-        return share * ((hue >= d.colour_edges[0]) & (hue < d.colour_edges[-1]))
+        fraction *= (behind[0] >= d.magnitude_edges[0]) & (behind[0] < d.magnitude_edges[-1])
+        return fraction * ((hue >= d.colour_edges[0]) & (hue < d.colour_edges[-1]))
 
     def image(self, l: float, b: float, extinction: np.ndarray | None = None) -> np.ndarray:
         """Expected stars per deg2 and pixel, with errors, completeness and limits.
@@ -141,7 +141,7 @@ class Integrator:
         ----------
         l, b : float, deg
         extinction : ndarray, shape (distance,), mag
-            Cumulative A_V at the outer edge of each bin; none for the bare diagram.
+            Cumulative A_V at the outer edge of each bin; None for no dust.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Integrator:
         a_v = np.zeros(len(half))
         if extinction is not None:
             a_v = np.interp(half, self.edges, np.append(0.0, extinction))
-        # A_V moves a star along each axis, in cells
+        # shift by 1 mag of A_V along each axis, in cells
         along = np.linalg.lstsq(d.matrix(), d.coefficients, rcond=None)[0] / hess.step
         low = hess.cell.min(axis=0) + np.minimum(np.floor(along * a_v.max()), 0).astype(int)
         high = hess.cell.max(axis=0) + np.maximum(np.ceil(along * a_v.max()), 0).astype(int) + 1
@@ -174,7 +174,7 @@ class Integrator:
         )
         cells = np.flatnonzero(grid > NEGLIGIBLE * grid.sum())
         at = np.stack(np.unravel_index(cells, grid.shape), axis=-1) + low
-        # a cell of the magnitude holds stars of two half bins of distance: its middle lies at its upper edge
+        # a cell in magnitude holds stars of two half bins of distance, so that its centre is its upper edge
         place = (at + np.array([1.0, *[0.5] * (len(low) - 1)])) * hess.step
         true = place @ d.matrix().T
         true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
@@ -202,7 +202,7 @@ class Integrator:
     def detectable(self, l: float, b: float) -> np.ndarray:
         """Expected detected stars per deg2 in each bin of the extinction profile, behind the A_V of EXTINCTION_GRID.
 
-        Within the limits and the diagram, errors left aside; stars beyond the last edge count in the last bin.
+        Stars within limits and diagram, without errors. The last bin includes all stars beyond.
 
         Parameters
         ----------
@@ -216,7 +216,7 @@ class Integrator:
         parts = np.zeros((len(self.model.edges) - 1, len(EXTINCTION_GRID)))
         content = np.concatenate(self.model.content(l, b))
         _detect(hess.first, hess.entry, hess.number, self.row, self.column, content, self.seen, parts)
-        # each distance bin of the stars is shared by volume between the profile's; the last takes all that is beyond
+        # distance bins of the stars are divided by volume among those of the profile; the last takes all beyond
         borders = np.append(self.edges[:-1], max(self.edges[-1], self.model.edges[-1])) ** 3
         near, far = self.model.edges[:-1, None] ** 3, self.model.edges[1:, None] ** 3
         shared = np.clip(np.minimum(far, borders[1:]) - np.maximum(near, borders[:-1]), 0.0, None) / (far - near)
@@ -225,7 +225,7 @@ class Integrator:
 
 @numba.njit(cache=True)
 def _populate(first, entry, number, content, stop, out):
-    """Stars in each cell, for one distance bin; cells from `stop` on are left out."""
+    """Count the stars of one distance bin in each cell before `stop`."""
     out[:] = 0.0
     least = NEGLIGIBLE * content.max()
     for p in range(len(content)):
@@ -240,7 +240,7 @@ def _populate(first, entry, number, content, stop, out):
 def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape):
     """Move the stars of every half bin of distance to their apparent cells.
 
-    `shift`, shape (half bin, axis), is what extinction adds, in cells: a star is shared between its neighbours.
+    `shift`, shape (half bin, axis), is the effect of extinction in cells; stars are divided between adjacent cells.
     """
     cells, axes = cell.shape
     here = np.zeros(cells)
@@ -249,9 +249,9 @@ def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape
         strides[i] = strides[i + 1] * shape[i + 1]
     whole = np.zeros(axes, np.int64)
     part = np.zeros(axes)
-    # the volume of a distance bin, 10^(0.6 modulus), in its two halves
+    # fractions of the volume of a distance bin, 10^(0.6 modulus), in its two halves
     far = 10.0 ** (0.3 * MODULUS_STEP)
-    shares = (1.0 / (1.0 + far), far / (1.0 + far))
+    halves = (1.0 / (1.0 + far), far / (1.0 + far))
     for d in range(content.shape[1]):
         stop = np.searchsorted(cell[:, 0], shape[0] - (modulus + 2 * d))
         _populate(first, entry, number, content[:, d], stop, here)
@@ -261,7 +261,7 @@ def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape
                 part[i] = shift[2 * d + half, i] - whole[i]
             whole[0] += modulus + 2 * d + half
             for corner in range(1 << axes):
-                weight, offset, step0 = shares[half], 0, 0
+                weight, offset, step0 = halves[half], 0, 0
                 for i in range(axes):
                     up = (corner >> i) & 1
                     weight *= part[i] if up else 1.0 - part[i]
@@ -284,30 +284,30 @@ def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape
 
 @numba.njit(inline="always")
 def _below(x):
-    """The normal distribution's integral."""
+    """Cumulative normal distribution."""
     return 0.5 * (1.0 + erf(x / sqrt(2.0)))
 
 
 @numba.njit(parallel=True, cache=True)
 def _blur(number, true, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out):
-    """Spread the stars of apparent cells over the pixels: errors, completeness, limits.
+    """Distribute the stars of apparent cells over the pixels by errors, completeness and limits.
 
-    The measured pivot band runs over the nodes of its error; given it, a pixel is an interval of the other band.
-    The nodes shift evenly from cell to cell: both being regular, they would beat otherwise.
+    The measured pivot band takes the nodes of its error; given the pivot, a pixel is an interval in the other band.
+    The nodes are shifted from cell to cell, as two regular grids would beat.
     """
     bands, last = true.shape[1], errors.shape[1] - 1
     count = len(number)
     for chunk in numba.prange(out.shape[0]):
         image = out[chunk]
         for s in range(chunk * count // out.shape[0], (chunk + 1) * count // out.shape[0]):
-            share = number[s]
+            stars = number[s]
             for k in range(bands):
                 t = min(max(int((true[s, k] - start) / step), 0), last)
-                share *= completeness[k, t]
+                stars *= completeness[k, t]
                 if k != pivot and k != other and not (k == 0 and pivot != 0):
                     error = max(errors[k, t], TINY)
-                    share *= _below((limits[k] - true[s, k]) / error) - _below((bright - true[s, k]) / error)
-            if share < 1e-12:
+                    stars *= _below((limits[k] - true[s, k]) / error) - _below((bright - true[s, k]) / error)
+            if stars < 1e-12:
                 continue
             t = min(max(int((true[s, pivot] - start) / step), 0), last)
             error = max(errors[pivot, t], TINY)
@@ -319,8 +319,8 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
                 measured = true[s, pivot] + x * error
                 if measured >= limits[pivot] or measured < bright:
                     continue
-                weight = share * SPACING / sqrt(2.0 * pi) * exp(-0.5 * x * x)
-                # columns within reach of the other band's error
+                weight = stars * SPACING / sqrt(2.0 * pi) * exp(-0.5 * x * x)
+                # columns within 5 sigma of the other band
                 middle = sign * (true[s, other] - measured)
                 left = max(np.searchsorted(columns, middle - 5 * second, side="right") - 1, 0)
                 right = min(np.searchsorted(columns, middle + 5 * second, side="left"), len(columns) - 1)
@@ -329,12 +329,12 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
                     bottom = top + 1
                     if top < 0 or bottom >= len(rows):
                         continue
-                    spread = TINY
+                    error_0 = TINY
                 else:
                     t = min(max(int((true[s, 0] - start) / step), 0), last)
-                    spread = max(errors[0, t], TINY)
-                    top = max(np.searchsorted(rows, true[s, 0] - 5 * spread, side="right") - 1, 0)
-                    bottom = min(np.searchsorted(rows, true[s, 0] + 5 * spread, side="left"), len(rows) - 1)
+                    error_0 = max(errors[0, t], TINY)
+                    top = max(np.searchsorted(rows, true[s, 0] - 5 * error_0, side="right") - 1, 0)
+                    bottom = min(np.searchsorted(rows, true[s, 0] + 5 * error_0, side="left"), len(rows) - 1)
                 for row in range(top, bottom):
                     part = weight
                     if pivot != 0:
@@ -342,7 +342,7 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
                         lower = max(rows[row], bright)
                         if upper <= lower:
                             continue
-                        part *= _below((upper - true[s, 0]) / spread) - _below((lower - true[s, 0]) / spread)
+                        part *= _below((upper - true[s, 0]) / error_0) - _below((lower - true[s, 0]) / error_0)
                     for column in range(left, right):
                         a = measured + sign * columns[column]
                         b = measured + sign * columns[column + 1]
@@ -355,9 +355,9 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
 
 @numba.njit(cache=True)
 def _detect(first, entry, number, row, column, content, seen, out):
-    """Detected stars of each distance bin behind each A_V.
+    """Count the detected stars of each distance bin behind each A_V.
 
-    `seen`, shape (column, row, A_V), is the share that is detected; `row` and `column` of a cell at the first bin.
+    `seen`, shape (column, row, A_V), is the detected fraction; `row` and `column` are those of a cell in the first bin.
     """
     here = np.empty(len(row))
     for d in range(content.shape[1]):

@@ -1,1 +1,1 @@
-"""How much the diagrams can tell: the likelihood itself, and its information."""
+"""Information limit of the diagrams: sampled posterior and Fisher information."""

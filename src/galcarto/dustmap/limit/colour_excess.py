@@ -1,14 +1,16 @@
-"""Colour excesses of giants against a mock Galaxy: a profile in the manner of Marshall et al. 2006 (A&A 453, 635).
+"""Extinction profile from the colour excesses of giants against a mock Galaxy.
 
-Observed and mock stars are sorted by colour. Extinction reddens a giant the more the farther it is, so that the n-th
-reddest of the one correspond to the n-th reddest of the other: the difference of their colours gives the extinction,
-the mock's stars the distance. The mock stars are then reddened by the profile found, those too faint fall out, and so
-on; the profile whose histogram of colours fits best is kept.
+After Marshall et al. 2006 (A&A 453, 635).
 
-What differs from the paper: stars come from a diagram, so that a colour is known to half a pixel; giants are picked by
-a limit of colour for each row of the diagram, from the reddened mock; a bin holds fewer stars, as tiles far from the
-Galactic plane hold few; steps are averaged with the profile before; no dust lies behind the last edge; the profile is
-made monotone by isotonic regression.
+Observed and mock stars are sorted by colour. Farther giants are redder, so that stars of the same rank correspond: the
+difference of their colours gives the extinction, the mock star the distance. The mock stars are then reddened by this
+profile, those too faint are removed, and the procedure is iterated. The profile with the best histogram of colours is
+kept.
+
+Differences from the paper: stars come from a diagram, so that a colour is known to half a pixel; giants are selected by
+a limit in colour for each row of the diagram, taken from the reddened mock; bins hold fewer stars, since tiles far from
+the Galactic plane have few; each step is averaged with the previous profile; there is no dust behind the last edge; and
+isotonic regression makes the profile monotone.
 """
 
 from collections.abc import Mapping
@@ -19,11 +21,11 @@ from scipy.optimize import isotonic_regression
 from galcarto.core.errors import UserError
 from galcarto.dustmap.diagrams.forward import View
 
-GIANT = 3.6  # lg g in cgs below which a star is a giant
-BIN = 10  # stars in a bin
+GIANT = 3.6  # lg g (cgs) below which a star is a giant
+BIN = 10  # stars per bin
 ITERATIONS = 25
 DAMPING = 0.5
-HISTOGRAM = 0.1  # mag
+HISTOGRAM = 0.1  # mag: bins of the histograms of colours
 
 
 def profile(
@@ -34,26 +36,26 @@ def profile(
     Parameters
     ----------
     counts : ndarray of int, shape (magnitude, colour)
-        Of the view's first diagram.
+        First diagram of the view.
     view : View
     stars : mapping of str to ndarray, shape (star,)
         Mock stars: ``distance`` (kpc), ``logg`` (cgs dex) and bare magnitudes of the view's bands.
     edges : ndarray, shape (distance + 1,), kpc
     seed : int
-        Of the mock's errors.
+        Of the errors of the mock stars.
 
     Returns
     -------
     ndarray, shape (distance,), mag
-        At the outer edge of each bin; non-decreasing.
+        At the outer edge of each bin, non-decreasing.
 
     Raises
     ------
     UserError
-        If the diagram has another shape than the view's, or there is no mock giant.
+        If the diagram does not have the shape of the view, or there is no mock giant.
     """
     if counts.shape != (view.pixels, view.pixels):
-        raise UserError(f"found a diagram of {counts.shape}; expected {(view.pixels, view.pixels)} pixels")
+        raise UserError(f"found a diagram of {counts.shape} pixels; expected {(view.pixels, view.pixels)}")
     giant = stars["logg"] < GIANT
     if not giant.any():
         raise UserError("found no giant among the mock stars; expected some: raise galaxy.stars")
@@ -63,7 +65,7 @@ def profile(
     number = counts[row, column]
     row, column = np.repeat(row, number), np.repeat(column, number)
     observed = colour_edges[column] + rng.random(len(column)) * np.diff(colour_edges)[column]
-    # one draw of errors and losses for all iterations
+    # the same errors and losses in all iterations
     noise = {band: rng.standard_normal(len(giant)) for band in view.bands}
     luck = {band: rng.random(len(giant)) for band in view.bands}
     blue, red = view.colour_bands
@@ -92,7 +94,7 @@ def profile(
         misfit = _misfit(theirs, colour[chosen])
         if misfit < least:
             best, least = found, misfit
-        # all dust lies before the last edge
+        # there is no dust behind the last edge
         near = np.minimum(stars["distance"][chosen], edges[-1])
         distance, excess = _match(theirs, colour[chosen], bare[chosen], near)
         distance, bins, weights = np.unique(distance, return_inverse=True, return_counts=True)
@@ -104,18 +106,18 @@ def profile(
 
 
 def _bluest(place, colour, giant, colour_edges, rows) -> np.ndarray:
-    """Colour beyond which most mock stars of each row are giants, shape (row,), mag."""
+    """Colour redward of which most mock stars of each row are giants, shape (row,), mag."""
     column = np.digitize(colour, colour_edges) - 1
     sign = np.zeros((rows, len(colour_edges) - 1))
     np.add.at(sign, (place, column), np.where(giant, 1.0, -1.0))
-    # the excess of giants over dwarfs beyond a colour is largest there
+    # where the cumulative excess of giants over dwarfs from the red side is largest
     excess = np.cumsum(sign[:, ::-1], axis=1)[:, ::-1]
     at = np.argmax(excess, axis=1)
     return np.where(excess.max(axis=1) > 0, colour_edges[at], np.inf)
 
 
 def _misfit(observed: np.ndarray, mock: np.ndarray) -> float:
-    """chi2 per degree of freedom of the histogram of colours, the mock's scaled to the observed number."""
+    """chi2 per bin between the histograms of colours, with the mock scaled to the observed number."""
     low, high = min(observed.min(), mock.min()), max(observed.max(), mock.max()) + HISTOGRAM
     borders = np.arange(low, high + HISTOGRAM, HISTOGRAM)
     found = np.histogram(observed, borders)[0]
@@ -124,7 +126,7 @@ def _misfit(observed: np.ndarray, mock: np.ndarray) -> float:
 
 
 def _match(observed, mock, bare, distance) -> tuple[np.ndarray, np.ndarray]:
-    """Distances of the bins of rank, shape (bin,), kpc, and their colour excesses, mag."""
+    """Distances (kpc) and colour excesses (mag) of bins of equal rank, shape (bin,)."""
     number = max(len(observed) // BIN, 1)
     ours = np.array_split(np.sort(observed), number)
     order = np.argsort(mock, kind="stable")

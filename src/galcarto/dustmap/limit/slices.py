@@ -1,8 +1,7 @@
-"""The expected diagram as a sum of slices in distance, each shifted along the reddening vector.
+"""Expected diagram as a sum over slices in distance, each shifted along the reddening vector.
 
-`Integrator.image` integrates one profile; here the parts that do not depend on the profile are worked out once for a
-sightline: the diagram of each thin slice of stars behind each A_V of a grid. A profile's diagram is then an
-interpolation between those, cheap and differentiable.
+`Integrator.image` integrates a single profile. Here the diagram of each slice of stars behind each A_V of a grid is
+computed once for a sightline. The diagram of a profile is then an interpolation between these, fast and differentiable.
 """
 
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from galcarto.dustmap.diagrams.integration import _accumulate as accumulate
 from galcarto.dustmap.diagrams.integration import _blur as blur
 from galcarto.galaxy.background_galaxies import BRIGHTEST, REFERENCE
 
-QUANTILES = 16  # places within a slice, each with as many stars, at which a profile is read
-ROWS = 2  # cells of the integrator's magnitude in one of ours
-# A_V behind which slices are tabulated, mag: the reddening from one to the next is less than a pixel of colour
+QUANTILES = 16  # quantiles of the distance of a slice's stars at which profiles are evaluated
+ROWS = 2  # magnitude cells of the integrator per cell
+# mag: A_V behind which slices are tabulated; the steps redden by less than a pixel of colour
 NODES = np.concatenate([np.arange(0.0, 3.0, 0.15), np.arange(3.0, 9.0, 0.3), np.arange(9.0, 40.6, 0.6)])
-REACH = 0.8  # mag around the diagram from which errors bring stars in
-BLOCK = 1000  # cells blurred at once
-LEAST = 1e-9  # chance of a pixel below which it is left out
+BORDER = 0.8  # mag around the diagram, as errors scatter stars into it
+BLOCK = 1000  # cells per call of the blur
+LEAST = 1e-9  # probability below which a pixel is left out
 
 
 @dataclass(frozen=True)
@@ -34,24 +33,24 @@ class Slices:
     Attributes
     ----------
     position : ndarray, shape (slice, QUANTILES)
-        Quantiles of the distance of a slice's stars as a fractional index into the bin edges: one slice for each bin,
-        one for the stars behind the last edge and one for stray galaxies, which both have the last edge's.
+        Quantiles of the distance of the stars of a slice as a fractional index into the bin edges: one slice for each
+        bin, one for stars behind the last edge and one for background galaxies, both placed at the last edge.
     images : ndarray of float32, shape (slice, node, magnitude * colour), per deg2
-        Expected diagram of a slice behind the A_V of `NODES`.
+        Expected diagram of a slice behind each A_V of `NODES`.
     stars : ndarray, shape (slice, row, column), per deg2
-        The slices without dust and errors, in fine cells of apparent magnitude and colour.
+        Slices without dust and errors, in fine cells of apparent magnitude and colour.
     response : csr_array, shape (magnitude * colour, cell)
-        Chance that a star of a cell of the apparent diagram is seen in a pixel.
+        Probability that a star of a cell of the apparent diagram is detected in a pixel.
     place : ndarray, shape (cell, 2), mag
         Magnitude and colour of those cells.
     lag : ndarray of int, shape (2,)
-        Row and column of `stars` at which the apparent diagram begins.
+        Row and column of `stars` at which the apparent diagram starts.
     shape : (int, int)
         Rows and columns of the apparent diagram.
     step : ndarray, shape (2,), mag
-        Of the fine cells.
+        Size of the fine cells.
     along : ndarray, shape (2,)
-        Magnitude and colour that one magnitude of A_V adds.
+        Change of magnitude and colour per mag of A_V.
     """
 
     position: np.ndarray
@@ -80,14 +79,14 @@ class Slices:
         integrator : Integrator
         l, b : float, deg
         galaxies : (float, float, (float, float))
-            Stray galaxies per deg2 and mag at Ks = 14, slope of lg(counts) and mean and standard deviation of J-Ks.
+            Background galaxies per deg2 and mag at Ks = 14, slope of lg(counts), mean and standard deviation of J-Ks.
         margin : float, mag
-            How far below the limit galaxies are, as in the images' star lists.
+            Depth of the galaxies below the limit, as in the star lists.
 
         Raises
         ------
         UserError
-            If the diagram has more than two bands.
+            If the diagram does not have two bands.
         """
         d = integrator.diagram
         if len(d.bands) != 2:
@@ -97,18 +96,18 @@ class Slices:
             )
         step = np.array([ROWS * STEP, FINE])
         along = np.linalg.lstsq(d.matrix(), d.coefficients, rcond=None)[0]
-        # the apparent diagram, and the bare one from which dust brings stars into it
-        low = np.floor(np.array([d.magnitude_edges[0] - REACH, d.colour_edges[0] - REACH]) / step).astype(int)
-        high = np.ceil(np.array([d.limits[0] + FAINTEST, d.colour_edges[-1] + REACH]) / step).astype(int)
+        # extent of the apparent diagram, and of the dust-free one from which dust moves stars into it
+        low = np.floor(np.array([d.magnitude_edges[0] - BORDER, d.colour_edges[0] - BORDER]) / step).astype(int)
+        high = np.ceil(np.array([d.limits[0] + FAINTEST, d.colour_edges[-1] + BORDER]) / step).astype(int)
         first = np.floor(low - np.maximum(along, 0) * NODES[-1] / step).astype(int)
         first[1] = max(first[1], min(integrator.hess.cell[:, 1].min(), low[1]))
         stars, position = _bare(integrator, l, b, first, high)
-        strays = d.normalisation * _galaxies(galaxies, first, high, step, d.limits[0] + margin)
-        stars = np.concatenate([stars, strays.astype(np.float32)])
+        background = d.normalisation * _galaxies(galaxies, first, high, step, d.limits[0] + margin)
+        stars = np.concatenate([stars, background.astype(np.float32)])
         position = np.concatenate([position, position[-1:]])
         shape = tuple(high - low)
         cells = np.stack(np.unravel_index(np.arange(shape[0] * shape[1]), shape), axis=-1) + low
-        # a pair of the integrator's cells, whose middles lie at their upper edges in magnitude
+        # two cells of the integrator, which are centred on their upper edges in magnitude
         place = (cells + np.array([0.5 + 0.5 / ROWS, 0.5])) * step
         response = _response(integrator, place)
         alive = np.flatnonzero(np.diff(response.tocsc().indptr))
@@ -120,14 +119,14 @@ class Slices:
         return cls(position, images, stars, response, place, low - first, shape, step, along)
 
     def behind(self, stars: np.ndarray, a_v: float) -> np.ndarray:
-        """Fine cells of the apparent diagram of `stars` behind A_V, both of shape (..., row, column)."""
+        """Apparent diagram in fine cells of `stars` behind A_V; both have shape (..., row, column)."""
         shift = self.along * a_v / self.step
         whole = np.floor(shift).astype(int)
         part = shift - whole
         result = np.zeros((*stars.shape[:-2], *self.shape), stars.dtype)
         for corner in np.ndindex(2, 2):
             weight = np.prod(np.where(corner, part, 1.0 - part))
-            # an apparent cell's stars come from so far up and left
+            # offset of the cells from which the stars of an apparent cell come
             source = self.lag - whole - corner
             start = np.maximum(-source, 0)
             stop = np.minimum(np.array(stars.shape[-2:]) - source, self.shape)
@@ -144,7 +143,7 @@ class Slices:
         Parameters
         ----------
         a_v : ndarray, shape (slice, sample), mag
-            In front of a slice's stars: equally probable values.
+            In front of the stars of a slice: equally probable values.
         """
         at = np.clip(np.searchsorted(NODES, a_v, side="right") - 1, 0, len(NODES) - 2)
         part = np.clip((a_v - NODES[at]) / (NODES[at + 1] - NODES[at]), 0.0, 1.0) / a_v.shape[1]
@@ -155,15 +154,15 @@ class Slices:
         return np.tensordot(weight, self.images, 2)
 
     def derivatives(self, weight: np.ndarray) -> np.ndarray:
-        """How the diagram changes with the stars' zero points, shape (3, magnitude * colour), per deg2 and mag.
+        """Derivatives of the diagram with the zero points, shape (3, magnitude * colour), per deg2 and mag.
 
-        Per magnitude of the colour's zero point, of its slope (times mag from 13 of the band that carries it) and of
-        the magnitude's zero point.
+        With respect to the zero point of the colour, its slope (per mag from 13 in the band that carries it), and the
+        zero point of the magnitude.
 
         Parameters
         ----------
         weight : ndarray, shape (slice, node)
-            Share of a slice's stars behind the A_V of `NODES`.
+            Fraction of the stars of a slice behind each A_V of `NODES`.
         """
         stars = np.zeros(self.shape, self.stars.dtype)
         for n, a_v in enumerate(NODES):
@@ -177,7 +176,7 @@ class Slices:
 
 
 def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: np.ndarray):
-    """Slices without dust in fine cells, shape (slice, row, column), per deg2, and quantiles of their positions."""
+    """Dust-free slices in fine cells, shape (slice, row, column), per deg2, and quantiles of their positions."""
     edges, model, hess = integrator.edges, integrator.model, integrator.hess
     borders = np.append(edges, max(model.edges[-1], edges[-1]))
     near, far = model.edges[:-1], model.edges[1:]
@@ -188,7 +187,7 @@ def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: n
     grid_shape[1] = max(grid_shape[1], cell[:, 1].max() + 1)
     still = np.zeros((2 * len(near), 2))
     stars = np.zeros((len(borders) - 1, high[0] - first[0], high[1] - first[1]), np.float32)
-    # stars in front of a distance, and a trace of them everywhere, so that the number grows
+    # cumulative number of stars with distance, plus a trace everywhere so that it increases strictly
     volume = np.append(0.0, model.edges**3)
     number = np.append([0.0, 0.0], np.cumsum(seen)) + 1e-9 * volume
     ends = np.interp(borders**3, volume, number)
@@ -197,15 +196,15 @@ def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: n
     position = np.interp(places, edges, np.arange(len(edges)))
     for s, (start, stop) in enumerate(pairwise(borders)):
         inner, outer = np.maximum(near, start), np.minimum(far, stop)
-        share = np.where(outer > inner, (outer**3 - inner**3) / (far**3 - near**3), 0.0)
+        fraction = np.where(outer > inner, (outer**3 - inner**3) / (far**3 - near**3), 0.0)
         grid = np.zeros(grid_shape)
-        if share.any():
+        if fraction.any():
             accumulate(
                 hess.first,
                 hess.entry,
                 hess.number,
                 cell,
-                content * share,
+                content * fraction,
                 round(MODULUS_RANGE[0] / STEP),
                 still,
                 grid.reshape(-1),
@@ -217,7 +216,7 @@ def _bare(integrator: Integrator, l: float, b: float, first: np.ndarray, high: n
 
 
 def _galaxies(galaxies, first: np.ndarray, high: np.ndarray, step: np.ndarray, faintest: float) -> np.ndarray:
-    """The stray galaxies as one more slice, shape (1, row, column), per deg2."""
+    """Background galaxies as one more slice, shape (1, row, column), per deg2."""
     density, slope, (mean, sigma) = galaxies
     rows, columns = (step[i] * np.arange(first[i], high[i] + 1) for i in range(2))
     middle = 0.5 * (rows[1:] + rows[:-1])
@@ -226,7 +225,7 @@ def _galaxies(galaxies, first: np.ndarray, high: np.ndarray, step: np.ndarray, f
 
 
 def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
-    """Chance that a star of a fine cell is seen in a pixel, shape (pixel, cell)."""
+    """Probability that a star of a fine cell is detected in a pixel, shape (pixel, cell)."""
     d = integrator.diagram
     true = place @ d.matrix().T
     true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
@@ -237,7 +236,7 @@ def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
     parts = []
     for start in range(0, len(true), BLOCK):
         some = true[start : start + BLOCK]
-        images = np.zeros((len(some), *shape))  # one chunk for each cell: nothing is summed
+        images = np.zeros((len(some), *shape))  # one chunk per cell, so that nothing is summed
         blur(
             np.ones(len(some)), some, d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step,
             pivot, other, sign, d.magnitude_edges, d.colour_edges, images,

@@ -1,14 +1,14 @@
-"""The information limit: the posterior of one diagram by its Poisson likelihood, under the prior of `dust.profiles`.
+"""Information limit: posterior of one diagram from its Poisson likelihood, under the prior of `dust.profiles`.
 
-What a network reads off a diagram can be no better on average than the mean of the posterior given that diagram. Here
-that is sampled: the profile, its clouds and the nuisances are functions of latent normal variables; particles drawn
-from the prior are led to the posterior by sequential Monte Carlo with tempering (Del Moral, Doucet & Jasra 2006,
-J. R. Stat. Soc. B 68, 411), moved by Hamiltonian steps on the gradient from autograd (Neal 2011, arXiv:1206.1901) and
-by births, deaths and redraws of clouds. The posterior has several modes, as a near thin cloud and a far thick one look
-alike to few stars; tempering gives each its weight, which chains from single starts would not.
+On average, no network can be better than the mean of the posterior given the diagram, which is sampled here. Profile,
+clouds and nuisances are functions of latent normal variables. Particles drawn from the prior are brought to the
+posterior by tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006, J. R. Stat. Soc. B 68, 411), with
+Hamiltonian moves on gradients from autograd (Neal 2011, arXiv:1206.1901) and births, deaths and redraws of clouds. The
+posterior is multimodal, as few stars do not distinguish a near thin cloud from a far thick one; tempering weights the
+modes correctly, which chains from single starts would not.
 
-The diagram is that of `cmd.slices`. All nuisances of `cmd.nuisances` are marginalised: those of numbers, R_V and of the
-spread within the tile exactly, zero points and the mix of the stars to second order about the particles' mean diagram.
+The expected diagram is that of `slices`. All nuisances are marginalised: numbers, R_V and differential extinction
+exactly, zero points and the mix of the stars to second order about the mean diagram of the particles.
 """
 
 import time
@@ -26,38 +26,38 @@ from galcarto.dust.profiles import field_covariance
 from galcarto.dustmap.limit.slices import NODES, QUANTILES, Slices
 from galcarto.dustmap.limit.tables import Mix, Widths
 
-CLOUDS = 6  # at most; a Poisson number of mean 1.5 is larger once in a thousand profiles
-SHAPE = 5  # latents of the smooth dust besides its field: contrast, scale, total, bubble, density inside
-EXACT = 5  # nuisances that are not linearised: number of stars, galaxies, spread, covering, R_V
+CLOUDS = 6  # at most; a Poisson number of mean 1.5 exceeds it in one of a thousand profiles
+SHAPE = 5  # latents of the smooth dust besides its field: contrast, scale, total, bubble, density inside it
+EXACT = 5  # nuisances that are not linearised: numbers of stars and galaxies, differential extinction, covering, R_V
 ZERO_POINTS = 3  # colour, its slope, magnitude
-START = 16  # draws from the prior for each particle
-KEEP = 0.5  # effective share of the particles after a step of the temperature
-LEAPS = 6  # of a Hamiltonian step
-CYCLES, LAST = 2, 6  # rounds of moves at each temperature and at the last
-TARGET = 0.75  # share of accepted Hamiltonian steps at which the step's length is held
-BACKGROUND = 1e-4  # stars per deg2 and pixel anywhere: no single star rules a profile out
-IMPOSSIBLE = -1e9  # ln likelihood of a profile beyond the prior's end
+START = 16  # draws from the prior per particle
+KEEP = 0.5  # effective fraction of the particles after a step in temperature
+LEAPS = 6  # leapfrog steps of a Hamiltonian move
+CYCLES, LAST = 2, 6  # rounds of moves at each temperature, and at the last one
+TARGET = 0.75  # acceptance of Hamiltonian moves above which their step is lengthened
+BACKGROUND = 1e-4  # stars per deg2 in every pixel, so that no single star excludes a profile
+IMPOSSIBLE = -1e9  # ln likelihood of a profile beyond the maximum of the prior
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Posterior samples of a profile, and how they were come by.
+    """Posterior samples of a profile, with diagnostics of the sampler.
 
     Attributes
     ----------
     samples : ndarray, shape (sample, distance), mag
-        Cumulative A_V at the outer edge of each bin; equally probable.
+        Cumulative A_V at the outer edge of each bin; equally weighted.
     clouds : ndarray of int, shape (sample,)
     log_evidence : float
-        ln of the diagram's probability under the prior, without the counts' factorials.
+        ln of the probability of the diagram under the prior, without the factorials of the counts.
     acceptance : dict of str to float
-        Shares of accepted moves at the last temperature.
+        Fraction of accepted moves of each kind at the last temperature.
     effective : float
-        Smallest effective number of particles after a step of the temperature.
+        Smallest effective number of particles after a step in temperature.
     distinct : int
-        Particles of the first draw that have descendants among the samples.
+        Particles of the first draw with descendants among the samples.
     steps : int
-        Of the temperature.
+        Number of temperatures.
     seconds : float
         CPU time.
     """
@@ -91,7 +91,7 @@ class Prior:
     profiles : mapping
         The keyword arguments of `dust.profiles.draw`.
     variables : int
-        Of the mix of stars.
+        Variables of the mix of the stars.
     """
 
     def __init__(self, edges: np.ndarray, profiles: Mapping[str, Any], variables: int = 0) -> None:
@@ -113,7 +113,7 @@ class Prior:
         ----------
         latent : Tensor, shape (particle, size)
         clouds : Tensor of int, shape (particle,)
-            Number of clouds: the first slots.
+            Number of clouds, which occupy the first slots.
 
         Returns
         -------
@@ -128,9 +128,9 @@ class Prior:
             for at, name in ((1, "envelope"), (2, "smooth"), (4, "bubble_density"))
         )
         width = edges.diff()
-        share = ((wall - edges[:-1]) / width).clamp(0.0, 1.0)
+        inner = ((wall - edges[:-1]) / width).clamp(0.0, 1.0)
         log = contrast * (latent[:, : self.cells] @ self.root.T) - 0.5 * (edges[1:] + edges[:-1]) / scale
-        density = torch.exp(log) * (1.0 - share * (1.0 - inside)) * width
+        density = torch.exp(log) * (1.0 - inner * (1.0 - inside)) * width
         smooth = total * density.cumsum(dim=1) / density.sum(dim=1, keepdim=True)
         # (particle, cloud)
         depth, place, thick = torch.special.ndtr(latent[:, self.clouds]).unflatten(1, (3, CLOUDS)).unbind(dim=1)
@@ -152,7 +152,7 @@ def _log_uniform(unit: Tensor, ends: Sequence[float]) -> Tensor:
 class Likelihood:
     """Poisson likelihood of one diagram.
 
-    Pixels without a star enter by their sum alone, so that only those with stars are worked out one by one.
+    Pixels without stars enter only by their sum, so that only occupied pixels are evaluated one by one.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class Likelihood:
     area : float, deg2
     widths : Widths
     mix : Mix, optional
-        With as many variables as the prior; none where the mix of the stars is known.
+        With as many variables as the prior; None if the mix of the stars is known.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Likelihood:
         position = torch.tensor(slices.position[:-1], dtype=torch.float32)
         self.edge = position.long().clamp(max=prior.cells - 1)
         self.part = position - self.edge
-        # a star's rank in its tile's distribution is independent of its place within the slice
+        # differential extinction is independent of the position within the slice
         rank = (torch.arange(QUANTILES) * 7 + 3) % QUANTILES
         self.normal = torch.special.ndtri((rank + 0.5) / QUANTILES)
         linear = prior.size - prior.clouds.stop - EXACT
@@ -195,7 +195,7 @@ class Likelihood:
         self.bend = torch.zeros(linear, linear)
 
     def _factors(self, nuisance: Tensor) -> tuple[Tensor, Tensor]:
-        """A star's A_V over its profile's where there is dust, (particle, QUANTILES), and the share that has it."""
+        """Differential extinction where there is dust, shape (particle, QUANTILES), and covering fraction."""
         uniform = torch.special.ndtr(nuisance[:, 2:4])
         sigma, covered = (
             low + uniform[:, i] * (high - low)
@@ -206,7 +206,7 @@ class Likelihood:
         return factor / factor.mean(dim=1, keepdim=True) * (excess / covered)[:, None], covered
 
     def _weights(self, profile: Tensor, nuisance: Tensor) -> Tensor:
-        """Share of each slice's stars behind each A_V, shape (particle, slice * node); galaxies apart."""
+        """Fraction of the stars of each slice behind each A_V, shape (particle, slice * node); without galaxies."""
         factor, covered = self._factors(nuisance)
         padded = torch.nn.functional.pad(profile, (1, 0))
         a_v = padded[:, self.edge] + self.part * (padded[:, self.edge + 1] - padded[:, self.edge])
@@ -216,35 +216,35 @@ class Likelihood:
             at = at.clamp(0, len(NODES) - 2)
             index = at + torch.arange(len(self.edge))[:, None] * len(NODES)
         part = (a_v - self.nodes[at]) / (self.nodes[at + 1] - self.nodes[at])
-        share = (covered / QUANTILES)[:, None, None]
+        fraction = (covered / QUANTILES)[:, None, None]
         weights = torch.zeros(len(profile), len(self.stars))
-        weights = weights.scatter_add(1, index.flatten(1), (share * (1.0 - part)).flatten(1))
-        weights = weights.scatter_add(1, (index + 1).flatten(1), (share * part).flatten(1))
+        weights = weights.scatter_add(1, index.flatten(1), (fraction * (1.0 - part)).flatten(1))
+        weights = weights.scatter_add(1, (index + 1).flatten(1), (fraction * part).flatten(1))
         bare = torch.arange(len(self.edge)) * len(NODES)
         return weights.index_add(1, bare, (1.0 - covered)[:, None].expand(-1, len(bare)))
 
     def log(self, latent: Tensor, clouds: Tensor) -> Tensor:
-        """ln likelihood without the counts' factorials, shape (particle,)."""
+        """ln likelihood without the factorials of the counts, shape (particle,)."""
         profile = self.prior.profile(latent, clouds)
         nuisance = latent[:, self.prior.clouds.stop :]
         weights = self._weights(profile, nuisance)
-        strays = weights.unflatten(1, (-1, len(NODES)))[:, -1] @ self.galaxies
-        expected = weights @ self.stars + torch.exp(self.widths.galaxies * nuisance[:, 1:2]) * strays
+        background = weights.unflatten(1, (-1, len(NODES)))[:, -1] @ self.galaxies
+        expected = weights @ self.stars + torch.exp(self.widths.galaxies * nuisance[:, 1:2]) * background
         linear = nuisance[:, EXACT:]
         each = torch.log(expected[:, :-1] + self.area * BACKGROUND) + linear @ self.change
-        # how much the sum changes depends on the dust, as dust and zero points move stars alike
+        # the change of the sum depends on the dust, as dust and zero points shift stars alike
         total = (
             expected[:, -1]
             + ((weights @ self.sums) * linear).sum(dim=1)
             + 0.5 * ((linear @ self.bend) * linear).sum(dim=1)
         )
         number = self.widths.normalisation * nuisance[:, 0]
-        # the normalisation is that of the mock's stars; the few galaxies are taken along
+        # the normalisation is that of the stars, but is applied to the few galaxies too
         value = (each @ self.counts) + number * self.counts.sum() - torch.exp(number) * total
         return torch.where(profile[:, -1] > self.prior.profiles["max_extinction"], IMPOSSIBLE, value)
 
     def linearise(self, latent: Tensor, clouds: Tensor) -> None:
-        """Renew the effect of zero points and mix on the diagram, at the particles' mean diagram."""
+        """Update the derivatives with zero points and mix, at the mean diagram of the particles."""
         if self.mix is None and not any(self.widths.zero_points):
             return
         with torch.no_grad():
@@ -263,9 +263,9 @@ class Likelihood:
         self.bend = torch.tensor(self.area * (relative * image) @ relative.T, dtype=torch.float32)
 
     def _tilted(self, profile: np.ndarray, factor: np.ndarray, covered: np.ndarray) -> np.ndarray:
-        """Mean tilt of the stars that fall into each pixel, shape (variable, magnitude * colour).
+        """Mean tilt of the stars in each pixel, shape (variable, magnitude * colour).
 
-        Every mock star stands behind the dust of one of the particles.
+        Each mock star is placed behind the dust of a random particle.
         """
         assert self.mix is not None
         rng = np.random.default_rng(len(profile))
@@ -308,7 +308,7 @@ def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
     likelihood.linearise(latent[:particles], clouds[:particles])
     with torch.no_grad():
         log = torch.cat([likelihood.log(*part) for part in zip(latent.split(512), clouds.split(512), strict=True)])
-    # a profile beyond the prior's end was never drawn
+    # the prior excludes profiles beyond its maximum
     evidence = -float(torch.log((log > IMPOSSIBLE).float().mean()))
     family = torch.arange(size)
     beta, step, effective, steps = 0.0, 0.2, float(particles), 0
@@ -347,7 +347,7 @@ def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
 
 
 def _heat(log: Tensor, beta: float, effective: float) -> tuple[float, Tensor, float]:
-    """The next temperature's beta, weights of the particles, and the gain of the ln evidence."""
+    """Next inverse temperature, weights of the particles, and gain in ln evidence."""
     values = log.double()
 
     def weights(step: float) -> Tensor:
@@ -370,7 +370,7 @@ def _resample(weight: Tensor, number: int, generator: torch.Generator) -> Tensor
 
 
 def _hamiltonian(likelihood, latent, clouds, log, beta, step, generator):
-    """One Hamiltonian step of every particle; latents that are free follow their normal prior."""
+    """Move every particle by a Hamiltonian step; unconstrained latents follow their normal prior."""
 
     def slope(place: Tensor) -> tuple[Tensor, Tensor]:
         place = place.detach().requires_grad_()
@@ -378,7 +378,7 @@ def _hamiltonian(likelihood, latent, clouds, log, beta, step, generator):
         (gradient,) = torch.autograd.grad(value.sum(), place)
         return value.detach(), beta * gradient - place.detach()
 
-    # a length of its own for each particle, so that none is caught in a period
+    # random step lengths avoid periodic orbits
     step = step * (0.6 + 0.8 * torch.rand(len(latent), 1, generator=generator))
     momentum = torch.randn(latent.shape, generator=generator)
     _, force = slope(latent)
@@ -390,24 +390,24 @@ def _hamiltonian(likelihood, latent, clouds, log, beta, step, generator):
         value, force = slope(place)
         momentum = momentum + 0.5 * step * force
     new = 0.5 * (momentum**2).sum(dim=1) + 0.5 * (place**2).sum(dim=1) - beta * value
-    # nan is no acceptance
+    # NaN is rejected
     accept = torch.log(torch.rand(len(latent), generator=generator)) < energy - new
     latent = torch.where(accept[:, None], place, latent)
     return latent, torch.where(accept, value, log), float(accept.float().mean())
 
 
 def _slots(prior: Prior, latent: Tensor, clouds: Tensor, generator: torch.Generator) -> Tensor:
-    """The latents of the clouds, shape (particle, 3, cloud), those that are there in random order."""
+    """Latents of the clouds, shape (particle, 3, cloud), with the occupied slots first and in random order."""
     own = latent[:, prior.clouds].unflatten(1, (3, CLOUDS))
     key = torch.rand(len(latent), CLOUDS, generator=generator) + 2.0 * (torch.arange(CLOUDS) >= clouds[:, None])
     return own.gather(2, key.argsort(dim=1)[:, None].expand(-1, 3, -1))
 
 
 def _number(likelihood, latent, clouds, log, beta, generator):
-    """One more cloud, drawn from the prior, or one less."""
+    """Propose the birth of a cloud, drawn from the prior, or the death of one."""
     prior = likelihood.prior
     own = _slots(prior, latent, clouds, generator)
-    # slots that are free hold draws from the prior
+    # free slots hold draws from the prior
     fresh = torch.randn(own.shape, generator=generator)
     own = torch.where((torch.arange(CLOUDS) >= clouds[:, None])[:, None], fresh, own)
     change = 2 * torch.randint(0, 2, (len(latent),), generator=generator) - 1
@@ -422,14 +422,14 @@ def _number(likelihood, latent, clouds, log, beta, generator):
 
 
 def _redraw(likelihood, latent, clouds, log, beta, generator):
-    """One cloud elsewhere: wholly drawn anew, or at another distance with its depth, or shifted a little."""
+    """Propose to redraw a cloud: entirely, at another distance with the same depth, or shifted slightly."""
     prior = likelihood.prior
     own = _slots(prior, latent, clouds, generator)
     latent = latent.clone()
     latent[:, prior.clouds] = own.flatten(1)
     moved = own.clone()
     fresh = torch.randn(len(latent), 3, generator=generator)
-    # rotations keep the normal prior
+    # rotations preserve the normal prior
     angle = torch.tensor([[1.57, 1.57, 1.57], [0.0, 1.57, 0.3], [0.2, 0.5, 0.5]])
     angle = angle[torch.randint(0, 3, (len(latent),), generator=generator)]
     moved[:, :, 0] = torch.cos(angle) * own[:, :, 0] + torch.sin(angle) * fresh
