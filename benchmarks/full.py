@@ -28,7 +28,6 @@ import torch
 import yaml
 
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap.instrument import support
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.learning.data import Examples
 from galcarto.learning.networks import Estimator, planes
@@ -163,7 +162,7 @@ def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]
                     Examples(files["train"], training.batch, buffer, seed),
                     Examples(files["valid"], training.batch),
                     Path(folder),
-                    support=support(settings.distance, settings.profiles),
+                    support=settings.profiles.support(settings.distance.step),
                     seed=seed,
                     epochs=2,
                     learning_rate=training.learning_rate,

@@ -42,7 +42,7 @@ from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Sta
 from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.instrument import draw_nuisances, forward_model, star_model, support
+from galcarto.dustmap.instrument import draw_nuisances, forward_model, star_model
 from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.learning.calibration import Calibration
@@ -317,7 +317,7 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
     """Steps of both networks in both precisions, against their bare layers: the rate that torch reaches."""
     group = "training" if training else "inference"
     bins = len(region().distance.edges()) - 1
-    bounds = support(region().distance, region().profiles)
+    bounds = region().profiles.support(region().distance.step)
     for name, batch in sizes.batches:
         torch.manual_seed(1)
         network = Estimator(name, planes(1), 64, bins, 0.1).to(memory_format=torch.channels_last)
@@ -383,7 +383,7 @@ def _tiles(number: int, channels: int) -> xr.Dataset:
 def bench_samples(results: measure.Results, sizes: Sizes) -> None:
     """Tiles from their diagrams to 100 posterior samples each, by the compact network."""
     settings = region()
-    edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
+    edges, bounds = settings.distance.edges(), settings.profiles.support(settings.distance.step)
     bins, samples = len(edges) - 1, settings.inference.samples
     torch.manual_seed(1)
     network = Estimator("compact", planes(1), 64, bins, 0.1).eval()

@@ -24,7 +24,7 @@ rule synthesize_mock_stars:
         runtime=20,
     params:
         code=code_digest("synthesize_stars"),
-        settings=lambda wildcards: MOCKS[wildcards.mock].settings.section_json("galaxy", "surveys"),
+        settings=lambda wildcards: MOCKS[wildcards.mock].settings.for_stage("synthesize_stars"),
         table=GALAXY_TABLE,
         seed=SEED,
         l=lambda wildcards: sightline_position(wildcards.sightline)[0],
@@ -51,9 +51,7 @@ rule render_mock_references:
         runtime=60,
     params:
         code=code_digest("render_references"),
-        settings=lambda wildcards: MOCKS[wildcards.mock].settings.section_json(
-            "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
-        ),
+        settings=lambda wildcards: MOCKS[wildcards.mock].settings.for_stage("render_references"),
         table=GALAXY_TABLE,
         control=control_option,
     shell:
@@ -84,23 +82,7 @@ rule ablate:
         runtime=60,
     params:
         code=code_digest("ablate"),
-        settings=lambda wildcards: VARIANTS[wildcards.variant].settings.section_json(
-            "galaxy",
-            "surveys",
-            "pixels",
-            "dust",
-            "distance",
-            "tile",
-            "realism",
-            "galaxies",
-            "sky",
-            "profiles",
-            "network",
-            "training",
-            "ablation",
-            "inference",
-            "compare",
-        ),
+        settings=lambda wildcards: VARIANTS[wildcards.variant].settings.for_stage("ablate"),
         table=GALAXY_TABLE,
         seed=SEED,
         title=lambda wildcards: VARIANTS[wildcards.variant].title,

@@ -70,7 +70,7 @@ if TRACERS:
             runtime=30,
         params:
             code=code_digest("collect_tracers"),
-            settings=SETTINGS.section_json("tracers"),
+            settings=SETTINGS.for_stage("collect_tracers"),
             folder=f"{RESULTS}/tracers",
             offline="--offline" if SETTINGS.sky.offline else "",
         shell:
@@ -97,7 +97,7 @@ rule compare_arms:
         runtime=30,
     params:
         code=code_digest("compare_arms"),
-        settings=SETTINGS.section_json("tracers"),
+        settings=SETTINGS.for_stage("compare_arms"),
         seed=SEED,
         truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
         tracers=tracers_option,
@@ -153,18 +153,7 @@ rule compare_limit:
         runtime=60,
     params:
         code=code_digest("compare_limit"),
-        settings=SETTINGS.section_json(
-            "galaxy",
-            "surveys",
-            "pixels",
-            "dust",
-            "distance",
-            "realism",
-            "galaxies",
-            "profiles",
-            "inference",
-            "compare",
-        ),
+        settings=SETTINGS.for_stage("compare_limit"),
         table=GALAXY_TABLE,
         seed=SEED,
         control=control_option,
@@ -193,7 +182,7 @@ rule compare_planck:
         runtime=30,
     params:
         code=code_digest("compare_planck"),
-        settings=SETTINGS.section_json("compare", "dust"),
+        settings=SETTINGS.for_stage("compare_planck"),
         seed=SEED,
     shell:
         "python -m galcarto compare_planck --settings {params.settings:q} --seed {params.seed} "
@@ -265,7 +254,7 @@ if EXCESS:
             runtime=30,
         params:
             code=code_digest("compare_excess"),
-            settings=SETTINGS.section_json("compare", "dust", "sky", "tile", "surveys", "control"),
+            settings=SETTINGS.for_stage("compare_excess"),
         shell:
             "python -m galcarto compare_excess --settings {params.settings:q} --stars {input.stars:q} "
             "--footprint {input.footprint:q} --maps {input.maps:q} --comparison {output.comparison:q} "
@@ -292,7 +281,7 @@ if STRUCTURE:
             runtime=30,
         params:
             code=code_digest("compare_structure"),
-            settings=SETTINGS.section_json("compare"),
+            settings=SETTINGS.for_stage("compare_structure"),
         shell:
             "python -m galcarto compare_structure --settings {params.settings:q} --cube {input.cube:q} "
             "--planck {input.planck:q} --comparison {output.comparison:q} --metrics {output.metrics:q} "
@@ -317,7 +306,7 @@ rule compare_surveys:
         runtime=30,
     params:
         code=code_digest("compare_surveys"),
-        settings=SETTINGS.section_json("tile", "inference", "surveys"),
+        settings=SETTINGS.for_stage("compare_surveys"),
         seed=SEED,
     shell:
         "python -m galcarto compare_surveys --settings {params.settings:q} --seed {params.seed} "
@@ -343,7 +332,7 @@ rule measure_information:
         runtime=15,
     params:
         code=code_digest("measure_information"),
-        settings=SETTINGS.section_json("surveys", "pixels", "dust", "distance", "realism", "galaxies"),
+        settings=SETTINGS.for_stage("measure_information"),
         seed=SEED,
         control=control_option,
     shell:
@@ -367,7 +356,7 @@ rule measure_prior:
         runtime=15,
     params:
         code=code_digest("measure_prior"),
-        settings=SETTINGS.section_json("profiles", "distance", "sky"),
+        settings=SETTINGS.for_stage("measure_prior"),
         seed=SEED,
     shell:
         "python -m galcarto measure_prior --settings {params.settings:q} --seed {params.seed} "
@@ -393,7 +382,7 @@ rule collect_metrics:
         runtime=10,
     params:
         code=code_digest("collect_metrics"),
-        settings=SETTINGS.section_json("compare"),
+        settings=SETTINGS.for_stage("collect_metrics"),
         control=control_option,
     shell:
         "python -m galcarto collect_metrics --settings {params.settings:q} --cube {input.cube:q} "

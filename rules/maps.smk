@@ -21,7 +21,7 @@ rule infer_sightlines:
         gpu=SETTINGS.inference_job.gpus,
     params:
         code=code_digest("infer_sightlines"),
-        settings=SETTINGS.section_json("sky", "tile", "inference"),
+        settings=SETTINGS.for_stage("infer_sightlines"),
         seed=SEED,
     shell:
         "python -m galcarto infer_sightlines --settings {params.settings:q} --seed {params.seed} "
@@ -48,9 +48,7 @@ rule check_sightlines:
         runtime=60,
     params:
         code=code_digest("check_sightlines"),
-        settings=SETTINGS.section_json(
-            "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
-        ),
+        settings=SETTINGS.for_stage("check_sightlines"),
         table=GALAXY_TABLE,
         seed=SEED,
         control=control_option,
@@ -77,25 +75,7 @@ rule assemble_cube:
         runtime=60,
     params:
         code=code_digest("assemble_cube"),
-        settings=SETTINGS.section_json(
-            *(
-                name
-                for name in type(SETTINGS).model_fields
-                if name
-                not in (
-                    "region",
-                    "seed",
-                    "training_job",
-                    "inference_job",
-                    "compare",
-                    "faceon",
-                    "publish",
-                    "tracers",
-                    "ablation",
-                    "validation",
-                )
-            )
-        ),
+        settings=SETTINGS.for_stage("assemble_cube"),
         seed=SEED,
         region=SETTINGS.region,
     shell:
@@ -119,7 +99,7 @@ rule project_faceon:
         runtime=30,
     params:
         code=code_digest("project_faceon"),
-        settings=SETTINGS.section_json("faceon"),
+        settings=SETTINGS.for_stage("project_faceon"),
         seed=SEED,
     shell:
         "python -m galcarto project_faceon --settings {params.settings:q} --seed {params.seed} "

@@ -39,7 +39,7 @@ rule publish_healpix:
         runtime=60,
     params:
         code=code_digest("publish_healpix"),
-        settings=SETTINGS.section_json("publish"),
+        settings=SETTINGS.for_stage("publish_healpix"),
         seed=SEED,
     shell:
         "python -m galcarto publish_healpix --settings {params.settings:q} --seed {params.seed} "
@@ -62,7 +62,7 @@ rule publish_cartesian:
         runtime=120,
     params:
         code=code_digest("publish_cartesian"),
-        settings=SETTINGS.section_json("publish"),
+        settings=SETTINGS.for_stage("publish_cartesian"),
         seed=SEED,
     shell:
         "python -m galcarto publish_cartesian --settings {params.settings:q} --seed {params.seed} "

@@ -19,7 +19,7 @@ rule synthesize_stars:
         runtime=20,
     params:
         code=code_digest("synthesize_stars"),
-        settings=SETTINGS.section_json("galaxy", "surveys"),
+        settings=SETTINGS.for_stage("synthesize_stars"),
         table=GALAXY_TABLE,
         seed=SEED,
         l=lambda wildcards: sightline_position(wildcards.sightline)[0],
@@ -44,7 +44,7 @@ rule draw_profiles:
         runtime=30,
     params:
         code=code_digest("draw_profiles"),
-        settings=SETTINGS.section_json("profiles", "distance"),
+        settings=SETTINGS.for_stage("draw_profiles"),
         seed=SEED,
         number=lambda wildcards: per_sightline(wildcards.split) * len(SETTINGS.sightlines.names(wildcards.split)),
     shell:
@@ -72,7 +72,7 @@ rule render_cmds:
         runtime=120,
     params:
         code=code_digest("render_cmds"),
-        settings=SETTINGS.section_json("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"),
+        settings=SETTINGS.for_stage("render_cmds"),
         table=GALAXY_TABLE,
         seed=SEED,
         first=lambda wildcards: part(wildcards)[0],

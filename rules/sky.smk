@@ -25,7 +25,7 @@ if SYNTHETIC:
             runtime=60,
         params:
             code=code_digest("observe_synthetic"),
-            settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"),
+            settings=SETTINGS.for_stage("observe_synthetic"),
             table=GALAXY_TABLE,
             seed=SEED,
         shell:
@@ -53,7 +53,7 @@ elif SETTINGS.sky.source == "archive":
             runtime=1440,
         params:
             code=code_digest("observe_archive"),
-            settings=SETTINGS.section_json("sky", "tile", "surveys"),
+            settings=SETTINGS.for_stage("observe_archive"),
             seed=SEED,
             pages=f"{RESULTS}/sky/archive",
             offline="--offline" if SETTINGS.sky.offline else "",
@@ -81,7 +81,7 @@ else:
             runtime=60,
         params:
             code=code_digest("observe_files"),
-            settings=SETTINGS.section_json("sky", "tile", "surveys"),
+            settings=SETTINGS.for_stage("observe_files"),
             seed=SEED,
         shell:
             "python -m galcarto observe_files --settings {params.settings:q} --seed {params.seed} "
@@ -104,7 +104,7 @@ rule render_references:
         runtime=60,
     params:
         code=code_digest("render_references"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"),
+        settings=SETTINGS.for_stage("render_references"),
         table=GALAXY_TABLE,
         control=control_option,
     shell:
@@ -130,7 +130,7 @@ rule render_sky:
         runtime=60,
     params:
         code=code_digest("render_sky"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "dust", "surveys", "pixels"),
+        settings=SETTINGS.for_stage("render_sky"),
         seed=SEED,
     shell:
         "python -m galcarto render_sky --settings {params.settings:q} --seed {params.seed} --stars {input.stars:q} "
@@ -156,7 +156,7 @@ if SETTINGS.control is not None:
             runtime=30,
         params:
             code=code_digest("measure_control"),
-            settings=SETTINGS.section_json("control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"),
+            settings=SETTINGS.for_stage("measure_control"),
             table=GALAXY_TABLE,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto measure_control --settings {params.settings:q} "

@@ -28,7 +28,7 @@ rule train_network:
         workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
     params:
         code=code_digest("train_network"),
-        settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
+        settings=SETTINGS.for_stage("train_network"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
     # exec: the signal must not end a shell around the training, and with it the job
@@ -57,7 +57,7 @@ rule evaluate_heldout:
         gpu=SETTINGS.inference_job.gpus,
     params:
         code=code_digest("evaluate_heldout"),
-        settings=SETTINGS.section_json("inference"),
+        settings=SETTINGS.for_stage("evaluate_heldout"),
         seed=SEED,
     shell:
         "python -m galcarto evaluate_heldout --settings {params.settings:q} --seed {params.seed} "

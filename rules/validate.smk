@@ -35,7 +35,7 @@ rule measure_galaxy:
         runtime=15,
     params:
         code=code_digest("measure_galaxy"),
-        settings=SETTINGS.section_json("galaxy", "validation"),
+        settings=SETTINGS.for_stage("measure_galaxy"),
         table=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_galaxy --settings {params.settings:q} --counts {input.counts:q} "
@@ -82,7 +82,7 @@ rule measure_survey:
         runtime=15,
     params:
         code=code_digest("measure_survey"),
-        settings=SETTINGS.section_json("galaxy", "dust"),
+        settings=SETTINGS.for_stage("measure_survey"),
         galaxy=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_survey --survey {wildcards.survey} --settings {params.settings:q} "

@@ -27,7 +27,8 @@ from galcarto import __version__
 from galcarto.__main__ import main
 from galcarto.core import download
 from galcarto.core.download import Client, DownloadError, fetch
-from galcarto.dustmap.settings import SettingsError, read_settings
+from galcarto.core.settings import SettingsError
+from galcarto.dustmap.settings import read_settings
 from galcarto.surveys.archives import ARCHIVES, ArchiveError, Box, MissingPagesError, Pages, strips
 
 WINDOW = (358.5, 361.0), (-0.5, 0.5)

@@ -15,13 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.dustmap.settings import Catalogues, SettingsError, read_settings
+from galcarto.core.settings import SettingsError
+from galcarto.dustmap.settings import read_settings
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.measure import survey_counts as counts
 from galcarto.surveys.measure import survey_errors as errors
 from galcarto.surveys.measure.surveys import CatalogueError, read
+from galcarto.surveys.settings import Catalogues
 from galcarto.surveys.survey import TABLES, Band, read_table
 
 ROOT = Path(__file__).parent.parent

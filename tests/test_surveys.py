@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.core.sky import Tiles
-from galcarto.dustmap.settings import CatalogueFile
 from galcarto.surveys import GAIA, SURVEYS, TWOMASS
 from galcarto.surveys.catalogue import CatalogueError, clean, gather, observed_fraction, read, usable
+from galcarto.surveys.settings import CatalogueFile
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
 BANDS = sorted(TWOMASS.bands)

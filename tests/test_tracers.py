@@ -20,7 +20,7 @@ from galcarto.__main__ import main
 from galcarto.core.sky import SUN_RADIUS, Tiles
 from galcarto.dust.synthetic import SyntheticDust
 from galcarto.dustmap.compare import tracers
-from galcarto.dustmap.settings import Tracers
+from galcarto.dustmap.compare.settings import Tracers
 from galcarto.figures import faceon
 from galcarto.figures.tracers import arms as draw
 from galcarto.galaxy.arms import REID2019, Spirals, courses, distance, trace

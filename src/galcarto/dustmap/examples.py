@@ -9,10 +9,13 @@ import numpy as np
 
 from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap import settings
+from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import references, write_examples
 from galcarto.dustmap.instrument import draw_nuisances, forward_model, integrators, read_stars
-from galcarto.dustmap.settings import CHUNK
+from galcarto.dustmap.settings import CHUNK, Realism
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.maps.settings import Distance, Tile
+from galcarto.surveys.settings import SurveySettings
 
 SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies")  # what a set depends on
 TOGETHER = 0.5  # share of the examples of several surveys that all of them see; the others lack one or more
@@ -28,14 +31,14 @@ def render(
     split: str,
     seed: int,
     first: int = 0,
-    galaxy: settings.Galaxy,
-    surveys: list[settings.Survey],
+    galaxy: GalaxySettings,
+    surveys: list[SurveySettings],
     pixels: int,
-    dust: settings.Dust,
-    distance: settings.Distance,
-    tile: settings.Tile,
-    realism: settings.Realism,
-    galaxies: settings.Galaxies,
+    dust: Dust,
+    distance: Distance,
+    tile: Tile,
+    realism: Realism,
+    galaxies: BackgroundGalaxies,
 ) -> None:
     """Write counts and profiles of the examples, the bare reference and the table of detectable stars.
 

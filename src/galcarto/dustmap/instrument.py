@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from galcarto.core.settings import SettingsError
 from galcarto.dust.law import band_extinction, coefficients
-from galcarto.dustmap import settings
+from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
 from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.diagrams.nuisances import Mix, Nuisances, Populations, Widths
 from galcarto.dustmap.limit.slices import Slices
+from galcarto.dustmap.settings import Realism
 from galcarto.galaxy import background_galaxies
 from galcarto.galaxy.components import load
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
 from galcarto.galaxy.synthesis import BANDS, StarModel
 from galcarto.surveys import SURVEYS
+from galcarto.surveys.settings import SurveySettings
 from galcarto.surveys.survey import Survey
 
 # Errors bring stars over a limit from this far below it, mag.
@@ -31,11 +35,9 @@ COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: classes of stars that 
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
 MIX_STARS = 60_000  # that tell how a diagram changes with the mix of the stars
 UNSEEN = 99.0  # mag of what a survey does not see
-# Floor of the posterior's increments: a density, mag/kpc, far below what any sightline can tell.
-FLOOR_DENSITY = 0.02
 
 
-def instrument(survey: settings.Survey) -> Survey:
+def instrument(survey: SurveySettings) -> Survey:
     """The survey.
 
     Raises
@@ -46,26 +48,26 @@ def instrument(survey: settings.Survey) -> Survey:
     found = SURVEYS[survey.name]
     unknown = [band for band in survey.limits if band not in found.bands]
     if unknown:
-        raise settings.SettingsError(
+        raise SettingsError(
             f"surveys.limits: found {', '.join(unknown)}; expected bands of {found.title}: {', '.join(found.bands)}"
         )
     if survey.parallax is not None and found.parallax is None:
-        raise settings.SettingsError(f"surveys.parallax: {found.title} has none; expected no diagram of parallaxes")
+        raise SettingsError(f"surveys.parallax: {found.title} has none; expected no diagram of parallaxes")
     return found
 
 
-def star_model(galaxy: settings.Galaxy, surveys: Sequence[settings.Survey], metallicity: float = 0.0) -> StarModel:
+def star_model(galaxy: GalaxySettings, surveys: Sequence[SurveySettings], metallicity: float = 0.0) -> StarModel:
     """The mock Galaxy down to what the surveys may see, with so many dex more metals than its table."""
     limits = [{band: limit + MARGIN for band, limit in survey.limits.items()} for survey in surveys]
     bands = [band for survey in surveys for band in instrument(survey).bands]
     return StarModel(load(galaxy.model).enriched(metallicity), limits, bands=tuple(bands), binaries=galaxy.binaries)
 
 
-def _wavelengths(survey: settings.Survey) -> dict[str, float]:
+def _wavelengths(survey: SurveySettings) -> dict[str, float]:
     return {name: band.wavelength for name, band in instrument(survey).bands.items()}
 
 
-def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
+def band_coefficients(survey: SurveySettings, dust: Dust) -> dict[str, float]:
     """A_band / A_V of every band of the survey, for a typical star behind 1 mag of A_V."""
     waves = _wavelengths(survey)
     found = band_extinction(dust.law, dust.r_v, waves, np.array(TYPICAL_COLOUR), np.array(1.0))
@@ -73,7 +75,7 @@ def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str,
 
 
 def star_extinction(
-    survey: settings.Survey, dust: settings.Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
+    survey: SurveySettings, dust: Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Extinction of stars in the bands of a survey that have limits, mag.
 
@@ -92,7 +94,7 @@ def star_extinction(
     return {band: found[..., i] for i, band in enumerate(waves)}
 
 
-def view(survey: settings.Survey, pixels: int, dust: settings.Dust, corrections: Mapping[str, Any]) -> View:
+def view(survey: SurveySettings, pixels: int, dust: Dust, corrections: Mapping[str, Any]) -> View:
     """How the region uses a survey.
 
     Parameters
@@ -121,9 +123,9 @@ def view(survey: settings.Survey, pixels: int, dust: settings.Dust, corrections:
 
 
 def forward_model(
-    surveys: Sequence[settings.Survey],
+    surveys: Sequence[SurveySettings],
     pixels: int,
-    dust: settings.Dust,
+    dust: Dust,
     edges: np.ndarray,
     corrections: Mapping[str, Any] = MappingProxyType({}),
 ) -> ForwardModel:
@@ -146,18 +148,13 @@ def forward_model(
 
 def integrators(
     model: ForwardModel,
-    galaxy: settings.Galaxy,
-    surveys: Sequence[settings.Survey],
+    galaxy: GalaxySettings,
+    surveys: Sequence[SurveySettings],
     corrections: Mapping[str, Any],
 ) -> list[Integrator]:
     """What gives the bare diagrams of any direction, one for each survey."""
     mock = star_model(galaxy, surveys, corrections.get("metallicity", 0.0))
     return [Integrator(mock, view.diagram(), model.edges) for view in model.views]
-
-
-def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
-    """Floor of the posterior's increments and ceiling of its profiles, mag."""
-    return FLOOR_DENSITY * distance.step, profiles.max_extinction
 
 
 def corrections(path: str | Path | None) -> dict[str, Any]:
@@ -168,8 +165,8 @@ def corrections(path: str | Path | None) -> dict[str, Any]:
 def read_stars(
     path: str | Path,
     model: ForwardModel,
-    surveys: Sequence[settings.Survey],
-    galaxies: settings.Galaxies,
+    surveys: Sequence[SurveySettings],
+    galaxies: BackgroundGalaxies,
     found: Mapping[str, Any],
     rng: np.random.Generator,
     halves: tuple[np.random.Generator, bool] | None = None,
@@ -205,7 +202,7 @@ def read_stars(
     return model.pack(bare["distance"], bare, area, populations)
 
 
-def background(galaxies: settings.Galaxies, corrections: Mapping[str, Any]) -> settings.Galaxies:
+def background(galaxies: BackgroundGalaxies, corrections: Mapping[str, Any]) -> BackgroundGalaxies:
     """The settings with their density, where they leave it open, as the control field says; 0 without one."""
     if galaxies.density is not None:
         return galaxies
@@ -216,7 +213,7 @@ def with_galaxies(
     bare: Mapping[str, np.ndarray],
     populations: tuple[Populations, np.ndarray],
     area: float,
-    galaxies: settings.Galaxies,
+    galaxies: BackgroundGalaxies,
     faintest: float,
     rng: np.random.Generator,
     corrections: Mapping[str, Any] = MappingProxyType({}),
@@ -229,7 +226,7 @@ def with_galaxies(
         ``distance`` (kpc) and bands (mag).
     populations : (Populations, ndarray of int, shape (star,))
     area : float, deg2
-    galaxies : settings.Galaxies
+    galaxies : BackgroundGalaxies
     faintest : float, mag
         In Ks.
     rng : numpy Generator
@@ -263,8 +260,8 @@ def draw_nuisances(
     number: int,
     populations: Populations,
     model: ForwardModel,
-    dust: settings.Dust,
-    realism: settings.Realism,
+    dust: Dust,
+    realism: Realism,
     corrections: Mapping[str, Any],
 ) -> Nuisances:
     """Nuisances of so many images.
@@ -312,7 +309,7 @@ def draw_nuisances(
     )
 
 
-def _scales(model: ForwardModel, dust: settings.Dust, r_v: np.ndarray) -> np.ndarray:
+def _scales(model: ForwardModel, dust: Dust, r_v: np.ndarray) -> np.ndarray:
     """Factor on each band's extinction for values of R_V, shape (number, band)."""
     scales = np.ones((len(r_v), len(model.bands)))
     for at, (survey, name) in enumerate(model.bands):
@@ -325,8 +322,8 @@ def _scales(model: ForwardModel, dust: settings.Dust, r_v: np.ndarray) -> np.nda
 def perturbed(
     populations: Populations,
     model: ForwardModel,
-    dust: settings.Dust,
-    realism: settings.Realism,
+    dust: Dust,
+    realism: Realism,
     corrections: Mapping[str, Any],
     amount: float,
 ) -> dict[str, tuple[Nuisances, Nuisances]]:
@@ -391,9 +388,9 @@ def perturbed(
 
 
 def widths(
-    survey: settings.Survey,
-    dust: settings.Dust,
-    realism: settings.Realism,
+    survey: SurveySettings,
+    dust: Dust,
+    realism: Realism,
     corrections: Mapping[str, Any],
 ) -> Widths:
     """Widths of the nuisances of a survey's first diagram, as `draw_nuisances` draws them."""
@@ -417,9 +414,7 @@ def widths(
     )
 
 
-def mix(
-    model: StarModel, view: View, realism: settings.Realism, edges: np.ndarray, l: float, b: float, seed: int
-) -> Mix:
+def mix(model: StarModel, view: View, realism: Realism, edges: np.ndarray, l: float, b: float, seed: int) -> Mix:
     """How a diagram changes with the mix of its stars: numbers and metallicities of components, binaries."""
     stars = model.draw(l, b, MIX_STARS / max(model.density(l, b), 1e-6), np.random.default_rng(seed))
     populations, group = Populations.sort(
@@ -437,11 +432,11 @@ def mix(
 def tabulate(
     model: StarModel,
     view: View,
-    dust: settings.Dust,
-    realism: settings.Realism,
-    galaxies: settings.Galaxies,
+    dust: Dust,
+    realism: Realism,
+    galaxies: BackgroundGalaxies,
     corrections: Mapping[str, Any],
-    survey: settings.Survey,
+    survey: SurveySettings,
     edges: np.ndarray,
     l: float,
     b: float,

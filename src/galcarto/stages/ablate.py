@@ -1,8 +1,7 @@
 """Train a small network with some settings, and score it on the region's test examples and observed sky.
 
 Example:
-  galcarto ablate --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance tile realism \\
-      galaxies sky profiles network training ablation inference compare)" --seed 1 --variant full --title nothing \\
+  galcarto ablate --settings "$(galcarto settings config/orion.yaml ablate)" --seed 1 --variant full --title nothing \\
       --control control.json --stars l208.000_b-20.000.parquet --test cmds/test/*.nc --sky cmds.nc \\
       --maps tau353.fits radiance.fits --output full.json
 """
@@ -23,31 +22,56 @@ from tqdm import tqdm
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles, sightline_position
 from galcarto.dust import profiles as prior
+from galcarto.dust.settings import Dust, ProfileSettings
 from galcarto.dustmap import examples
 from galcarto.dustmap.compare import heldout, planck, structure
+from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.instrument import corrections, forward_model, integrators, support
-from galcarto.dustmap.settings import CHUNK, Compare, Inference, read_sections
+from galcarto.dustmap.instrument import corrections, forward_model, integrators
+from galcarto.dustmap.settings import CHUNK, Ablation, Inference, Realism, Sky
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
 from galcarto.learning.data import surveys as owners
+from galcarto.learning.settings import Network, Training
 from galcarto.learning.trained import Trained
 from galcarto.learning.training import learn
 from galcarto.maps import cube
+from galcarto.maps.settings import Distance, Tile
+from galcarto.surveys.settings import SurveySettings
 
-SECTIONS = (*examples.SECTIONS, "sky", "profiles", "network", "training", "ablation", "inference", "compare")
 HELD_OUT = ("median_relative_error", "bias_mag", "rmse_mag", "coverage_68", "coverage_95", "valid_share", "n")
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    tile: Tile
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    sky: Sky
+    profiles: ProfileSettings
+    network: Network
+    training: Training
+    ablation: Ablation
+    inference: Inference
+    compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--variant", required=True, help="name of the variant, for the table")
     parser.add_argument("--title", required=True, help="what it leaves out, for the table")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the training sightlines (Parquet)")
     parser.add_argument("--test", required=True, nargs="+", help="test examples of the region (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
@@ -58,7 +82,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Render, train, calibrate and score; all but the scores lies in a temporary folder."""
-    found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
+    found = dict(read(args.settings, Settings))
     compare, ablation = found["compare"], found["ablation"]
     if len(args.maps) != len(compare.planck):
         raise UserError(
@@ -86,7 +110,7 @@ def run(args: argparse.Namespace) -> None:
             files["valid"],
             Path(folder) / "checkpoints",
             edges=found["distance"].edges(),
-            support=support(found["distance"], found["profiles"]),
+            support=found["profiles"].support(found["distance"].step),
             seed=args.seed,
             **found["network"].model_dump(),
             **training.model_dump(),

@@ -1,9 +1,8 @@
 """Check each tile's fit: does the posterior predict diagrams like the observed one? Keep their mean.
 
 Example:
-  galcarto check_sightlines --settings "$(galcarto settings config/config.yaml \\
-      sky tile surveys pixels dust distance galaxy realism galaxies)" --seed 1 --strip 0000 \\
-      --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
+  galcarto check_sightlines --settings "$(galcarto settings config/config.yaml check_sightlines)" --seed 1 \\
+      --strip 0000 --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
 """
 
 import argparse
@@ -16,45 +15,56 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_position
+from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.instrument import corrections, draw_nuisances, forward_model, read_stars, star_model
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Realism, Sky
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
 from galcarto.learning.trust import goodness_of_fit
+from galcarto.maps.settings import Distance, Tile
+from galcarto.surveys.settings import SurveySettings
 
 REPLICATES = 128
 # a mean of replicates is known to a few parts in a hundred: more digits would only fill the disk
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
 
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    sky: Sky
+    tile: Tile
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    galaxy: GalaxySettings
+    realism: Realism
+    galaxies: BackgroundGalaxies
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument(
-        "--settings",
-        required=True,
-        help="JSON of sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies",
-    )
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
+    options(parser, "seed", "control", "strip", settings=Settings)
     parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write p-values, chi2 and mean predictions of the tiles, from replicates of the nearest sightline's stars."""
-    sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies = read_sections(
-        args.settings, "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
-    )
+    settings = read(args.settings, Settings)
     found = corrections(args.control)
-    model = forward_model(surveys, pixels, dust, distance.edges(), found)
+    model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges(), found)
     with xr.open_dataset(args.posterior) as posterior, xr.open_dataset(args.sky) as file:
         strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
-        first = int(args.strip) * sky.strip_columns * sky.grid(tile.size).shape[1]
+        first = int(args.strip) * settings.sky.strip_columns * settings.sky.grid(settings.tile.size).shape[1]
         observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
     places = np.array([sightline_position(Path(path).stem) for path in args.stars])
     away = np.hypot(
@@ -65,19 +75,21 @@ def run(args: argparse.Namespace) -> None:
     p_value, chi2 = (np.full(len(usable), np.nan, np.float32) for _ in range(2))
     predicted = np.full(observed["counts"].shape, np.nan, np.float32)
     owner = np.array(model.surveys)
-    mock = star_model(galaxy, surveys, found.get("metallicity", 0.0))
+    mock = star_model(settings.galaxy, settings.surveys, found.get("metallicity", 0.0))
     integrators = [Integrator(mock, view.diagram(), model.edges) for view in model.views]
     progress = tqdm(total=int(usable.sum()), desc="checking", unit="tile", mininterval=5)
     for sightline in np.unique(nearest[usable]):
         rng = generator(args.seed, "check_sightlines", Path(args.stars[sightline]).stem)
-        stars = read_stars(args.stars[sightline], model, surveys, galaxies, found, rng)
+        stars = read_stars(args.stars[sightline], model, settings.surveys, settings.galaxies, found, rng)
         reference, _ = references(model, integrators, *places[sightline])
         for at in np.flatnonzero(usable & (nearest == sightline)):
             l, b = float(strip["l"][at]), float(strip["b"][at])
             rng = generator(args.seed, "check_sightlines", f"{l:.4f} {b:.4f}")
             samples = strip["extinction_samples"][at].to_numpy()
             picked = samples[rng.integers(0, len(samples), REPLICATES)]
-            nuisances = draw_nuisances(rng, REPLICATES, stars.populations, model, dust, realism, found)
+            nuisances = draw_nuisances(
+                rng, REPLICATES, stars.populations, model, settings.dust, settings.realism, found
+            )
             seen = strip["seen"][at].to_numpy().astype(bool)[owner]
             # the tile's stars are those of the sightline, as many as its own reference says
             first_seen = int(np.argmax(seen))

@@ -1,7 +1,7 @@
 """Collect masers and HII regions that trace spiral arms. What is not found, or cannot be fetched, is left out.
 
 Example:
-  galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml tracers)" \\
+  galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml collect_tracers)" \\
       --folder results/orion/tracers --output results/orion/tracers.nc
 """
 
@@ -17,15 +17,22 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.compare.settings import Tracers
 from galcarto.surveys.tracers import TracerError, read_hii, read_masers
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    tracers: Tracers
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section tracers")
+    options(parser, "offline", settings=Settings)
     parser.add_argument("--folder", required=True, help="folder that keeps what is fetched")
-    parser.add_argument("--offline", action="store_true", help="ask no server")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
@@ -45,7 +52,7 @@ def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the tracers; attributes say what was read and what was not, and why."""
-    (asked,) = read_sections(args.settings, "tracers")
+    asked = read(args.settings, Settings).tracers
     there = [path for path in asked.masers if Path(path).is_file()]
     said = {"masers": f"{len(there)} tables read"}
     if len(there) < len(asked.masers):

@@ -15,6 +15,7 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.dustmap.compare import artefacts
 from galcarto.maps.grid import distance_coordinate, edges_of
@@ -25,13 +26,11 @@ SAMPLES = 8  # of the posterior
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube", "metrics")
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: what the numbers sum up"
     )
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,8 +1,8 @@
 """Measure in the control field how real stars differ from the mock's.
 
 Example:
-  galcarto measure_control --settings "$(galcarto settings config/orion.yaml \\
-      control surveys pixels dust galaxy galaxies distance)" --output control.json --comparison control.nc
+  galcarto measure_control --settings "$(galcarto settings config/orion.yaml measure_control)" \\
+      --output control.json --comparison control.nc
 """
 
 import argparse
@@ -17,18 +17,34 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
+from galcarto.dust.settings import Dust
 from galcarto.dustmap import control_field as fitting
 from galcarto.dustmap.instrument import MARGIN, star_model, view
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Control
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.maps.settings import Distance
 from galcarto.surveys import catalogue
+from galcarto.surveys.settings import SurveySettings
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    control: Control
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    galaxy: GalaxySettings
+    galaxies: BackgroundGalaxies
+    distance: Distance
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument(
-        "--settings", required=True, help="JSON of control, surveys, pixels, dust, galaxy, galaxies, distance"
-    )
+    options(parser, settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="JSON file to write: corrections and their errors")
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: observed and expected diagrams"
@@ -37,39 +53,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the corrections that training takes as centres of its nuisances."""
-    control, surveys, pixels, dust, galaxy, galaxies, distance = read_sections(
-        args.settings, "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
-    )
-    tiles = Tiles(np.array(control.l), np.array(control.b))
+    settings = read(args.settings, Settings)
+    tiles = Tiles(np.array(settings.control.l), np.array(settings.control.b))
     result: dict[str, Any] = {}
     parts = []
-    for survey in surveys:
-        files = [file for file in control.files if file.survey == survey.name]
+    for survey in settings.surveys:
+        files = [file for file in settings.control.files if file.survey == survey.name]
         if not files:
             continue
         everything, cell, dropped = catalogue.gather(files, list(survey.limits))
         stars, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, tiles)
         placed = everything[np.isfinite(everything["l"])]
-        window = Tiles.cover(_rounded(control.l, cell), _rounded(control.b, cell), cell)
+        window = Tiles.cover(_rounded(settings.control.l, cell), _rounded(settings.control.b, cell), cell)
         share = catalogue.observed_fraction(placed["l"].to_numpy(), placed["b"].to_numpy(), window, cell)
         area = float((share * window.area()).sum())
-        plain = replace(view(survey, pixels, dust, {}), parallax_range=None)
+        plain = replace(view(survey, settings.pixels, settings.dust, {}), parallax_range=None)
         fitted = fitting.fit(
             plain.images({name: stars[name].to_numpy() for name in survey.limits})[0],
             area,
             (float(stars["l"].mean()), float(stars["b"].mean())),
-            partial(star_model, galaxy, surveys),
+            partial(star_model, settings.galaxy, settings.surveys),
             plain,
-            distance.edges(),
-            extinction=control.extinction,
-            slope=galaxies.slope,
-            colour=galaxies.colour,
+            settings.distance.edges(),
+            extinction=settings.control.extinction,
+            slope=settings.galaxies.slope,
+            colour=settings.galaxies.colour,
             margin=MARGIN,
         )
         value, sd = fitted["value"].to_numpy(), fitted["sd"].to_numpy()
         # the zero point is as uncertain as the dust that the field is assumed to have
         first, second = (plain.coefficients[band] for band in plain.colour_bands)
-        zero = float(np.hypot(sd[1], control.extinction_sd * (first - second)))
+        zero = float(np.hypot(sd[1], settings.control.extinction_sd * (first - second)))
         result[survey.name] = {"colour": value[1:3].tolist(), "colour_sd": [zero, float(sd[2])]}
         result.setdefault("normalisation", float(value[0]))
         result.setdefault("normalisation_sd", float(sd[0]))
@@ -87,7 +101,7 @@ def run(args: argparse.Namespace) -> None:
         part["bands"] = f"{'-'.join(plain.colour_bands)},{plain.magnitude_band}"
         parts.append(part.expand_dims(survey=[survey.name]))
     dataset = xr.concat(parts, dim="survey")
-    inputs = [file.path for file in control.files]
+    inputs = [file.path for file in settings.control.files]
     dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
     dataset.to_netcdf(args.comparison)
     with open(args.output, "w") as handle:

@@ -1,8 +1,8 @@
 """Measure how well each survey and all of them together can tell extinction at best.
 
 Example:
-  galcarto measure_information --settings "$(galcarto settings config/cone.yaml surveys pixels dust distance realism \\
-      galaxies)" --seed 1 --stars l123.400_b+22.900.parquet --cube cube.nc --metrics information.json
+  galcarto measure_information --settings "$(galcarto settings config/cone.yaml measure_information)" --seed 1 \\
+      --stars l123.400_b+22.900.parquet --cube cube.nc --metrics information.json
 """
 
 import argparse
@@ -12,14 +12,19 @@ from typing import Any
 import numpy as np
 
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
+from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.nuisances import Nuisances
 from galcarto.dustmap.instrument import corrections, forward_model, perturbed, read_stars
 from galcarto.dustmap.limit.information import extinction_sd, slopes
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Realism
+from galcarto.galaxy.settings import BackgroundGalaxies
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
+from galcarto.maps.settings import Distance
+from galcarto.surveys.settings import SurveySettings
 
 STEPS = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 STEP_SD = 0.3  # mag of A_V in each step, wide beside what the surveys tell
@@ -29,21 +34,27 @@ TINY = 1e-6  # of a standard deviation: known exactly
 AMOUNT = 0.5  # standard deviations of a nuisance that its derivative is taken over
 
 
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    realism: Realism
+    galaxies: BackgroundGalaxies
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of surveys, pixels, dust, distance, realism, galaxies")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", "metrics", settings=Settings)
     parser.add_argument("--stars", required=True, help="bare stars of a sightline (Parquet)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--cube", required=True, help="the published cube: its mean profile and area are taken")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write standard deviations of A_V by survey, with nuisances as they are and without one kind at a time."""
-    surveys, pixels, dust, distance, realism, galaxies = read_sections(
-        args.settings, "surveys", "pixels", "dust", "distance", "realism", "galaxies"
-    )
+    surveys, pixels, dust, distance, realism, galaxies = dict(read(args.settings, Settings)).values()
     edges, found = distance.edges(), corrections(args.control)
     model = forward_model(surveys, pixels, dust, edges, found)
     rng = generator(args.seed, "measure_information")

@@ -1,8 +1,7 @@
 """Observe the synthetic sky: mock stars behind known dust, its truth, and a Planck-like map.
 
 Example:
-  galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml \\
-      sky synthetic tile distance galaxy dust surveys)" \\
+  galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml observe_synthetic)" \\
       --seed 1 --stars stars.parquet --footprint footprint.nc --truth truth.nc --planck planck.fits
 """
 
@@ -20,26 +19,41 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
+from galcarto.dust.settings import Dust, SyntheticSky
 from galcarto.dust.synthetic import SyntheticDust, through_beam
 from galcarto.dustmap.instrument import star_extinction, star_model
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Sky
 from galcarto.galaxy import field
+from galcarto.galaxy.settings import GalaxySettings
 from galcarto.galaxy.synthesis import BANDS, EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.maps.settings import Distance, Tile
 from galcarto.surveys import SURVEYS
+from galcarto.surveys.settings import SurveySettings
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond
 BORDER = 2.0  # pixels around the window in the Planck-like map
 
 
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    sky: Sky
+    synthetic: SyntheticSky
+    tile: Tile
+    distance: Distance
+    galaxy: GalaxySettings
+    dust: Dust
+    surveys: list[SurveySettings]
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument(
-        "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, surveys"
-    )
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write: observed stars")
     parser.add_argument("--footprint", required=True, type=Output, help="netCDF file to write: area of each tile")
     parser.add_argument("--truth", required=True, type=Output, help="netCDF file to write: the true extinction")
@@ -48,9 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the observed stars, the area, the truth and the reference map."""
-    sky, synthetic, tile, distance, galaxy, law, surveys = read_sections(
-        args.settings, "sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"
-    )
+    sky, synthetic, tile, distance, galaxy, law, surveys = dict(read(args.settings, Settings)).values()
     tiles = sky.grid(tile.size)
     rng = generator(args.seed, "observe_synthetic", "dust")
     dust = SyntheticDust.draw(

@@ -9,12 +9,13 @@ import argparse
 from mocpy import MOC
 
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "cube")
     parser.add_argument("--output", required=True, type=Output, help="FITS file to write")
 
 

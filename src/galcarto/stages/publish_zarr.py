@@ -8,13 +8,14 @@ import argparse
 
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.maps import zarr
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "cube")
     parser.add_argument("--output", required=True, type=Output, help="Zarr folder to write")
 
 

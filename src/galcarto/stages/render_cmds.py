@@ -1,9 +1,8 @@
 """Render the colour-magnitude images of one split and sightline, or a shard of them, each with nuisances of its own.
 
 Example:
-  galcarto render_cmds --settings "$(galcarto settings config/config.yaml \\
-      galaxy surveys pixels dust distance tile realism galaxies)" \\
-      --seed 1 --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
+  galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 \\
+      --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
 """
 
 import argparse
@@ -15,23 +14,36 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dust.settings import Dust
 from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import corrections
-from galcarto.dustmap.settings import CHUNK, read_sections
+from galcarto.dustmap.settings import CHUNK, Realism
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.maps.settings import Distance, Tile
+from galcarto.surveys.settings import SurveySettings
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    tile: Tile
+    realism: Realism
+    galaxies: BackgroundGalaxies
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument(
-        "--settings",
-        required=True,
-        help=f"JSON of the sections {', '.join(examples.SECTIONS)}",
-    )
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
     parser.add_argument("--profiles", required=True, help="profiles of the split (netCDF)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--first", type=int, required=True, help="first profile to use")
     parser.add_argument("--number", type=int, required=True, help="profiles to use")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
@@ -39,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write counts and profiles of the examples, the bare reference and the table of detectable stars."""
-    chosen = dict(zip(examples.SECTIONS, read_sections(args.settings, *examples.SECTIONS), strict=True))
+    settings = read(args.settings, Settings)
 
     def profiles():
         with netCDF4.Dataset(args.profiles) as file:
@@ -59,5 +71,5 @@ def run(args: argparse.Namespace) -> None:
         split=args.split,
         seed=args.seed,
         first=args.first,
-        **chosen,
+        **dict(settings),
     )

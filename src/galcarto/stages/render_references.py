@@ -1,8 +1,8 @@
 """Integrate the bare reference diagram of every tile of a strip, in its own direction.
 
 Example:
-  galcarto render_references --settings "$(galcarto settings config/config.yaml \\
-      sky tile distance galaxy dust surveys pixels)" --strip 0000 --output 0000.nc
+  galcarto render_references --settings "$(galcarto settings config/config.yaml render_references)" \\
+      --strip 0000 --output 0000.nc
 """
 
 import argparse
@@ -14,31 +14,45 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 from galcarto.dustmap.instrument import corrections, forward_model, integrators
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Sky
+from galcarto.galaxy.settings import GalaxySettings
+from galcarto.maps.settings import Distance, Tile
+from galcarto.surveys.settings import SurveySettings
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    sky: Sky
+    tile: Tile
+    distance: Distance
+    galaxy: GalaxySettings
+    dust: Dust
+    surveys: list[SurveySettings]
+    pixels: int
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, surveys, pixels")
-    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
+    options(parser, "control", "strip", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write reference(tile, channel, magnitude, colour) and detectable(tile, survey, distance, grid), per deg2."""
-    sky, tile, distance, galaxy, dust, surveys, pixels = read_sections(
-        args.settings, "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
-    )
+    settings = read(args.settings, Settings)
     found = corrections(args.control)
-    forward = forward_model(surveys, pixels, dust, distance.edges(), found)
-    bare = integrators(forward, galaxy, surveys, found)
-    tiles = sky.strip(tile.size, args.strip)
+    forward = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges(), found)
+    bare = integrators(forward, settings.galaxy, settings.surveys, found)
+    tiles = settings.sky.strip(settings.tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
-    reference = np.empty((len(l), len(forward.channels), pixels, pixels), np.float32)
+    reference = np.empty((len(l), len(forward.channels), settings.pixels, settings.pixels), np.float32)
     detectable = np.empty((len(l), len(bare), len(forward.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
         reference[i], detectable[i] = references(forward, bare, l[i], b[i])

@@ -1,8 +1,8 @@
 """Sample the posterior of one tile's or example's diagram by its likelihood: no network has a part in it.
 
 Example:
-  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance \\
-      realism galaxies profiles)" --seed 1 --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
+  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml solve_sightline)" --seed 1 \\
+      --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
 """
 
 import argparse
@@ -16,29 +16,44 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dust.settings import Dust, ProfileSettings
 from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
 from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Realism
+from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.maps.settings import Distance
+from galcarto.surveys.settings import SurveySettings
 
-SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles")
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    profiles: ProfileSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--diagrams", required=True, help="diagrams of tiles or of examples (netCDF)")
     parser.add_argument("--number", type=int, required=True, help="which of them, from 0")
     parser.add_argument("--l", type=float, help="galactic longitude of an example, deg; a tile has its own")
     parser.add_argument("--b", type=float, help="galactic latitude of an example, deg")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--particles", type=int, default=512, help="posterior samples")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write samples, mean and standard deviation of the cumulative extinction, and the solver's diagnostics."""
-    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = read_sections(args.settings, *SECTIONS)
+    settings = read(args.settings, Settings)
     torch.set_num_threads(1)
     with netCDF4.Dataset(args.diagrams) as file:
         number = len(file["counts"])
@@ -53,11 +68,13 @@ def run(args: argparse.Namespace) -> None:
     l, b = (given if given is not None else value for given, value in zip((args.l, args.b), own, strict=True))
     if l is None or b is None:
         raise UserError(f"--l, --b: missing; expected both, as {args.diagrams} holds examples, not tiles")
-    found, edges = corrections(args.control), distance.edges()
-    mock = star_model(galaxy, surveys[:1], found.get("metallicity", 0.0))
-    seen_by = view(surveys[0], pixels, dust, found)
-    slices, mix, widths = tabulate(mock, seen_by, dust, realism, galaxies, found, surveys[0], edges, l, b)
-    prior = Prior(edges, profiles.model_dump(), len(mix.tilt))
+    found, edges = corrections(args.control), settings.distance.edges()
+    mock = star_model(settings.galaxy, settings.surveys[:1], found.get("metallicity", 0.0))
+    seen_by = view(settings.surveys[0], settings.pixels, settings.dust, found)
+    slices, mix, widths = tabulate(
+        mock, seen_by, settings.dust, settings.realism, settings.galaxies, found, settings.surveys[0], edges, l, b
+    )
+    prior = Prior(edges, settings.profiles.model_dump(), len(mix.tilt))
     solution = solve(Likelihood(slices, prior, counts, area, widths, mix), args.particles, args.seed)
     inputs = [args.diagrams, *([args.control] if args.control else [])]
     attributes = provenance.attributes("solve_sightline", json.loads(args.settings), args.seed, inputs)

@@ -1,7 +1,7 @@
 """Draw the bare stars of one sightline.
 
 Example:
-  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml galaxy surveys)" \\
+  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml synthesize_stars)" \\
       --seed 1 --l 284 --b 0.5 --output stars.parquet
 """
 
@@ -14,28 +14,36 @@ import pyarrow.parquet as pq
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_name
 from galcarto.dustmap.instrument import corrections, star_model
-from galcarto.dustmap.settings import read_sections
+from galcarto.galaxy.settings import GalaxySettings
+from galcarto.surveys.settings import SurveySettings
+
+
+class Settings(Section):
+    """Sections that the stage uses."""
+
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, surveys")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
     parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, type=Output, help="Parquet file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the star list; the metadata holds its area in deg2."""
-    galaxy, surveys = read_sections(args.settings, "galaxy", "surveys")
-    model = star_model(galaxy, surveys, corrections(args.control).get("metallicity", 0.0))
+    settings = read(args.settings, Settings)
+    model = star_model(settings.galaxy, settings.surveys, corrections(args.control).get("metallicity", 0.0))
     # one half for the images of training or test, the other for those of validation
-    area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
+    area = 2 * settings.galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)
     attributes = provenance.attributes(

@@ -38,7 +38,7 @@ LALLEMENT = "https://cdsarc.cds.unistra.fr/ftp/J/A+A/661/A147/cube_ext.fits.gz"
 LALLEMENT_MD5 = "5600c99aa869c6ad8971c5bb3b6aaea1"
 
 
-class Profiles(NamedTuple):
+class PublishedProfiles(NamedTuple):
     """What a map says along sightlines.
 
     Attributes
@@ -61,7 +61,7 @@ class Published(Protocol):
     def edges(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Distances between which the map knows its extinction, from 0 on, in these directions (deg), kpc."""
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> PublishedProfiles:
         """A_V in directions of shape (point,), deg, at distances of shape (distance,), kpc."""
 
 
@@ -94,13 +94,13 @@ class Marshall:
         reached = np.isfinite(bins).mean(axis=0) >= 0.5 if len(bins) else np.zeros(bins.shape[1], bool)
         return np.append(0.0, np.sort(np.nanmedian(bins[:, reached], axis=0)))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> PublishedProfiles:
         """From the first to the last bin of a sightline the map is reliable."""
         found = self._map.query(_positions(l, b, distance), return_sigma=True)
         extinction, sd = (self._factor * value.reshape(len(l), -1) for value in found)
         bins = np.where(np.isfinite(bins := self._bins(l, b)), bins, -np.inf)
         within = (distance >= bins[:, :1] - TINY) & (distance <= bins.max(axis=1, keepdims=True) + TINY)
-        return Profiles(extinction[None], sd, within & np.isfinite(extinction))
+        return PublishedProfiles(extinction[None], sd, within & np.isfinite(extinction))
 
 
 class Bayestar:
@@ -113,12 +113,12 @@ class Bayestar:
         """The same everywhere."""
         return np.append(0.0, self._map.distances.to_value(u.kpc))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> PublishedProfiles:
         """The map says itself where it has converged and between which distances it has stars."""
         found, flags = self._map.query(_positions(l, b, distance), mode="samples", return_flags=True)
         extinction = BAYESTAR_A_V * found.T.reshape(-1, len(l), len(distance))
         reliable = (flags["converged"] & flags["reliable_dist"]).reshape(len(l), -1)
-        return Profiles(extinction, None, reliable & np.isfinite(extinction).all(axis=0))
+        return PublishedProfiles(extinction, None, reliable & np.isfinite(extinction).all(axis=0))
 
 
 class Edenhofer:
@@ -132,12 +132,12 @@ class Edenhofer:
         """The same everywhere."""
         return np.append(0.0, self._map.distance_bounds.to_value(u.kpc))
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> PublishedProfiles:
         """Reliable wherever it has a value."""
         with np.errstate(invalid="ignore", divide="ignore"):  # at the very ends of the map, where it gives NaN
             found = self._map.query(_positions(l, b, distance), mode=self._mode)
         extinction = EDENHOFER_A_V * found.T.reshape(-1, len(l), len(distance))
-        return Profiles(extinction, None, np.isfinite(extinction).all(axis=0))
+        return PublishedProfiles(extinction, None, np.isfinite(extinction).all(axis=0))
 
 
 class Lallement:
@@ -156,7 +156,7 @@ class Lallement:
         corner = np.linalg.norm(np.maximum(self._sun, np.subtract(self._density.shape, self._sun)))
         return self._step * np.arange(np.ceil(corner) + 1)
 
-    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> Profiles:
+    def query(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> PublishedProfiles:
         """The density's integral in steps of half a voxel; reliable inside the cube, of which no error is published."""
         half = 0.5 * self._step
         edges = half * np.arange(np.ceil(distance[-1] / half) + 1)
@@ -167,7 +167,7 @@ class Lallement:
         whole = np.cumsum(np.pad(density.astype(float), ((0, 0), (1, 0))), axis=1) * half * 1000.0
         low = np.minimum((distance / half).astype(int), len(edges) - 2)
         extinction = whole[:, low] + (distance / half - low) * (whole[:, low + 1] - whole[:, low])
-        return Profiles(self._factor * extinction[None], None, np.isfinite(extinction))
+        return PublishedProfiles(self._factor * extinction[None], None, np.isfinite(extinction))
 
 
 def _fetch_lallement() -> None:
