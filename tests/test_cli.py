@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import xarray as xr
 import yaml
+from matplotlib.figure import Figure
 
 from galcarto.__main__ import STAGES, main
 from galcarto.core.files import Output
+from galcarto.figures.stage import plot
 
 ROOT = Path(__file__).parent.parent
 
@@ -116,3 +119,23 @@ def test_settings_for_another_stage_are_refused(tmp_path: Path, capsys: pytest.C
 def test_settings_carry_units(capsys: pytest.CaptureFixture[str]) -> None:
     text = settings(ROOT / "tests/tiny.yaml", capsys, "distance")
     assert json.loads(text) == {"distance": {"step": "0.5 kpc", "max": "5.0 kpc"}}
+
+
+def test_a_figure_is_drawn_from_the_files_that_are_given(tmp_path: Path) -> None:
+    def figure(first: xr.Dataset, second: xr.Dataset | None = None) -> Figure:
+        drawn = Figure()
+        drawn.suptitle(f"{float(first['x'])} {second}")
+        return drawn
+
+    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "a.nc")
+    configure, run = plot(figure, a="the first file", b=("the second", str.upper))
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--b", "x", "--output", "f.png"])
+    names = [tmp_path / "one.png", tmp_path / "two.png"]
+    for name, words in zip(names, ([], ["--b", "b"]), strict=True):
+        args = parser.parse_args(["--a", str(tmp_path / "a.nc"), *words, "--output", str(name)])
+        run(args)
+        Path(args.output[0]).rename(name)
+    assert names[0].read_bytes() != names[1].read_bytes()

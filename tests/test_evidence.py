@@ -351,7 +351,7 @@ def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
         coords={"l": 208 + 0.5 * np.arange(6), "b": -19 + 0.5 * np.arange(4)},
         attrs={"name": "tau353", **scores},
     )
-    excess = xr.DataArray(0.4 * planck, dims=("l", "b"))
+    excess = xr.Dataset({"extinction": (("l", "b"), 0.4 * planck)})
     scatter = plane.comparison(maps, excess).axes[2]
     theirs = line(scatter, "colour excess").get_xydata()
     np.testing.assert_allclose(theirs[:, 1], 0.4 * theirs[:, 0])
