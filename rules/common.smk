@@ -1,17 +1,19 @@
 # Settings, names and input functions. No rule.
 
 import re
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from galcarto.dustmap.ablation import variants
 from galcarto.core.errors import UserError
-from galcarto.galaxy.components import table_digest
 from galcarto.core.provenance import code_digest
-from galcarto.dustmap.settings import read_settings
+from galcarto.core.settings import stage_sections
 from galcarto.core.sky import sightline_position
+from galcarto.dustmap.ablation import variants
+from galcarto.dustmap.settings import read_settings
+from galcarto.galaxy.components import table_digest
 
 try:
     SETTINGS = read_settings(config)
@@ -24,6 +26,7 @@ RESULTS = f"results/{SETTINGS.region}"
 SEED = SETTINGS.seed
 STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
+OFFLINE = "--offline" if SETTINGS.sky.offline else ""
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
 PUBLISHED = {entry.name: entry.path for entry in SETTINGS.compare.maps}
@@ -104,6 +107,12 @@ def figure(name, category, folder=f"{RESULTS}/figures", caption=None):
     return [png, f"{folder}/{name}.pdf"]
 
 
+def stage(name):
+    """Parameters that run a stage, namely its name, the digest of its code, and the settings that it takes."""
+    settings = {"settings": SETTINGS.for_stage(name)} if stage_sections(name) else {}
+    return {"stage": name, "code": code_digest(name)} | settings
+
+
 def growing(mb):
     """Memory in MB that grows with each attempt: a job that was killed for want of it is retried with more."""
     return lambda wildcards, attempt: mb * attempt
@@ -134,14 +143,16 @@ def map_memory(wildcards, attempt):
     return attempt * {"bayestar19": 16000, "edenhofer24": 8000}.get(wildcards.name, 4000)
 
 
-def control_option(wildcards, input):
-    """The option of a stage that uses what the control field says."""
-    return f"--control {input.control}" if input.control else ""
+def option(name):
+    """The option of a stage for an input that not every region has."""
+    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
-def tracers_option(wildcards, input):
-    """The option of a stage that uses masers and HII regions, where there are any."""
-    return f"--tracers {input.tracers}" if input.tracers else ""
+def input_options(wildcards, input):
+    """The options of a stage that are named as the rule's inputs."""
+    return " ".join(
+        f"--{name} {shlex.join([files] if isinstance(files, str) else files)}" for name, files in input.items() if files
+    )
 
 
 def per_sightline(split):

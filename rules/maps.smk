@@ -20,8 +20,7 @@ rule infer_sightlines:
         runtime=SETTINGS.inference_job.runtime,
         gpu=SETTINGS.inference_job.gpus,
     params:
-        code=code_digest("infer_sightlines"),
-        settings=SETTINGS.for_stage("infer_sightlines"),
+        **stage("infer_sightlines"),
         seed=SEED,
     shell:
         "python -m galcarto infer_sightlines --settings {params.settings:q} --seed {params.seed} "
@@ -42,16 +41,14 @@ rule check_sightlines:
         f"{RESULTS}/logs/check_sightlines/{{strip}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=60,
     params:
-        code=code_digest("check_sightlines"),
-        settings=SETTINGS.for_stage("check_sightlines"),
+        **stage("check_sightlines"),
         table=GALAXY_TABLE,
         seed=SEED,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto check_sightlines --settings {params.settings:q} "
         "--seed {params.seed} {params.control} --strip {wildcards.strip} --posterior {input.posterior:q} "
@@ -69,13 +66,11 @@ rule assemble_cube:
         f"{RESULTS}/logs/assemble_cube.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("assemble_cube"),
-        settings=SETTINGS.for_stage("assemble_cube"),
+        **stage("assemble_cube"),
         seed=SEED,
         region=SETTINGS.region,
     shell:
@@ -93,13 +88,11 @@ rule project_faceon:
         f"{RESULTS}/logs/project_faceon.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        code=code_digest("project_faceon"),
-        settings=SETTINGS.for_stage("project_faceon"),
+        **stage("project_faceon"),
         seed=SEED,
     shell:
         "python -m galcarto project_faceon --settings {params.settings:q} --seed {params.seed} "

@@ -19,13 +19,11 @@ if SYNTHETIC:
             f"{RESULTS}/benchmarks/observe_sky.tsv"
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(3000),
             runtime=60,
         params:
-            code=code_digest("observe_synthetic"),
-            settings=SETTINGS.for_stage("observe_synthetic"),
+            **stage("observe_synthetic"),
             table=GALAXY_TABLE,
             seed=SEED,
         shell:
@@ -47,16 +45,14 @@ elif SETTINGS.sky.source == "archive":
         retries: 3
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(8000),
             runtime=1440,
         params:
-            code=code_digest("observe_archive"),
-            settings=SETTINGS.for_stage("observe_archive"),
+            **stage("observe_archive"),
             seed=SEED,
             pages=f"{RESULTS}/sky/archive",
-            offline="--offline" if SETTINGS.sky.offline else "",
+            offline=OFFLINE,
         shell:
             "python -m galcarto observe_archive --settings {params.settings:q} --seed {params.seed} "
             "--pages {params.pages:q} {params.offline} --stars {output.stars:q} --footprint {output.footprint:q} "
@@ -75,13 +71,11 @@ else:
             f"{RESULTS}/logs/observe_sky.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(8000),
             runtime=60,
         params:
-            code=code_digest("observe_files"),
-            settings=SETTINGS.for_stage("observe_files"),
+            **stage("observe_files"),
             seed=SEED,
         shell:
             "python -m galcarto observe_files --settings {params.settings:q} --seed {params.seed} "
@@ -98,15 +92,13 @@ rule render_references:
         f"{RESULTS}/logs/render_references/{{strip}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
     params:
-        code=code_digest("render_references"),
-        settings=SETTINGS.for_stage("render_references"),
+        **stage("render_references"),
         table=GALAXY_TABLE,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
         "{params.control} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
@@ -124,13 +116,11 @@ rule render_sky:
         f"{RESULTS}/logs/render_sky.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("render_sky"),
-        settings=SETTINGS.for_stage("render_sky"),
+        **stage("render_sky"),
         seed=SEED,
     shell:
         "python -m galcarto render_sky --settings {params.settings:q} --seed {params.seed} --stars {input.stars:q} "
@@ -150,13 +140,11 @@ if SETTINGS.control is not None:
             f"{RESULTS}/logs/measure_control.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(3000),
             runtime=30,
         params:
-            code=code_digest("measure_control"),
-            settings=SETTINGS.for_stage("measure_control"),
+            **stage("measure_control"),
             table=GALAXY_TABLE,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto measure_control --settings {params.settings:q} "

@@ -27,8 +27,7 @@ rule train_network:
         slurm_extra="--signal=TERM@300",
         workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
     params:
-        code=code_digest("train_network"),
-        settings=SETTINGS.for_stage("train_network"),
+        **stage("train_network"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
     # exec: the signal must not end a shell around the training, and with it the job
@@ -56,8 +55,7 @@ rule evaluate_heldout:
         runtime=SETTINGS.inference_job.runtime,
         gpu=SETTINGS.inference_job.gpus,
     params:
-        code=code_digest("evaluate_heldout"),
-        settings=SETTINGS.for_stage("evaluate_heldout"),
+        **stage("evaluate_heldout"),
         seed=SEED,
     shell:
         "python -m galcarto evaluate_heldout --settings {params.settings:q} --seed {params.seed} "

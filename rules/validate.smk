@@ -29,13 +29,11 @@ rule measure_galaxy:
         f"{GALAXY}/logs/measure_galaxy.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("measure_galaxy"),
-        settings=SETTINGS.for_stage("measure_galaxy"),
+        **stage("measure_galaxy"),
         table=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_galaxy --settings {params.settings:q} --counts {input.counts:q} "
@@ -52,12 +50,11 @@ rule plot_galaxy:
         f"{GALAXY}/logs/plot_galaxy.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_galaxy"),
+        **stage("plot_galaxy"),
     shell:
         "python -m galcarto plot_galaxy --validation {input.validation:q} --output {output:q} > {log:q} 2>&1"
 
@@ -76,13 +73,11 @@ rule measure_survey:
         survey="|".join(CATALOGUES),
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("measure_survey"),
-        settings=SETTINGS.for_stage("measure_survey"),
+        **stage("measure_survey"),
         galaxy=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_survey --survey {wildcards.survey} --settings {params.settings:q} "
@@ -103,12 +98,11 @@ rule plot_survey:
         survey="|".join(CATALOGUES),
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_survey"),
+        **stage("plot_survey"),
     shell:
         "python -m galcarto plot_survey --survey {wildcards.survey} --measured {input.measured:q} "
         "--errors {output.errors:q} --completeness {output.completeness:q} > {log:q} 2>&1"
