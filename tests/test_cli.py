@@ -75,12 +75,6 @@ def test_an_unknown_stage_is_refused_with_the_list(capsys: pytest.CaptureFixture
     assert "check-cube" in said
 
 
-def test_each_rule_runs_a_stage_that_exists() -> None:
-    for path in (ROOT / "rules").glob("*.smk"):
-        for part in path.read_text().split("python -m galcarto ")[1:]:
-            assert part.split()[0] in STAGES
-
-
 def test_an_empty_sightline_is_an_error_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     config["surveys"][0] |= {"limits": {"J": "-20 mag", "Ks": "-20 mag"}, "bright": "-30 mag"}
