@@ -78,12 +78,11 @@ def shrunk(config: dict[str, Any], scale: float) -> Settings:
 def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, float]) -> dict[str, list[Path]]:
     """Files of examples; notes the stages' peaks."""
     files: dict[str, list[Path]] = {}
-    sections = ["galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"]
     seed = ["--seed", str(settings.seed)]
     for split in ("train", "valid"):
         names, number = settings.sightlines.names(split), getattr(settings.examples, split)
         profiles = folder / f"{split}_profiles.nc"
-        words = ["draw_profiles", "--settings", settings.section_json("profiles", "distance"), *seed]
+        words = ["draw_profiles", "--settings", settings.for_stage("draw_profiles"), *seed]
         done = run(*words, "--split", split, "--number", str(number * len(names)), "--output", profiles)
         peaks["draw_profiles"] = max(peaks.get("draw_profiles", 0.0), done["memory"])
         files[split] = []
@@ -91,10 +90,10 @@ def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, flo
             star_list = stars / f"{name}.parquet"
             if not star_list.exists():
                 l, b = sightline_position(name)
-                words = ["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *seed]
+                words = ["synthesize_stars", "--settings", settings.for_stage("synthesize_stars"), *seed]
                 run(*words, f"--l={l}", f"--b={b}", "--output", star_list)
             files[split].append(folder / f"{split}_{name}.nc")
-            words = ["render_cmds", "--settings", settings.section_json(*sections), *seed, "--split", split]
+            words = ["render_cmds", "--settings", settings.for_stage("render_cmds"), *seed, "--split", split]
             words += ["--stars", str(star_list), "--profiles", str(profiles), "--first", str(at * number)]
             done = run(*words, "--number", str(number), "--output", files[split][-1])
             peaks["render_cmds"] = max(peaks.get("render_cmds", 0.0), done["memory"])
@@ -106,7 +105,7 @@ def trained(
 ) -> dict[str, Any]:
     """A training of a few steps."""
     changed = settings.model_copy(update=changes)
-    sections = changed.section_json("network", "training", "distance", "profiles")
+    sections = changed.for_stage("train_network")
     words = ["train_network", "--settings", sections, "--seed", str(settings.seed), "--workers", str(workers)]
     words += ["--train", *map(str, files["train"]), "--valid", *map(str, files["valid"])]
     for name in ("checkpoints", "network", "history"):

@@ -1,4 +1,4 @@
-# What each part of the mock buys: 'snakemake --cores 2 ablation', no part of 'all'. Each variant trains a small network.
+# The ablation, which is not part of 'all': 'snakemake --cores 2 ablation'. Each variant trains a small network.
 # in:  settings, stars/, cmds/test/, sky/cmds.nc, control.json, HEALPix maps
 # out: ablation/{variant}.json, ablation.csv, ablation.md, figures/ablation.png, figures/ablation.pdf
 

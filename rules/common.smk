@@ -1,4 +1,4 @@
-# Settings, names and input functions. No rule.
+# Settings, names and input functions.
 
 import re
 import shlex
@@ -34,7 +34,7 @@ EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
 TRACERS = f"{RESULTS}/tracers.nc" if SETTINGS.tracers.masers or SETTINGS.tracers.hii else []
-# of what the tracers come from, the files that are there
+# existing files of tracers
 TRACER_FILES = [path for path in (*SETTINGS.tracers.masers, SETTINGS.tracers.hii) if path and Path(path).is_file()]
 COMPARISONS = [
     "heldout",
@@ -83,7 +83,7 @@ FORMS = {
 }
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
-# variants whose bare stars are not the region's have lists and references of their own
+# variants whose mock Galaxy is not the region's have their own star lists and references
 MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 
 
@@ -96,7 +96,7 @@ wildcard_constraints:
 
 
 def figure(name, category, folder=f"{RESULTS}/figures", caption=None):
-    """A figure's PNG, which Snakemake's report shows with its caption, and its PDF."""
+    """PNG of a figure, shown in Snakemake's report with its caption, and its PDF."""
     caption = caption or re.match("[a-z]+", name)[0]
     heading = Path(workflow.basedir, f"rules/captions/{caption}.rst").read_text(encoding="utf-8").partition("\n")[0]
     labels = {
@@ -114,19 +114,19 @@ def stage(name):
 
 
 def growing(mb):
-    """Memory in MB that grows with each attempt: a job that was killed for want of it is retried with more."""
+    """Memory in MB that grows with each attempt, for jobs that were killed for lack of memory."""
     return lambda wildcards, attempt: mb * attempt
 
 
 def examples(split):
-    """Files of rendered examples of a split: one for each sightline, or its shards."""
+    """Files of rendered examples of a split: one for each sightline, or several shards."""
     parts = SETTINGS.examples.parts(split)
     shards = [""] if len(parts) == 1 else [f".{shard:04d}" for shard in range(len(parts))]
     return [f"{RESULTS}/cmds/{split}/{name}{shard}.nc" for name in SETTINGS.sightlines.names(split) for shard in shards]
 
 
 def part(wildcards):
-    """First profile and number of examples of one of these files."""
+    """First profile and number of examples of one of the files of `examples`."""
     shard = int(wildcards.shard.removeprefix(".") or 0)
     first, number = SETTINGS.examples.parts(wildcards.split)[shard]
     sightline = SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline)
@@ -134,17 +134,17 @@ def part(wildcards):
 
 
 def map_file(name):
-    """File of a reference map: the user's, or the one that is fetched."""
+    """File of a HEALPix map: a local one, or the one that is fetched."""
     return MAPS[name].path or f"{RESULTS}/planck/{name}.fits"
 
 
 def map_memory(wildcards, attempt):
-    """Memory in MB for a published map, which its class reads whole: estimated from the arrays' sizes."""
+    """Memory in MB for a published map, which is read whole; estimated from the sizes of its arrays."""
     return attempt * {"bayestar19": 16000, "edenhofer24": 8000}.get(wildcards.name, 4000)
 
 
 def option(name):
-    """The option of a stage for an input that not every region has."""
+    """The option of a stage for an optional input."""
     return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
@@ -161,7 +161,7 @@ def per_sightline(split):
 
 
 def mock_control(wildcards):
-    """The control field's corrections where a mock has them."""
+    """Corrections from the control field, if a mock uses them."""
     return CONTROL if MOCKS[wildcards.mock].control else []
 
 
@@ -173,11 +173,11 @@ def variant_stars(wildcards):
 
 
 def variant_references(wildcards):
-    """References of a variant where they are not the sky's."""
+    """References of a variant that differ from those of the sky."""
     mock = VARIANTS[wildcards.variant].mock
     return [f"{RESULTS}/ablation/{mock}/references/{strip}.nc" for strip in STRIPS] if mock else []
 
 
 def variant_control(wildcards):
-    """The control field's corrections where a variant uses them."""
+    """Corrections from the control field, if a variant uses them."""
     return CONTROL if VARIANTS[wildcards.variant].control else []

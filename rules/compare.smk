@@ -4,7 +4,7 @@
 
 
 rule compare_truth:
-    """Compare the cube with the synthetic sky's true extinction."""
+    """Compare the cube with the true extinction of the synthetic sky."""
     input:
         cube=f"{RESULTS}/cube.nc",
         truth=f"{RESULTS}/sky/truth.nc",
@@ -47,7 +47,7 @@ use rule compare_truth as measure_artefacts with:
 if TRACERS:
 
     rule collect_tracers:
-        """Collect masers and HII regions; what is not found or cannot be fetched is left out."""
+        """Collect masers and HII regions; missing files and failed downloads are left out."""
         input:
             TRACER_FILES,
         output:
@@ -96,7 +96,7 @@ rule compare_arms:
 rule fetch_planck:
     """Fetch a HEALPix map of dust from an archive, once."""
     output:
-        # not deleted before the job: a map that is there and has its sha256 is not fetched again
+        # not deleted before the job: an existing map with the right sha256 is not fetched again
         update(f"{RESULTS}/planck/{{name}}.fits"),
     log:
         f"{RESULTS}/logs/fetch_planck/{{name}}.log",
@@ -149,7 +149,7 @@ rule compare_limit:
 
 
 rule compare_planck:
-    """Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust."""
+    """Compare the extinction of the cube, as far as stars reach, with a HEALPix map of dust."""
     input:
         cube=f"{RESULTS}/cube.nc",
         map=lambda wildcards: map_file(wildcards.name),
@@ -173,7 +173,7 @@ rule compare_planck:
 
 
 rule fetch_map:
-    """Fetch a published map in three dimensions; a failure is written down, and the rest goes on."""
+    """Fetch a published map in three dimensions; a failure is recorded and does not stop the workflow."""
     output:
         f"{RESULTS}/maps/{{name}}.json",
     log:
@@ -215,7 +215,7 @@ rule compare_maps:
 if EXCESS:
 
     rule compare_excess:
-        """Compare the plain mean colour excess of the same stars with the HEALPix maps of dust."""
+        """Compare the mean colour excess of the same stars with the HEALPix maps of dust."""
         input:
             stars=f"{RESULTS}/sky/stars.parquet",
             footprint=f"{RESULTS}/sky/footprint.nc",
@@ -242,7 +242,7 @@ if EXCESS:
 if STRUCTURE:
 
     rule compare_structure:
-        """Measure at which distance the dust of the thickest tiles stands."""
+        """Measure the distance of the dust in the tiles of highest extinction."""
         input:
             cube=f"{RESULTS}/cube.nc",
             planck=f"{RESULTS}/comparisons/planck_{STRUCTURE.map}.nc",
@@ -279,7 +279,7 @@ use rule compare_arms as compare_surveys with:
 
 
 rule measure_information:
-    """Measure how well each survey and all together can tell extinction at best."""
+    """Compute the information limit of each survey and of all together."""
     input:
         stars=f"{RESULTS}/stars/{SETTINGS.sightlines.names('train')[0]}.parquet",
         control=CONTROL,

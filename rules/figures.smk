@@ -256,7 +256,7 @@ rule report:
 
 
 rule explorer:
-    """Write the explorer: one page to look into the map with mouse or keyboard, readable offline."""
+    """Write the explorer: one page that shows the map interactively, without a network."""
     input:
         cube=f"{RESULTS}/cube.nc",
         faceon=f"{RESULTS}/faceon.nc",

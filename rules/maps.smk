@@ -29,7 +29,7 @@ rule infer_sightlines:
 
 
 rule check_sightlines:
-    """Check whether each tile's posterior predicts diagrams like the observed one, and keep what it predicts."""
+    """Check the fit of each tile: posterior predictive p-value and mean predicted diagram."""
     input:
         posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
         sky=f"{RESULTS}/sky/cmds.nc",

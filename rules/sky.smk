@@ -1,5 +1,5 @@
 # The observed sky -> images of its tiles.
-# in:  settings, catalogue files, or an archive, whose pages stay in sky/archive
+# in:  settings, catalogue files, or an archive, whose pages are kept in sky/archive
 # out: sky/stars.parquet, sky/footprint.nc, references/{strip}.nc, sky/cmds.nc
 #      and for the synthetic sky: sky/truth.nc, sky/planck.fits
 
@@ -33,8 +33,8 @@ if SYNTHETIC:
 
 elif SETTINGS.sky.source == "archive":
 
-    # the pages are no output: Snakemake would delete them before a job and after a failed one, and they are what a
-    # second try goes on from
+    # the pages are not an output, as Snakemake would delete them before a job and after a failure: a retry resumes
+    # from them
     rule observe_sky:
         """Fetch the observed stars from an archive."""
         output:
@@ -83,7 +83,7 @@ else:
 
 
 rule render_references:
-    """Render the bare reference diagram of every tile of a strip."""
+    """Integrate the dust-free reference diagram of every tile of a strip."""
     input:
         control=CONTROL,
     output:
@@ -105,7 +105,7 @@ rule render_references:
 
 
 rule render_sky:
-    """Bin the observed stars of every tile beside its reference."""
+    """Bin the observed stars of every tile, beside its reference."""
     input:
         stars=f"{RESULTS}/sky/stars.parquet",
         footprint=f"{RESULTS}/sky/footprint.nc",
@@ -130,7 +130,7 @@ rule render_sky:
 if SETTINGS.control is not None:
 
     rule measure_control:
-        """Measure in the control field how real stars differ from the mock's."""
+        """Measure the differences between real and mock stars in the control field."""
         input:
             [file.path for file in SETTINGS.control.files],
         output:

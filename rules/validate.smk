@@ -1,9 +1,9 @@
 # The mock Galaxy against the Besançon model and the literature: 'snakemake --cores 2 validate_galaxy'.
-# in:  settings, the Besançon model's star counts if they are there
+# in:  settings, and star counts of the Besançon model if the file exists
 # out: results/galaxy/metrics.json, validation.nc, figures/*.png, figures/*.pdf
 #
 # Surveys from observed catalogues: 'snakemake --cores 2 measure_surveys'.
-# in:  settings, catalogues of 2MASS and Gaia; a survey that lacks one is left out
+# in:  settings, catalogues of 2MASS and Gaia; a survey is left out if one of its catalogues is missing
 # out: results/surveys/{survey}.yaml, {survey}.json, {survey}.nc, figures/{survey}_errors.png, _completeness.png and .pdf
 
 from pathlib import Path
@@ -19,7 +19,7 @@ MEASURED = [name for name, paths in CATALOGUES.items() if not set(paths) & set(A
 
 
 rule measure_galaxy:
-    """Measure the mock Galaxy against the Besançon model and the literature."""
+    """Compare the mock Galaxy with the Besançon model and the literature."""
     input:
         counts=BESANCON,
     output:
@@ -41,7 +41,7 @@ rule measure_galaxy:
 
 
 rule plot_galaxy:
-    """Draw the checks of the mock Galaxy."""
+    """Draw the validation of the mock Galaxy."""
     input:
         validation=f"{GALAXY}/validation.nc",
     output:

@@ -273,7 +273,7 @@ def test_a_survey_is_left_out_where_a_catalogue_is_missing(tmp_path, there):
 @pytest.mark.parametrize(("survey", "field"), [("2mass", "twomass"), ("gaia", "gaia")])
 def test_the_rule_makes_the_tables_of_the_package(observations, tmp_path, survey, field):
     paths = [str(ROOT / path) for path in getattr(Catalogues(), field)]
-    settings = read_settings(ROOT / "config/config.yaml").section_json("galaxy", "dust")
+    settings = read_settings(ROOT / "config/config.yaml").for_stage("measure_survey")
     table, metrics, output = (tmp_path / f"{survey}.{suffix}" for suffix in ("yaml", "json", "nc"))
     words = ["--survey", survey, "--settings", settings, "--catalogues", *paths, "--table", str(table)]
     assert main(["measure_survey", *words, "--metrics", str(metrics), "--output", str(output)]) == 0

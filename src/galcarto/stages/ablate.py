@@ -1,4 +1,4 @@
-"""Train a small network with some settings, and score it on the region's test examples and observed sky.
+"""Train a small network with a variant's settings and score it on the region's test examples and observed sky.
 
 Example:
   galcarto ablate --settings "$(galcarto settings config/orion.yaml ablate)" --seed 1 --variant full --title nothing \\
@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--variant", required=True, help="name of the variant, for the table")
-    parser.add_argument("--title", required=True, help="what it leaves out, for the table")
+    parser.add_argument("--title", required=True, help="what the variant leaves out, for the table")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the training sightlines (Parquet)")
     parser.add_argument("--test", required=True, nargs="+", help="test examples of the region (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")

@@ -1,4 +1,4 @@
-"""Assemble the published cube from the strips' posteriors.
+"""Assemble the published cube from the posteriors of the strips.
 
 Example:
   galcarto assemble_cube --settings "$(galcarto settings config/config.yaml assemble_cube)" --seed 1 --region demo \\
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the cube with the settings of the whole chain in its attributes."""
+    """Write the cube, with the settings of all stages before it in its attributes."""
     settings = read(args.settings, Settings)
     sky, dust, surveys = settings.sky, settings.dust, settings.surveys
     edges, tiles = settings.distance.edges(), sky.grid(settings.tile.size)

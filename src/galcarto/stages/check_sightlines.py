@@ -1,4 +1,4 @@
-"""Check each tile's fit: does the posterior predict diagrams like the observed one? Keep their mean.
+"""Check the fit of each tile: posterior predictive p-value of its diagram, and the mean predicted diagram.
 
 Example:
   galcarto check_sightlines --settings "$(galcarto settings config/config.yaml check_sightlines)" --seed 1 \\
@@ -30,7 +30,7 @@ from galcarto.maps.settings import Distance, Tile
 from galcarto.surveys.settings import SurveySettings
 
 REPLICATES = 128
-# a mean of replicates is known to a few parts in a hundred: more digits would only fill the disk
+# the mean of the replicates has an error of a few per cent: two digits suffice
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
 
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write p-values, chi2 and mean predictions of the tiles, from replicates of the nearest sightline's stars."""
+    """Write p-values, chi2 and mean predictions of the tiles; replicates use the stars of the nearest sightline."""
     settings = read(args.settings, Settings)
     found = corrections(args.control)
     model = forward_model(settings.surveys, settings.pixels, settings.dust, settings.distance.edges(), found)
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
                 rng, REPLICATES, stars.populations, model, settings.dust, settings.realism, found
             )
             seen = strip["seen"][at].to_numpy().astype(bool)[owner]
-            # the tile's stars are those of the sightline, as many as its own reference says
+            # the stars of the sightline, in the number of the tile's own reference
             first_seen = int(np.argmax(seen))
             ratio = float(observed["reference"][at, first_seen].sum()) / float(reference[first_seen].sum())
             area = np.full(REPLICATES, ratio * float(strip["area"][at].max()))

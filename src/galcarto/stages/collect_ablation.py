@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the table twice."""
+    """Write the table as CSV and Markdown."""
     table = ablation.table([json.loads(Path(path).read_text()) for path in args.scores])
     table.to_csv(args.csv, index=False, float_format="%.6g")
     Path(args.markdown).write_text(ablation.markdown(table))

@@ -21,7 +21,7 @@ from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRA
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
-NEAR = 1.0  # kpc: A_V is quoted to here where compare.distance says nothing
+NEAR = 1.0  # kpc: A_V is quoted to this distance where compare.distance is not set
 
 
 class Settings(Section):
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
             metrics["control"] = json.load(handle)
     for path in args.parts:
         with open(path) as handle:
-            # what has no value, such as scores without a distance within reach, is null: NaN is no JSON
+            # a missing value, such as a score without a distance within reach, is null: JSON has no NaN
             for block, values in json.load(handle, parse_constant=lambda _: None).items():
                 metrics.setdefault(block, {}).update(values)
     with open(args.output, "w") as handle:

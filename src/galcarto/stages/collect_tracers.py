@@ -1,4 +1,4 @@
-"""Collect masers and HII regions that trace spiral arms. What is not found, or cannot be fetched, is left out.
+"""Collect masers and HII regions, which trace spiral arms; missing files and failed downloads are left out.
 
 Example:
   galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml collect_tracers)" \\
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
-    """HII regions from a file, or from an address whose answer is kept."""
+    """Read HII regions from a file, or from an address whose response is kept."""
     if "://" not in source:
         return read_hii(source), Path(source)
     path = Path(folder) / "hii.vot"
@@ -45,13 +45,13 @@ def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
     try:
         return read_hii(path), path
     except TracerError:
-        for kept in (path, path.with_name(f"{path.name}.sha256")):  # an answer that says no is not kept
+        for kept in (path, path.with_name(f"{path.name}.sha256")):  # an error response is not kept
             kept.unlink(missing_ok=True)
         raise
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the tracers; attributes say what was read and what was not, and why."""
+    """Write the tracers; attributes state what was read and what was left out."""
     asked = read(args.settings, Settings).tracers
     there = [path for path in asked.masers if Path(path).is_file()]
     said = {"masers": f"{len(there)} tables read"}
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
             inputs.append(str(path))
             said["hii"] = f"{len(regions)} regions read"
         except (DownloadError, TracerError, OSError) as error:
-            # what a network says is another text each time: it is in the log
+            # network errors vary from run to run: only the log has them
             said["hii"] = f"left out: {asked.hii} could not be fetched or read"
             logging.warning("HII regions are left out: %s", error)
     found = pd.concat(parts, ignore_index=True)

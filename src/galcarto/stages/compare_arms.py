@@ -35,11 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "cube", "metrics", settings=Settings)
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument("--tracers", help="masers and HII regions (netCDF)")
-    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: nulls and curves")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: curves and nulls")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the ratios, and what they are set against."""
+    """Write the density ratios and their null distributions."""
     asked = read(args.settings, Settings).tracers
     spirals = tracers.MODELS[asked.arms]
     with open_cube(args.cube) as opened:

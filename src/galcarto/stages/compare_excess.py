@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write A_V from the colour excess, and its straight lines against the maps."""
+    """Write A_V from the colour excess, and straight-line fits to the maps."""
     settings = read(args.settings, Settings)
     survey, tiles = settings.surveys[0], settings.sky.grid(settings.tile.size)
     first, second = survey.colour.bands

@@ -1,4 +1,4 @@
-"""Compare the cube's extinction, as far as stars reach or to a distance, with a HEALPix map of dust.
+"""Compare the extinction of the cube, as far as stars reach or to a distance, with a HEALPix map of dust.
 
 Example:
   galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare_planck)" --seed 1 --name tau353 \\
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write both maps, the straight line between them and the scores of their difference."""
+    """Write both maps, a straight-line fit between them and the scores of their difference."""
     settings = read(args.settings, Settings)
     chosen = next(entry for entry in settings.compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     used, metrics = planck.against(ours, theirs, chosen.ceiling, chosen.line_below)
     if metrics["n"] < 3:
         logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
-    # the map's own error is not known
+    # the error of the map is unknown
     scores = differences(ours[used], theirs[used], sd[used] ** 2)
     metrics |= {"bias_mag": scores["bias"], "difference_scatter_mag": scores["scatter"], "chi2": scores["chi2"]}
     left_out = metrics.pop("left_out")

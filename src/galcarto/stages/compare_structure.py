@@ -1,4 +1,4 @@
-"""Measure at which distance the dust of the thickest tiles stands.
+"""Measure the distance of the dust in the tiles of highest extinction.
 
 Example:
   galcarto compare_structure --settings "$(galcarto settings config/orion.yaml compare_structure)" --cube cube.nc \\
@@ -20,7 +20,7 @@ from galcarto.dustmap.compare.settings import Compare
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
 
-CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map that chooses the tiles
+CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map by which tiles are chosen
 
 
 class Settings(Section):
@@ -32,14 +32,14 @@ class Settings(Section):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     options(parser, "cube", "metrics", settings=Settings)
-    parser.add_argument("--planck", required=True, help="comparison with the map that chooses the tiles (netCDF)")
+    parser.add_argument("--planck", required=True, help="comparison with the map by which tiles are chosen (netCDF)")
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: half-rises of the tiles"
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write half-rises and their scores; the map chooses tiles and has no other part."""
+    """Write the half-rise distances and their scores; the map is used only to choose the tiles."""
     asked = read(args.settings, Settings).compare.structure
     assert asked is not None  # else there is no such rule
     with xr.open_dataset(args.planck) as planck, open_cube(args.cube) as cube:

@@ -1,4 +1,4 @@
-"""Compare what each survey alone and all together say of the same tiles, by one network.
+"""Compare the extinction from each survey alone and from all together, in the same tiles and by one network.
 
 Example:
   galcarto compare_surveys --settings "$(galcarto settings config/cone.yaml compare_surveys)" --seed 1 \\
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write means and standard deviations of A_V by survey, and how well the surveys agree."""
+    """Write means and standard deviations of A_V by survey, and the agreement of the surveys."""
     settings = read(args.settings, Settings)
     trained = Trained.load(args.network)
     with xr.open_dataset(args.sky) as file:

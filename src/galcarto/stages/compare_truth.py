@@ -1,4 +1,4 @@
-"""Compare the cube with the synthetic sky's true extinction.
+"""Compare the cube with the true extinction of the synthetic sky.
 
 Example:
   galcarto compare_truth --seed 1 --cube cube.nc --truth truth.nc --comparison truth_scores.nc --metrics truth.json

@@ -1,4 +1,4 @@
-"""Score the network on sightlines and profiles that it has never seen.
+"""Score the network on held-out sightlines and profiles.
 
 Example:
   galcarto evaluate_heldout --settings "$(galcarto settings config/config.yaml evaluate_heldout)" --seed 1 \\

@@ -1,4 +1,4 @@
-"""Fetch a published map of dust in three dimensions, as the package dustmaps does; say so where that fails.
+"""Fetch a published map of dust in three dimensions with the package dustmaps; record a failure.
 
 Example:
   galcarto fetch_map --name marshall06 --output results/orion/maps/marshall06.json
@@ -20,16 +20,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "offline")
     parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
     parser.add_argument(
-        "--output", required=True, type=Output, help="JSON file to write, beside the map: its file, or a reason"
+        "--output",
+        required=True,
+        type=Output,
+        help="JSON file to write beside the map: its file, or a reason",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch the map; a failure is a result."""
+    """Fetch the map; a failure is recorded, so that the workflow continues."""
     try:
         path, sha256 = published.fetch(args.name, Path(args.output).parent, args.offline)
         note = {"file": str(path), "sha256": sha256}
-    except Exception as error:  # dustmaps' own code, and what it calls, may end in anything
+    except Exception as error:  # dustmaps and its dependencies raise errors of any type
         note = {"reason": f"fetching it ended in {type(error).__name__}: {textwrap.shorten(str(error), 300)}"}
         logging.warning("%s: %s; the rest goes on; to try again: --forcerun fetch_map", args.name, note["reason"])
     with open(args.output, "w") as handle:

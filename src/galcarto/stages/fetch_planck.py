@@ -1,4 +1,4 @@
-"""Fetch a HEALPix map of dust once, check it and keep it.
+"""Fetch a HEALPix map of dust once and verify its sha256.
 
 Example:
   galcarto fetch_planck --url https://example.org/map.fits --output results/orion/planck/tau353.fits
@@ -10,13 +10,13 @@ from galcarto.core.download import Client, fetch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options: no settings, so that the map of gigabytes does not depend on other code than the download's."""
+    """Options; no settings, so that a download of gigabytes depends on no other code."""
     parser.add_argument("--url", required=True)
-    parser.add_argument("--sha256", help="digest of the file; without it that of the first download holds")
-    parser.add_argument("--offline", action="store_true", help="ask no server")
+    parser.add_argument("--sha256", help="digest of the file (default: that of the first download)")
+    parser.add_argument("--offline", action="store_true", help="send no request")
     parser.add_argument("--output", required=True, help="file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch the map unless it is there."""
+    """Fetch the map unless it exists."""
     fetch(args.url, args.output, Client(), args.sha256, args.offline)

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write samples of cumulative extinction per tile, and how far detectable stars reach."""
+    """Write samples of the cumulative extinction of each tile, and the expected number of detectable stars beyond."""
     sky, tile, inference = dict(read(args.settings, Settings)).values()
     trained = Trained.load(args.network).on_gpu(args.gpus)
     tiles = sky.strip(tile.size, args.strip)

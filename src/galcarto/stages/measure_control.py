@@ -1,4 +1,4 @@
-"""Measure in the control field how real stars differ from the mock's.
+"""Measure the differences between real and mock stars in the control field.
 
 Example:
   galcarto measure_control --settings "$(galcarto settings config/orion.yaml measure_control)" \\
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the corrections that training takes as centres of its nuisances."""
+    """Write the corrections, around which training draws its nuisances."""
     settings = read(args.settings, Settings)
     tiles = Tiles(np.array(settings.control.l), np.array(settings.control.b))
     result: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
             margin=MARGIN,
         )
         value, sd = fitted["value"].to_numpy(), fitted["sd"].to_numpy()
-        # the zero point is as uncertain as the dust that the field is assumed to have
+        # the zero point includes the uncertainty of the field's assumed extinction
         first, second = (plain.coefficients[band] for band in plain.colour_bands)
         zero = float(np.hypot(sd[1], settings.control.extinction_sd * (first - second)))
         result[survey.name] = {"colour": value[1:3].tolist(), "colour_sd": [zero, float(sd[2])]}
@@ -110,6 +110,6 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _rounded(ends: tuple[float, float], cell: float) -> tuple[float, float]:
-    """One side of the window in whole cells."""
+    """Extend one side of the window to whole cells."""
     low, high = ends
     return low, low + float(np.ceil((high - low) / cell - 1e-9)) * cell

@@ -1,4 +1,4 @@
-"""Measure the mock Galaxy against the Besançon model and the literature.
+"""Compare the mock Galaxy with the Besançon model and the literature.
 
 Example:
   galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml measure_galaxy)" \\
@@ -34,13 +34,13 @@ class Settings(Section):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     options(parser, settings=Settings)
-    parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model; none leaves them out")
+    parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model (optional)")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the numbers and what the figures show."""
+    """Write the numbers and the data of the figures."""
     settings = read(args.settings, Settings)
     table = read_counts(args.counts) if args.counts else None
     if table is None:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers for JSON: five digits, nothing below 1e-12, and null for those that are not known."""
+    """Round numbers to five digits and values below 1e-12 to 0 for JSON; a missing number is null."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, float | np.floating):

@@ -1,4 +1,4 @@
-"""Measure how well each survey and all of them together can tell extinction at best.
+"""Compute the information limit: the smallest error of the extinction from each survey and from all together.
 
 Example:
   galcarto measure_information --settings "$(galcarto settings config/cone.yaml measure_information)" --seed 1 \\

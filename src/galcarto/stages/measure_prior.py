@@ -1,4 +1,4 @@
-"""Measure what the prior over profiles says, with and without each of its parts, beside published statistics.
+"""Measure statistics of the prior over profiles, with and without each of its parts, beside published ones.
 
 Example:
   galcarto measure_prior --settings "$(galcarto settings config/orion.yaml measure_prior)" --seed 1 \\

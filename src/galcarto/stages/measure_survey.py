@@ -36,11 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--catalogues", required=True, nargs=3, help=f"in this order, {roles}")
     parser.add_argument("--table", required=True, type=Output, help="YAML file to write: the survey")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the table, the numbers and what the figures show."""
+    """Write the table, the numbers and the data of the figures."""
     settings = read(args.settings, Settings)
     paths = dict(zip(CATALOGUES[args.survey], args.catalogues, strict=True))
     table, metrics, dataset = MEASURES[args.survey](

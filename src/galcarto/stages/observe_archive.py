@@ -1,4 +1,4 @@
-"""Fetch observed stars from an archive, page by page, into the sky's star list.
+"""Fetch observed stars from an archive, page by page, into one star list.
 
 Example:
   galcarto observe_archive --settings "$(galcarto settings config/region.yaml observe_archive)" --seed 1 \\
@@ -31,7 +31,7 @@ class Settings(Section):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Options."""
     options(parser, "seed", "offline", settings=Settings)
-    parser.add_argument("--pages", required=True, help="folder that keeps what was fetched")
+    parser.add_argument("--pages", required=True, help="folder for the fetched pages")
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")
     parser.add_argument(
         "--footprint", required=True, type=Output, help="netCDF file to write: observed area of each tile"
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> None:
     """Fetch the pages that are missing; write the cleaned star list and the observed area."""
     settings = read(args.settings, Settings)
     boxes = archives.strips(settings.sky.l, settings.sky.b)
-    # Both surveys saw the whole sky (2MASS 99.998 % of it), and every box was counted: a cell without stars is dark,
-    # not unobserved, and behind a thick cloud that is what there is to see.
+    # Both surveys cover the whole sky (2MASS 99.998 %), and the stars of every box were counted: a cell without stars
+    # lies behind a thick cloud and is observed.
     area = settings.sky.grid(settings.tile.size).area()
     parts, inputs = [], []  # type: ignore[var-annotated]
     for survey in settings.surveys:

@@ -1,4 +1,4 @@
-"""Read observed stars from catalogue files into the sky's star list.
+"""Read observed stars from catalogue files into one star list.
 
 Example:
   galcarto observe_files --settings "$(galcarto settings config/orion.yaml observe_files)" --seed 1 \\
@@ -64,15 +64,15 @@ def write(
     parts: Sequence[tuple[pd.DataFrame, np.ndarray, Mapping[str, int]]],
     inputs: Sequence[str | Path],
 ) -> None:
-    """Write star lists, cleaned, and the observed area of each tile: what every source of real stars ends in.
+    """Write the cleaned star lists and the observed area of each tile, for every source of real stars.
 
     Parameters
     ----------
     args : Namespace
         Options of the stage: settings, seed, stars, footprint.
     parts : sequence of (DataFrame, ndarray of shape (l, b), mapping)
-        For each survey: stars from `catalogue.read` or like them, observed area in deg2, and rows dropped before, by
-        reason.
+        For each survey: stars as from `catalogue.read`, observed area in deg2, and the number of rows dropped before,
+        by reason.
     inputs : list of path
         Files that the stars come from.
     """

@@ -1,4 +1,4 @@
-"""Draw how much narrower than the prior the posterior of the local density is.
+"""Draw the posterior contraction of the local density with respect to the prior.
 
 Example:
   galcarto plot_contraction --strips results/orion/sightlines/????.nc --cube results/orion/cube.nc \\

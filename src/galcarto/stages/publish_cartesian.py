@@ -1,4 +1,4 @@
-"""Resample the cube's density to cubic voxels that keep each sightline's extinction.
+"""Resample the density to cubic voxels that keep the extinction of each sightline.
 
 Example:
   galcarto publish_cartesian --settings "$(galcarto settings config/config.yaml publish_cartesian)" --seed 1 \\

@@ -20,6 +20,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write what the cube says of its footprint."""
+    """Write the footprint from the attributes of the cube."""
     with open_cube(args.cube) as cube:
         MOC.from_string(cube.attrs["footprint_moc"]).save(args.output, format="fits")

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the cube's variables in pixels."""
+    """Write the variables of the cube in HEALPix pixels."""
     settings = read(args.settings, Settings)
     attributes = provenance.attributes("publish_healpix", json.loads(args.settings), args.seed, [args.cube])
     with open_cube(args.cube) as cube:

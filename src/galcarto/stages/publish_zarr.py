@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the same dataset."""
-    if not args.output.final.endswith(".zarr"):  # by which open_cube knows it; and what is there is replaced
+    if not args.output.final.endswith(".zarr"):  # open_cube recognises Zarr by it, and an existing folder is replaced
         raise UserError(f"--output: found {args.output.final}; expected a name that ends in .zarr")
     with open_cube(args.cube) as cube:
         zarr.write(args.output, cube)

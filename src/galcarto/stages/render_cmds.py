@@ -1,4 +1,4 @@
-"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with nuisances of its own.
+"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with its own nuisances.
 
 Example:
   galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 \\

@@ -1,4 +1,4 @@
-"""Integrate the bare reference diagram of every tile of a strip, in its own direction.
+"""Integrate the dust-free reference diagram in the direction of every tile of a strip.
 
 Example:
   galcarto render_references --settings "$(galcarto settings config/config.yaml render_references)" \\

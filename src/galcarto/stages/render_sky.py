@@ -1,4 +1,4 @@
-"""Bin the observed stars of every tile into colour-magnitude images beside their bare references.
+"""Bin the observed stars of every tile into colour-magnitude images, beside the dust-free references.
 
 Example:
   galcarto render_sky --settings "$(galcarto settings config/config.yaml render_sky)" \\
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = [args.stars, args.footprint, *args.references]
     attributes = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
     with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
-        # on disk: the images of a whole plane would fill the memory
+        # on disk: the images of the whole Galactic plane exceed the memory
         counts = np.memmap(
             scratch, np.uint16, "w+", shape=(number, len(model.channels), settings.pixels, settings.pixels)
         )
@@ -111,9 +111,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _count(path: str, tiles: Tiles, model: ForwardModel, counts: np.ndarray) -> np.ndarray:
-    """Add the stars to the images `counts`; how many there are of each survey in each tile, shape (tile, survey)."""
+    """Add the stars to the images `counts`; returns their number, shape (tile, survey)."""
     stars = np.zeros((len(counts), len(model.views)), np.int64)
-    # a row group at a time, and none ahead, which would stay: the catalogue may be larger than the memory
+    # one row group at a time, without read-ahead: the catalogue may exceed the memory
     catalogue = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
     for group in catalogue.iter_batches(batch_size=1_000_000):
         frame = group.to_pandas()

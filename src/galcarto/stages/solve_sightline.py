@@ -1,4 +1,4 @@
-"""Sample the posterior of one tile's or example's diagram by its likelihood: no network has a part in it.
+"""Sample the posterior of one tile's or example's diagram from its likelihood, without the network.
 
 Example:
   galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml solve_sightline)" --seed 1 \\

@@ -1,4 +1,4 @@
-"""Train the network on the rendered examples, or go on from its last checkpoint.
+"""Train the network on the rendered examples, or resume from the last checkpoint.
 
 Example:
   galcarto train_network --settings "$(galcarto settings config/config.yaml train_network)" --seed 1 \\
