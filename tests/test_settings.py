@@ -13,7 +13,7 @@ from galcarto.__main__ import STAGES
 from galcarto.core import units
 from galcarto.core.settings import Section, SettingsError, read, stage_sections
 from galcarto.dustmap.instrument import instrument
-from galcarto.dustmap.settings import Position, Settings, Sky, read_settings, schema
+from galcarto.dustmap.settings import Position, Settings, Sky, read_settings
 from galcarto.maps.settings import Distance, Tile
 
 ROOT = Path(__file__).parents[1]
@@ -318,7 +318,3 @@ def test_the_configurations_shipped_are_valid():
     assert ROOT / "config" / "config.yaml" in paths
     regions = [read_settings(path).region for path in paths]
     assert len(set(regions)) == len(regions)
-
-
-def test_the_schema_shipped_is_that_of_the_models():
-    assert json.loads((ROOT / "config" / "schema.json").read_text()) == schema()

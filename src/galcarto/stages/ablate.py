@@ -27,29 +27,37 @@ from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles, sightline_position
 from galcarto.dust import profiles as prior
-from galcarto.dust.settings import Dust, ProfileSettings
 from galcarto.dustmap import examples
 from galcarto.dustmap.compare import heldout, planck, structure
-from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.instrument import corrections, forward_model, integrators
-from galcarto.dustmap.settings import CHUNK, Ablation, Inference, Realism, Sky
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.dustmap.settings import (
+    CHUNK,
+    Ablation,
+    BackgroundGalaxies,
+    Compare,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Inference,
+    Network,
+    ProfileSettings,
+    Realism,
+    Sky,
+    SurveySettings,
+    Tile,
+    Training,
+)
 from galcarto.learning.data import surveys as owners
-from galcarto.learning.settings import Network, Training
 from galcarto.learning.trained import Trained
 from galcarto.learning.training import learn
 from galcarto.maps import cube
-from galcarto.maps.settings import Distance, Tile
-from galcarto.surveys.settings import SurveySettings
 
 HELD_OUT = ("median_relative_error", "bias_mag", "rmse_mag", "coverage_68", "coverage_95", "valid_share", "n")
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     surveys: list[SurveySettings]
     pixels: int
@@ -68,7 +76,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--variant", required=True, help="name of the variant, for the table")
     parser.add_argument("--title", required=True, help="what the variant leaves out, for the table")

@@ -15,15 +15,28 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust, ProfileSettings, SyntheticSky
-from galcarto.dustmap.settings import Control, Examples, Inference, Realism, Sightlines, Sky
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
-from galcarto.learning.settings import Network, Training
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Control,
+    Credits,
+    Distance,
+    Dust,
+    Examples,
+    GalaxySettings,
+    Inference,
+    Network,
+    ProfileSettings,
+    Realism,
+    Sightlines,
+    Sky,
+    SurveySettings,
+    SyntheticSky,
+    Tile,
+    Training,
+)
 from galcarto.maps import cube
 from galcarto.maps.grid import window_attributes
-from galcarto.maps.settings import Credits, Distance, Tile
 from galcarto.surveys import SURVEYS
-from galcarto.surveys.settings import SurveySettings
 
 
 class Settings(Section):
@@ -50,7 +63,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--region", required=True, help="the region's name, for the title")
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")

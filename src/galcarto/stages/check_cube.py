@@ -18,7 +18,6 @@ from galcarto.maps.format_check import check
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="cube: netCDF file, Zarr folder or URL")
     parser.add_argument("--json", action="store_true", help="print one JSON object, {file: [finding, ...]}")
 

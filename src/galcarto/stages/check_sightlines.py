@@ -19,15 +19,20 @@ from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_position
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.instrument import corrections, draw_nuisances, forward_model, read_stars, star_model
-from galcarto.dustmap.settings import Realism, Sky
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Realism,
+    Sky,
+    SurveySettings,
+    Tile,
+)
 from galcarto.learning.trust import goodness_of_fit
-from galcarto.maps.settings import Distance, Tile
-from galcarto.surveys.settings import SurveySettings
 
 REPLICATES = 128
 # the mean of the replicates has an error of a few per cent: two digits suffice
@@ -35,8 +40,6 @@ PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mo
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     surveys: list[SurveySettings]
@@ -49,7 +52,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", "strip", settings=Settings)
     parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")

@@ -13,7 +13,6 @@ from galcarto.dustmap.compare import ablation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--scores", required=True, nargs="+", help="scores of the variants, the full one first (JSON)")
     parser.add_argument("--csv", required=True, type=Output, help="CSV file to write")
     parser.add_argument("--markdown", required=True, type=Output, help="the same table for a page (Markdown)")

@@ -25,13 +25,10 @@ NEAR = 1.0  # kpc: A_V is quoted to this distance where compare.distance is not 
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "cube", "control", settings=Settings)
     parser.add_argument("--history", required=True, help="training history (CSV)")
     parser.add_argument("--parts", required=True, nargs="+", help="metrics of the comparisons (JSON)")

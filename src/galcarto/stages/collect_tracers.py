@@ -24,13 +24,10 @@ from galcarto.surveys.tracers import TracerError, read_hii, read_masers
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     tracers: Tracers
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "offline", settings=Settings)
     parser.add_argument("--folder", required=True, help="folder that keeps what is fetched")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")

@@ -25,13 +25,10 @@ from galcarto.maps.reader import open_cube
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     tracers: Tracers
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "cube", "metrics", settings=Settings)
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument("--tracers", help="masers and HII regions (netCDF)")

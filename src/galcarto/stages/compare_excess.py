@@ -19,20 +19,14 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.compare import excess, planck
-from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.instrument import band_coefficients
-from galcarto.dustmap.settings import Control, Sky
+from galcarto.dustmap.settings import Compare, Control, Dust, Sky, SurveySettings, Tile
 from galcarto.maps.grid import tile_coordinates
-from galcarto.maps.settings import Tile
 from galcarto.surveys import catalogue
-from galcarto.surveys.settings import SurveySettings
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     compare: Compare
     dust: Dust
     sky: Sky
@@ -42,7 +36,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "metrics", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")

@@ -25,19 +25,24 @@ from galcarto.core.errors import UserError
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust, ProfileSettings
-from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.diagrams.forward import stars_beyond
 from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
 from galcarto.dustmap.limit import colour_excess
 from galcarto.dustmap.limit.solver import Likelihood, Prior, Solution, solve
-from galcarto.dustmap.settings import Inference, Realism
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Compare,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Inference,
+    ProfileSettings,
+    Realism,
+    SurveySettings,
+)
 from galcarto.learning.data import surveys as owners
 from galcarto.learning.scores import score
 from galcarto.learning.trained import Trained
-from galcarto.maps.settings import Distance
-from galcarto.surveys.settings import SurveySettings
 
 METHODS = ["network", "solver", "colour_excess"]
 MOCK = 60_000  # stars against which colour excesses are measured
@@ -46,8 +51,6 @@ _shared: tuple[Any, ...] = ()  # what a process of the pool keeps
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     surveys: list[SurveySettings]
     pixels: int
@@ -61,7 +64,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "network", "control", settings=Settings)
     parser.add_argument("--examples", required=True, help="test examples of one sightline (netCDF)")
     parser.add_argument("--stars", required=True, help="bare stars of that sightline (Parquet)")

@@ -18,7 +18,6 @@ from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "cube", "metrics")
     parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
     parser.add_argument("--map", required=True, help="the map's file, or the result of fetching it (JSON)")

@@ -17,23 +17,19 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.compare import planck
 from galcarto.dustmap.compare.differences import differences
-from galcarto.dustmap.compare.settings import Compare
+from galcarto.dustmap.settings import Compare, Dust
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     compare: Compare
     dust: Dust
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "cube", "metrics", settings=Settings)
     parser.add_argument("--name", required=True, help="name of the map in compare.planck")
     parser.add_argument("--map", required=True, help="HEALPix map (FITS)")

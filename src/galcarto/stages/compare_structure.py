@@ -24,13 +24,10 @@ CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map by whic
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "cube", "metrics", settings=Settings)
     parser.add_argument("--planck", required=True, help="comparison with the map by which tiles are chosen (netCDF)")
     parser.add_argument(
@@ -53,13 +50,7 @@ def run(args: argparse.Namespace) -> None:
         i, j = np.nonzero(dense)
         l, b = cube["l"].to_numpy()[i], cube["b"].to_numpy()[j]
     metrics, values = structure.measure(
-        samples,
-        edges,
-        l,
-        total=asked.total,
-        window=asked.window,
-        foreground=asked.foreground,
-        far=asked.far,
+        samples, edges, l, total=asked.total, window=asked.window, foreground=asked.foreground, far=asked.far
     )
     dataset = xr.Dataset(
         {name: ("tile", value, {"units": "kiloparsec"}) for name, value in values.items()}

@@ -17,24 +17,19 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare.structure import at_distance
-from galcarto.dustmap.settings import Inference
+from galcarto.dustmap.settings import Inference, SurveySettings, Tile
 from galcarto.learning.trained import Trained
-from galcarto.maps.settings import Tile
-from galcarto.surveys.settings import SurveySettings
 
 DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     tile: Tile
     inference: Inference
     surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "network", "metrics", settings=Settings)
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: extinction by survey")

@@ -16,21 +16,17 @@ from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.dust import profiles as prior
-from galcarto.dust.settings import ProfileSettings
-from galcarto.maps.settings import Distance
+from galcarto.dustmap.settings import Distance, ProfileSettings
 
 BLOCK = 8192  # profiles drawn and written at once
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     profiles: ProfileSettings
     distance: Distance
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--number", type=int, required=True, help="profiles to draw")
@@ -48,11 +44,7 @@ def run(args: argparse.Namespace) -> None:
         file.createDimension("distance", len(edges) - 1)
         file.createDimension("bounds", 2)
         centre = file.createVariable("distance", "f8", ("distance",))
-        centre.units, centre.bounds, centre[:] = (
-            "kiloparsec",
-            "distance_bounds",
-            0.5 * (edges[1:] + edges[:-1]),
-        )
+        centre.units, centre.bounds, centre[:] = ("kiloparsec", "distance_bounds", 0.5 * (edges[1:] + edges[:-1]))
         bounds = file.createVariable("distance_bounds", "f8", ("distance", "bounds"))
         bounds[:, 0], bounds[:, 1] = edges[:-1], edges[1:]
         chunks = (min(BLOCK, args.number), len(edges) - 1)

@@ -23,13 +23,10 @@ from galcarto.learning.trained import Trained
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     inference: Inference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "network", "gpus", settings=Settings)
     parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")

@@ -19,7 +19,6 @@ from galcarto.pages import explorer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--cube", required=True, help="the cube (netCDF)")
     parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
     parser.add_argument("--sky", required=True, help="observed diagrams of the tiles (netCDF)")

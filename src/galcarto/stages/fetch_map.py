@@ -16,14 +16,10 @@ from galcarto.dustmap.compare import published
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "offline")
     parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
     parser.add_argument(
-        "--output",
-        required=True,
-        type=Output,
-        help="JSON file to write beside the map: its file, or a reason",
+        "--output", required=True, type=Output, help="JSON file to write beside the map: its file, or a reason"
     )
 
 

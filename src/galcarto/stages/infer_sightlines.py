@@ -15,21 +15,17 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.settings import Inference, Sky
+from galcarto.dustmap.settings import Inference, Sky, Tile
 from galcarto.learning.trained import Trained
-from galcarto.maps.settings import Tile
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     inference: Inference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "network", "strip", "gpus", settings=Settings)
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")

@@ -25,7 +25,6 @@ SAMPLES = 8  # of the posterior
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "cube", "metrics")
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument(

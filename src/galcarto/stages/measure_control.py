@@ -20,19 +20,13 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
-from galcarto.dust.settings import Dust
 from galcarto.dustmap import control_field as fitting
 from galcarto.dustmap.instrument import MARGIN, star_model, view
-from galcarto.dustmap.settings import Control
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
-from galcarto.maps.settings import Distance
+from galcarto.dustmap.settings import BackgroundGalaxies, Control, Distance, Dust, GalaxySettings, SurveySettings
 from galcarto.surveys import catalogue
-from galcarto.surveys.settings import SurveySettings
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     control: Control
     surveys: list[SurveySettings]
     pixels: int
@@ -43,7 +37,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="JSON file to write: corrections and their errors")
     parser.add_argument(

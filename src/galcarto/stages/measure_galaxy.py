@@ -25,14 +25,11 @@ from galcarto.galaxy.synthesis import StarModel
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     validation: Validation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, settings=Settings)
     parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model (optional)")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")

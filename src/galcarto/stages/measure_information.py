@@ -15,16 +15,12 @@ from galcarto.core.errors import UserError
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.nuisances import Nuisances
 from galcarto.dustmap.instrument import corrections, forward_model, perturbed, read_stars
 from galcarto.dustmap.limit.information import extinction_sd, slopes
-from galcarto.dustmap.settings import Realism
-from galcarto.galaxy.settings import BackgroundGalaxies
+from galcarto.dustmap.settings import BackgroundGalaxies, Distance, Dust, Realism, SurveySettings
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
-from galcarto.maps.settings import Distance
-from galcarto.surveys.settings import SurveySettings
 
 STEPS = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 STEP_SD = 0.3  # mag of A_V in each step, wide beside what the surveys tell
@@ -35,8 +31,6 @@ AMOUNT = 0.5  # standard deviations of a nuisance that its derivative is taken o
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     surveys: list[SurveySettings]
     pixels: int
     dust: Dust
@@ -46,7 +40,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", "metrics", settings=Settings)
     parser.add_argument("--stars", required=True, help="bare stars of a sightline (Parquet)")
     parser.add_argument("--cube", required=True, help="the published cube: its mean profile and area are taken")

@@ -16,26 +16,21 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap.compare import prior
-from galcarto.dustmap.settings import Sky
+from galcarto.dustmap.settings import Distance, ProfileSettings, Sky
 from galcarto.maps.grid import distance_coordinate
-from galcarto.maps.settings import Distance
 
 PROFILES = 20_000  # of each variant
 SHOWN = 6  # profiles kept as examples
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     profiles: ProfileSettings
     distance: Distance
     sky: Sky
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "metrics", settings=Settings)
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: quantiles, examples, histograms"

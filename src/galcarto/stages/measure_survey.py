@@ -16,20 +16,16 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust
-from galcarto.galaxy.settings import GalaxySettings
+from galcarto.dustmap.settings import Dust, GalaxySettings
 from galcarto.surveys.measure.surveys import CATALOGUES, MEASURES
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     dust: Dust
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, settings=Settings)
     parser.add_argument("--survey", required=True, choices=sorted(CATALOGUES))
     roles = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in CATALOGUES.items())

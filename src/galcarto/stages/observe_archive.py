@@ -13,23 +13,18 @@ from galcarto.core.download import Client
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dustmap.settings import Sky
-from galcarto.maps.settings import Tile
+from galcarto.dustmap.settings import Sky, SurveySettings, Tile
 from galcarto.stages import observe_files
 from galcarto.surveys import archives
-from galcarto.surveys.settings import SurveySettings
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "offline", settings=Settings)
     parser.add_argument("--pages", required=True, help="folder for the fetched pages")
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")

@@ -19,23 +19,18 @@ from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dustmap.settings import Sky
+from galcarto.dustmap.settings import Sky, SurveySettings, Tile
 from galcarto.maps.grid import tile_coordinates
-from galcarto.maps.settings import Tile
 from galcarto.surveys import catalogue
-from galcarto.surveys.settings import SurveySettings
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")
     parser.add_argument(

@@ -23,25 +23,19 @@ from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
-from galcarto.dust.settings import Dust, SyntheticSky
 from galcarto.dust.synthetic import SyntheticDust, through_beam
 from galcarto.dustmap.instrument import star_extinction, star_model
-from galcarto.dustmap.settings import Sky
+from galcarto.dustmap.settings import Distance, Dust, GalaxySettings, Sky, SurveySettings, SyntheticSky, Tile
 from galcarto.galaxy import field
-from galcarto.galaxy.settings import GalaxySettings
 from galcarto.galaxy.synthesis import BANDS, EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
-from galcarto.maps.settings import Distance, Tile
 from galcarto.surveys import SURVEYS
-from galcarto.surveys.settings import SurveySettings
 
 EDGE = 20.0  # kpc; the synthetic disc has no dust to speak of beyond
 BORDER = 2.0  # pixels around the window in the Planck-like map
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     synthetic: SyntheticSky
     tile: Tile
@@ -52,7 +46,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write: observed stars")
     parser.add_argument("--footprint", required=True, type=Output, help="netCDF file to write: area of each tile")

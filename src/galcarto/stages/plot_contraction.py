@@ -18,7 +18,6 @@ from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")

@@ -15,7 +15,6 @@ from galcarto.figures import galaxy, style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--validation", required=True, help="output of measure_galaxy (netCDF)")
     parser.add_argument(
         "--output",

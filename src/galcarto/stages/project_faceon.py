@@ -19,13 +19,10 @@ from galcarto.maps.settings import FaceOn
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     faceon: FaceOn
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "cube", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 

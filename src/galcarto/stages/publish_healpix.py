@@ -18,13 +18,10 @@ from galcarto.maps.settings import Publish
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     publish: Publish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "cube", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 

@@ -14,7 +14,6 @@ from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "cube")
     parser.add_argument("--output", required=True, type=Output, help="Zarr folder to write")
 

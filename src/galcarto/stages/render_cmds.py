@@ -16,18 +16,21 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust
 from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import corrections
-from galcarto.dustmap.settings import CHUNK, Realism
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
-from galcarto.maps.settings import Distance, Tile
-from galcarto.surveys.settings import SurveySettings
+from galcarto.dustmap.settings import (
+    CHUNK,
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Realism,
+    SurveySettings,
+    Tile,
+)
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     surveys: list[SurveySettings]
     pixels: int
@@ -39,7 +42,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")

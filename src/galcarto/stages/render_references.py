@@ -16,19 +16,13 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import references
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 from galcarto.dustmap.instrument import corrections, forward_model, integrators
-from galcarto.dustmap.settings import Sky
-from galcarto.galaxy.settings import GalaxySettings
-from galcarto.maps.settings import Distance, Tile
-from galcarto.surveys.settings import SurveySettings
+from galcarto.dustmap.settings import Distance, Dust, GalaxySettings, Sky, SurveySettings, Tile
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     distance: Distance
@@ -39,7 +33,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "control", "strip", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 

@@ -22,13 +22,10 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
-from galcarto.dust.settings import Dust
 from galcarto.dustmap.diagrams.files import axis_centres
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.instrument import forward_model
-from galcarto.dustmap.settings import Sky
-from galcarto.maps.settings import Distance, Tile
-from galcarto.surveys.settings import SurveySettings
+from galcarto.dustmap.settings import Distance, Dust, Sky, SurveySettings, Tile
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes
@@ -53,8 +50,6 @@ VARIABLES: dict[str, tuple[tuple[str, ...], Any, dict[str, str]]] = {
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     sky: Sky
     tile: Tile
     distance: Distance
@@ -64,7 +59,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")

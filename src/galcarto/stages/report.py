@@ -16,7 +16,6 @@ from galcarto.pages import report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--metrics", required=True, help="every number of the report (JSON)")
     parser.add_argument("--figures", required=True, nargs="+", help="figures, in the report's order (PNG)")
     parser.add_argument("--captions", required=True, nargs="+", help="captions of the figures (reStructuredText)")

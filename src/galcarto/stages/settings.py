@@ -13,7 +13,6 @@ from galcarto.dustmap.settings import Settings, read_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("config", help="YAML file of a region")
     parser.add_argument("section", nargs="*", help="sections, or a stage for those it takes (default: all sections)")
 

@@ -18,18 +18,20 @@ from galcarto.core.errors import UserError
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import Dust, ProfileSettings
 from galcarto.dustmap.instrument import corrections, star_model, tabulate, view
 from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
-from galcarto.dustmap.settings import Realism
-from galcarto.galaxy.settings import BackgroundGalaxies, GalaxySettings
-from galcarto.maps.settings import Distance
-from galcarto.surveys.settings import SurveySettings
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    ProfileSettings,
+    Realism,
+    SurveySettings,
+)
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     surveys: list[SurveySettings]
     pixels: int
@@ -41,7 +43,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--diagrams", required=True, help="diagrams of tiles or of examples (netCDF)")
     parser.add_argument("--number", type=int, required=True, help="which of them, from 0")

@@ -19,19 +19,15 @@ from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_name
 from galcarto.dustmap.instrument import corrections, star_model
-from galcarto.galaxy.settings import GalaxySettings
-from galcarto.surveys.settings import SurveySettings
+from galcarto.dustmap.settings import GalaxySettings, SurveySettings
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     galaxy: GalaxySettings
     surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
     parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")

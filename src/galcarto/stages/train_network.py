@@ -19,17 +19,13 @@ from galcarto.core import provenance
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dust.settings import ProfileSettings
-from galcarto.learning.settings import Network, Training
+from galcarto.dustmap.settings import Distance, Network, ProfileSettings, Training
 from galcarto.learning.training import learn
-from galcarto.maps.settings import Distance
 
 MARGIN = 5  # minutes
 
 
 class Settings(Section):
-    """Sections that the stage uses."""
-
     network: Network
     training: Training
     distance: Distance
@@ -37,7 +33,6 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     options(parser, "seed", settings=Settings)
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
