@@ -3,8 +3,8 @@
 
 import os
 
-# Snakemake (9.27) does not tell a cluster's jobs that --replace-workflow-config was given, so that they would use other
-# settings than the run which submits them; they inherit its environment, though
+# Snakemake (9.27) does not pass --replace-workflow-config to the jobs of a cluster, which would use other settings than
+# the run that submits them; they inherit its environment
 if workflow.config_settings.replace_workflow_config:
     os.environ.update(GALCARTO_REPLACE_CONFIG="1")
 workflow.config_settings.replace_workflow_config = "GALCARTO_REPLACE_CONFIG" in os.environ
@@ -40,7 +40,7 @@ rule all:
 
 
 rule validate_galaxy:
-    """Check the mock Galaxy against the Besançon model and the literature: numbers and figures."""
+    """Validate the mock Galaxy with the Besançon model and the literature: numbers and figures."""
     input:
         f"{GALAXY}/metrics.json",
         f"{GALAXY}/validation.nc",
@@ -49,7 +49,7 @@ rule validate_galaxy:
 
 
 rule measure_surveys:
-    """Measure the surveys from the observed catalogues that are there: tables, numbers and figures."""
+    """Measure the surveys from the observed catalogues that exist: tables, numbers and figures."""
     input:
         expand(f"{SURVEYS}/{{survey}}.{{kind}}", survey=MEASURED, kind=["yaml", "json", "nc"]),
         expand(f"{SURVEYS}/figures/{{survey}}_{{kind}}.png", survey=MEASURED, kind=["errors", "completeness"]),
@@ -60,7 +60,7 @@ rule measure_surveys:
 
 
 rule ablation:
-    """Say what each part of the mock buys: a table and a figure."""
+    """Quantify the effect of each part of the mock: a table and a figure."""
     input:
         f"{RESULTS}/ablation.csv",
         f"{RESULTS}/ablation.md",

@@ -27,7 +27,6 @@ import yaml
 
 from galcarto.core.sky import sightline_position
 from galcarto.dustmap.batches import DiagramFiles, planes
-from galcarto.dustmap.instrument import support
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.dustmap.train import CALIBRATION, Build
 from galcarto.learning.data import Examples
@@ -79,12 +78,11 @@ def shrunk(config: dict[str, Any], scale: float) -> Settings:
 def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, float]) -> dict[str, list[Path]]:
     """Render examples and return their files; record the stages' peak memory (MB) in `peaks`."""
     files: dict[str, list[Path]] = {}
-    sections = ["galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"]
     seed = ["--seed", str(settings.seed)]
     for split in ("train", "valid"):
         names, number = settings.sightlines.names(split), getattr(settings.examples, split)
         profiles = folder / f"{split}_profiles.nc"
-        words = ["draw_profiles", "--settings", settings.section_json("profiles", "distance"), *seed]
+        words = ["draw_profiles", "--settings", settings.for_stage("draw_profiles"), *seed]
         done = run(*words, "--split", split, "--number", str(number * len(names)), "--output", profiles)
         peaks["draw_profiles"] = max(peaks.get("draw_profiles", 0.0), done["memory"])
         files[split] = []
@@ -92,10 +90,10 @@ def rendered(settings: Settings, stars: Path, folder: Path, peaks: dict[str, flo
             star_list = stars / f"{name}.parquet"
             if not star_list.exists():
                 l, b = sightline_position(name)
-                words = ["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *seed]
+                words = ["synthesize_stars", "--settings", settings.for_stage("synthesize_stars"), *seed]
                 run(*words, f"--l={l}", f"--b={b}", "--output", star_list)
             files[split].append(folder / f"{split}_{name}.nc")
-            words = ["render_cmds", "--settings", settings.section_json(*sections), *seed, "--split", split]
+            words = ["render_cmds", "--settings", settings.for_stage("render_cmds"), *seed, "--split", split]
             words += ["--stars", str(star_list), "--profiles", str(profiles), "--first", str(at * number)]
             done = run(*words, "--number", str(number), "--output", files[split][-1])
             peaks["render_cmds"] = max(peaks.get("render_cmds", 0.0), done["memory"])
@@ -107,7 +105,7 @@ def trained(
 ) -> dict[str, Any]:
     """Train for a few batches; returns what `run` does."""
     changed = settings.model_copy(update=changes)
-    sections = changed.section_json("network", "training", "distance", "profiles")
+    sections = changed.for_stage("train_network")
     words = ["train_network", "--settings", sections, "--seed", str(settings.seed), "--workers", str(workers)]
     words += ["--train", *map(str, files["train"]), "--valid", *map(str, files["valid"])]
     for name in ("checkpoints", "network", "history"):
@@ -154,7 +152,7 @@ def shuffles(settings: Settings, files: dict[str, list[Path]]) -> dict[str, Any]
     """Validation losses after each of two passes, for the stream and for the whole set shuffled in memory."""
     training = settings.training
     losses: dict[str, list[list[float]]] = {"stream": [], "whole": []}
-    edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
+    edges, bounds = settings.distance.edges(), settings.profiles.support(settings.distance.step)
     shape = {"name": "compact", "channels": planes(1), "pixels": settings.pixels, "bins": len(edges) - 1}
     shape |= {"dropout": 0.1, "support": bounds}
     options = training.model_copy(update={"epochs": 2, "rounds": 1, "precision": "bf16-mixed", "devices": 1})

@@ -41,7 +41,7 @@ from galcarto.dustmap.diagrams.files import BLOCK, write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Stars
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.instrument import Instrument, support
+from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork
 from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
@@ -312,7 +312,7 @@ def bench_networks(results: measure.Results, sizes: Sizes, training: bool) -> No
     """Steps of both networks in both precisions, against their layers alone: the rate that torch reaches."""
     group = "training" if training else "inference"
     bins = len(region().distance.edges()) - 1
-    bounds = support(region().distance, region().profiles)
+    bounds = region().profiles.support(region().distance.step)
     for name, batch in sizes.batches:
         torch.manual_seed(1)
         network = ProfileEstimator(name, planes(1), 64, bins, 0.1, bounds).to(memory_format=torch.channels_last)
@@ -377,7 +377,7 @@ def _tiles(number: int, channels: int) -> xr.Dataset:
 def bench_samples(results: measure.Results, sizes: Sizes) -> None:
     """From diagrams to 100 posterior samples per tile, by the compact network."""
     settings = region()
-    edges, bounds = settings.distance.edges(), support(settings.distance, settings.profiles)
+    edges, bounds = settings.distance.edges(), settings.profiles.support(settings.distance.step)
     bins, samples = len(edges) - 1, settings.inference.samples
     torch.manual_seed(1)
     network = ProfileEstimator("compact", planes(1), 64, bins, 0.1, bounds).eval()

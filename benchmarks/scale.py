@@ -28,7 +28,6 @@ from tqdm import tqdm
 
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.figures.style import PAGE, STYLE, save
-from galcarto.stages.assemble_cube import SECTIONS
 
 DEMO = Path("results/demo")
 ROWS, COLUMNS = 10, 5  # tiles of a strip
@@ -138,7 +137,7 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
         runs = [stage(name, *options, "--strip", strip, "--output", folder / output) for strip in strips]
         return result(runs, members * len(strips), folder / output)
 
-    galaxy = settings.section_json("sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels")
+    galaxy = settings.for_stage("render_references")
     yield "references", each_strip("render_references", "references.nc", some[:1], "--settings", galaxy)
 
     sky = folder / "cmds.nc"
@@ -147,7 +146,7 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
     run = stage(
         "render_sky",
         "--settings",
-        settings.section_json("sky", "tile", "distance", "dust", "surveys", "pixels"),
+        settings.for_stage("render_sky"),
         *seed,
         *("--stars", folder / "stars.parquet", "--footprint", folder / "footprint.nc"),
         *("--references", *[folder / "references.nc"] * len(strips), "--output", sky),
@@ -163,22 +162,20 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
             "infer_sightlines",
             "strip.nc",
             some,
-            *("--settings", settings.section_json("sky", "tile", "inference")),
+            *("--settings", settings.for_stage("infer_sightlines")),
             *seed,
             *network,
         ),
     )
 
-    check = settings.section_json(
-        "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
-    )
+    check = settings.for_stage("check_sightlines")
     stars = [DEMO / f"stars/{name}.parquet" for name in settings.sightlines.names("train")]
     checked = "--posterior", folder / "strip.nc", "--sky", sky, "--stars", *stars
     yield "checks", each_strip("check_sightlines", "fit.nc", some, "--settings", check, *seed, *checked)
 
     run = stage(
         "assemble_cube",
-        *("--settings", settings.section_json(*SECTIONS), *seed, "--region", "scale"),
+        *("--settings", settings.for_stage("assemble_cube"), *seed, "--region", "scale"),
         *("--strips", *[folder / "strip.nc"] * len(strips), "--fits", *[folder / "fit.nc"] * len(strips)),
         *("--output", folder / "cube.nc"),
     )

@@ -1,4 +1,4 @@
-# What each part of the mock buys: 'snakemake --cores 2 ablation', no part of 'all'. Each variant trains a small network.
+# The ablation, which is not part of 'all': 'snakemake --cores 2 ablation'. Each variant trains a small network.
 # in:  settings, stars/, cmds/test/, sky/cmds.nc, control.json, HEALPix maps
 # out: ablation/{variant}.json, ablation.csv, ablation.md, figures/ablation.png, figures/ablation.pdf
 
@@ -8,7 +8,7 @@ wildcard_constraints:
     mock="|".join(MOCKS) or "none",
 
 
-rule synthesize_mock_stars:
+use rule synthesize_stars as synthesize_mock_stars with:
     """Draw the bare stars of one training sightline for a variant with another mock."""
     input:
         control=mock_control,
@@ -16,26 +16,11 @@ rule synthesize_mock_stars:
         temp(f"{RESULTS}/ablation/{{mock}}/stars/{{sightline}}.parquet"),
     log:
         f"{RESULTS}/logs/ablation/{{mock}}/stars_{{sightline}}.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=20,
     params:
-        code=code_digest("synthesize_stars"),
-        settings=lambda wildcards: MOCKS[wildcards.mock].settings.section_json("galaxy", "surveys"),
-        table=GALAXY_TABLE,
-        seed=SEED,
-        l=lambda wildcards: sightline_position(wildcards.sightline)[0],
-        b=lambda wildcards: sightline_position(wildcards.sightline)[1],
-        control=control_option,
-    shell:
-        "python -m galcarto synthesize_stars --settings {params.settings:q} --seed {params.seed} "
-        "{params.control} --l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
+        settings=lambda wildcards: MOCKS[wildcards.mock].settings.for_stage("synthesize_stars"),
 
 
-rule render_mock_references:
+use rule render_references as render_mock_references with:
     """Integrate the bare reference diagrams of a strip for a variant with another mock."""
     input:
         control=mock_control,
@@ -43,22 +28,8 @@ rule render_mock_references:
         temp(f"{RESULTS}/ablation/{{mock}}/references/{{strip}}.nc"),
     log:
         f"{RESULTS}/logs/ablation/{{mock}}/references_{{strip}}.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=60,
     params:
-        code=code_digest("render_references"),
-        settings=lambda wildcards: MOCKS[wildcards.mock].settings.section_json(
-            "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
-        ),
-        table=GALAXY_TABLE,
-        control=control_option,
-    shell:
-        "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
-        "{params.control} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
+        settings=lambda wildcards: MOCKS[wildcards.mock].settings.for_stage("render_references"),
 
 
 rule ablate:
@@ -78,33 +49,16 @@ rule ablate:
         f"{RESULTS}/benchmarks/ablation/{{variant}}.tsv"
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(6000),
         runtime=60,
     params:
         code=code_digest("ablate"),
-        settings=lambda wildcards: VARIANTS[wildcards.variant].settings.section_json(
-            "galaxy",
-            "surveys",
-            "pixels",
-            "dust",
-            "distance",
-            "tile",
-            "realism",
-            "galaxies",
-            "sky",
-            "profiles",
-            "network",
-            "training",
-            "ablation",
-            "inference",
-            "compare",
-        ),
+        settings=lambda wildcards: VARIANTS[wildcards.variant].settings.for_stage("ablate"),
         table=GALAXY_TABLE,
         seed=SEED,
         title=lambda wildcards: VARIANTS[wildcards.variant].title,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto ablate --settings {params.settings:q} --seed {params.seed} "
         "--variant {wildcards.variant} --title {params.title:q} {params.control} --stars {input.stars:q} "
@@ -123,32 +77,23 @@ rule collect_ablation:
         f"{RESULTS}/logs/collect_ablation.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=10,
     params:
-        code=code_digest("collect_ablation"),
+        **stage("collect_ablation"),
     shell:
         "python -m galcarto collect_ablation --scores {input:q} --csv {output.csv:q} --markdown {output.markdown:q} "
         "> {log:q} 2>&1"
 
 
-rule plot_ablation:
+use rule plot_cmds as plot_ablation with:
     """Draw the scores of the ablation's variants."""
     input:
         table=f"{RESULTS}/ablation.csv",
     output:
-        figure("ablation", "Ablation"),
+        figure("ablation"),
     log:
         f"{RESULTS}/logs/plot_ablation.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_ablation"),
-    shell:
-        "python -m galcarto plot_ablation --table {input.table:q} --output {output:q} > {log:q} 2>&1"
+        **stage("plot_ablation"),

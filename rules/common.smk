@@ -1,16 +1,18 @@
-# Settings, names and input functions. No rule.
+# Settings, names and input functions.
 
+import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
-from galcarto.dustmap.ablation import variants
 from galcarto.core.errors import UserError
-from galcarto.galaxy.components import table_digest
 from galcarto.core.provenance import code_digest
-from galcarto.dustmap.settings import read_settings
+from galcarto.core.settings import stage_sections
 from galcarto.core.sky import sightline_position
+from galcarto.dustmap.ablation import variants
+from galcarto.dustmap.settings import read_settings
+from galcarto.galaxy.components import table_digest
 
 try:
     SETTINGS = read_settings(config)
@@ -23,6 +25,7 @@ RESULTS = f"results/{SETTINGS.region}"
 SEED = SETTINGS.seed
 STRIPS = SETTINGS.sky.strips(SETTINGS.tile.size)
 CONTROL = [] if SETTINGS.control is None else f"{RESULTS}/control.json"
+OFFLINE = "--offline" if SETTINGS.sky.offline else ""
 SYNTHETIC = SETTINGS.sky.source == "synthetic"
 MAPS = {entry.name: entry for entry in SETTINGS.compare.planck}
 PUBLISHED = {entry.name: entry.path for entry in SETTINGS.compare.maps}
@@ -30,7 +33,7 @@ EXCESS = SETTINGS.control is not None and bool(MAPS)
 STRUCTURE = SETTINGS.compare.structure
 LIMIT = ["limit"] if SETTINGS.compare.limit is not None else []
 TRACERS = f"{RESULTS}/tracers.nc" if SETTINGS.tracers.masers or SETTINGS.tracers.hii else []
-# of what the tracers come from, the files that are there
+# existing files of tracers
 TRACER_FILES = [path for path in (*SETTINGS.tracers.masers, SETTINGS.tracers.hii) if path and Path(path).is_file()]
 COMPARISONS = [
     "heldout",
@@ -79,7 +82,7 @@ FORMS = {
 }
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
-# variants whose bare stars are not the region's have lists and references of their own
+# variants whose mock Galaxy is not the region's have their own star lists and references
 MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 
 
@@ -91,25 +94,31 @@ wildcard_constraints:
     name="[A-Za-z0-9_-]+",
 
 
-def figure(name, category=None, folder=f"{RESULTS}/figures", caption=None):
-    """A figure's PNG, for the report, and its PDF."""
+def figure(name, folder=f"{RESULTS}/figures"):
+    """PNG of a figure, for the report, and its PDF."""
     return [f"{folder}/{name}.png", f"{folder}/{name}.pdf"]
 
 
+def stage(name):
+    """Parameters that run a stage, namely its name, the digest of its code, and the settings that it takes."""
+    settings = {"settings": SETTINGS.for_stage(name)} if stage_sections(name) else {}
+    return {"stage": name, "code": code_digest(name)} | settings
+
+
 def growing(mb):
-    """Memory in MB that grows with each attempt: a job that was killed for want of it is retried with more."""
+    """Memory in MB that grows with each attempt, for jobs that were killed for lack of memory."""
     return lambda wildcards, attempt: mb * attempt
 
 
 def examples(split):
-    """Files of rendered examples of a split: one for each sightline, or its shards."""
+    """Files of rendered examples of a split: one for each sightline, or several shards."""
     parts = SETTINGS.examples.parts(split)
     shards = [""] if len(parts) == 1 else [f".{shard:04d}" for shard in range(len(parts))]
     return [f"{RESULTS}/cmds/{split}/{name}{shard}.nc" for name in SETTINGS.sightlines.names(split) for shard in shards]
 
 
 def part(wildcards):
-    """First profile and number of examples of one of these files."""
+    """First profile and number of examples of one of the files of `examples`."""
     shard = int(wildcards.shard.removeprefix(".") or 0)
     first, number = SETTINGS.examples.parts(wildcards.split)[shard]
     sightline = SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline)
@@ -117,23 +126,25 @@ def part(wildcards):
 
 
 def map_file(name):
-    """File of a reference map: the user's, or the one that is fetched."""
+    """File of a HEALPix map: a local one, or the one that is fetched."""
     return MAPS[name].path or f"{RESULTS}/planck/{name}.fits"
 
 
 def map_memory(wildcards, attempt):
-    """Memory in MB for a published map, which its class reads whole: estimated from the arrays' sizes."""
+    """Memory in MB for a published map, which is read whole; estimated from the sizes of its arrays."""
     return attempt * {"bayestar19": 16000, "edenhofer24": 8000}.get(wildcards.name, 4000)
 
 
-def control_option(wildcards, input):
-    """The option of a stage that uses what the control field says."""
-    return f"--control {input.control}" if input.control else ""
+def option(name):
+    """The option of a stage for an optional input."""
+    return lambda wildcards, input: f"--{name} {input[name]}" if input[name] else ""
 
 
-def tracers_option(wildcards, input):
-    """The option of a stage that uses masers and HII regions, where there are any."""
-    return f"--tracers {input.tracers}" if input.tracers else ""
+def input_options(wildcards, input):
+    """The options of a stage that are named as the rule's inputs."""
+    return " ".join(
+        f"--{name} {shlex.join([files] if isinstance(files, str) else files)}" for name, files in input.items() if files
+    )
 
 
 def per_sightline(split):
@@ -142,7 +153,7 @@ def per_sightline(split):
 
 
 def mock_control(wildcards):
-    """The control field's corrections where a mock has them."""
+    """Corrections from the control field, if a mock uses them."""
     return CONTROL if MOCKS[wildcards.mock].control else []
 
 
@@ -154,11 +165,11 @@ def variant_stars(wildcards):
 
 
 def variant_references(wildcards):
-    """References of a variant where they are not the sky's."""
+    """References of a variant that differ from those of the sky."""
     mock = VARIANTS[wildcards.variant].mock
     return [f"{RESULTS}/ablation/{mock}/references/{strip}.nc" for strip in STRIPS] if mock else []
 
 
 def variant_control(wildcards):
-    """The control field's corrections where a variant uses them."""
+    """Corrections from the control field, if a variant uses them."""
     return CONTROL if VARIANTS[wildcards.variant].control else []

@@ -4,7 +4,7 @@
 
 
 rule compare_truth:
-    """Compare the cube with the synthetic sky's true extinction."""
+    """Compare the cube with the true extinction of the synthetic sky."""
     input:
         cube=f"{RESULTS}/cube.nc",
         truth=f"{RESULTS}/sky/truth.nc",
@@ -15,20 +15,20 @@ rule compare_truth:
         f"{RESULTS}/logs/compare_truth.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        code=code_digest("compare_truth"),
+        **stage("compare_truth"),
         seed=SEED,
+        files=input_options,
     shell:
-        "python -m galcarto compare_truth --seed {params.seed} --cube {input.cube:q} --truth {input.truth:q} "
+        "python -m galcarto {params.stage} --seed {params.seed} {params.files} "
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
-rule measure_artefacts:
-    """Measure what the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends."""
+use rule compare_truth as measure_artefacts with:
+    """Quantify map artefacts: fingers of God, tiling, stripes, steps at the ends of the grid."""
     input:
         cube=f"{RESULTS}/cube.nc",
         truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
@@ -37,25 +37,17 @@ rule measure_artefacts:
         metrics=f"{RESULTS}/comparisons/artefacts.json",
     log:
         f"{RESULTS}/logs/measure_artefacts.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("measure_artefacts"),
-        seed=SEED,
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-    shell:
-        "python -m galcarto measure_artefacts --seed {params.seed} --cube {input.cube:q} {params.truth} "
-        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        **stage("measure_artefacts"),
 
 
 if TRACERS:
 
     rule collect_tracers:
-        """Collect masers and HII regions; what is not found or cannot be fetched is left out."""
+        """Collect masers and HII regions; missing files and failed downloads are left out."""
         input:
             TRACER_FILES,
         output:
@@ -64,15 +56,13 @@ if TRACERS:
             f"{RESULTS}/logs/collect_tracers.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(2000),
             runtime=30,
         params:
-            code=code_digest("collect_tracers"),
-            settings=SETTINGS.section_json("tracers"),
+            **stage("collect_tracers"),
             folder=f"{RESULTS}/tracers",
-            offline="--offline" if SETTINGS.sky.offline else "",
+            offline=OFFLINE,
         shell:
             "python -m galcarto collect_tracers --settings {params.settings:q} --folder {params.folder:q} "
             "{params.offline} --output {output:q} > {log:q} 2>&1"
@@ -91,41 +81,36 @@ rule compare_arms:
         f"{RESULTS}/logs/compare_arms.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        code=code_digest("compare_arms"),
-        settings=SETTINGS.section_json("tracers"),
+        **stage("compare_arms"),
         seed=SEED,
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-        tracers=tracers_option,
+        files=input_options,
     shell:
-        "python -m galcarto compare_arms --settings {params.settings:q} --seed {params.seed} --cube {input.cube:q} "
-        "{params.truth} {params.tracers} --comparison {output.comparison:q} --metrics {output.metrics:q} "
-        "> {log:q} 2>&1"
+        "python -m galcarto {params.stage} --settings {params.settings:q} --seed {params.seed} {params.files} "
+        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
 
 
 rule fetch_planck:
     """Fetch a HEALPix map of dust from an archive, once."""
     output:
-        # not deleted before the job: a map that is there and has its sha256 is not fetched again
+        # not deleted before the job: an existing map with the right sha256 is not fetched again
         update(f"{RESULTS}/planck/{{name}}.fits"),
     log:
         f"{RESULTS}/logs/fetch_planck/{{name}}.log",
     retries: 3
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(1000),
         runtime=240,
     params:
-        code=code_digest("fetch_planck"),
+        **stage("fetch_planck"),
         url=lambda wildcards: MAPS[wildcards.name].url,
         sha256=lambda wildcards: f"--sha256 {MAPS[wildcards.name].sha256}" if MAPS[wildcards.name].sha256 else "",
-        offline="--offline" if SETTINGS.sky.offline else "",
+        offline=OFFLINE,
     shell:
         "python -m galcarto fetch_planck --url {params.url:q} {params.sha256} {params.offline} "
         "--output {output:q} > {log:q} 2>&1"
@@ -152,22 +137,10 @@ rule compare_limit:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("compare_limit"),
-        settings=SETTINGS.section_json(
-            "galaxy",
-            "surveys",
-            "pixels",
-            "dust",
-            "distance",
-            "realism",
-            "galaxies",
-            "profiles",
-            "inference",
-            "compare",
-        ),
+        **stage("compare_limit"),
         table=GALAXY_TABLE,
         seed=SEED,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python -m galcarto compare_limit --settings {params.settings:q} "
         "--seed {params.seed} --network {input.network:q} --examples {input.examples:q} --stars {input.stars:q} "
@@ -176,7 +149,7 @@ rule compare_limit:
 
 
 rule compare_planck:
-    """Compare the cube's extinction, as far as stars reach, with a HEALPix map of dust."""
+    """Compare the extinction of the cube, as far as stars reach, with a HEALPix map of dust."""
     input:
         cube=f"{RESULTS}/cube.nc",
         map=lambda wildcards: map_file(wildcards.name),
@@ -187,13 +160,11 @@ rule compare_planck:
         f"{RESULTS}/logs/compare_planck/{{name}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        code=code_digest("compare_planck"),
-        settings=SETTINGS.section_json("compare", "dust"),
+        **stage("compare_planck"),
         seed=SEED,
     shell:
         "python -m galcarto compare_planck --settings {params.settings:q} --seed {params.seed} "
@@ -202,20 +173,19 @@ rule compare_planck:
 
 
 rule fetch_map:
-    """Fetch a published map in three dimensions; a failure is written down, and the rest goes on."""
+    """Fetch a published map in three dimensions; a failure is recorded and does not stop the workflow."""
     output:
         f"{RESULTS}/maps/{{name}}.json",
     log:
         f"{RESULTS}/logs/fetch_map/{{name}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=720,
     params:
-        code=code_digest("fetch_map"),
-        offline="--offline" if SETTINGS.sky.offline else "",
+        **stage("fetch_map"),
+        offline=OFFLINE,
     shell:
         "python -m galcarto fetch_map --name {wildcards.name} {params.offline} --output {output:q} " "> {log:q} 2>&1"
 
@@ -232,12 +202,11 @@ rule compare_maps:
         f"{RESULTS}/logs/compare_maps/{{name}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=map_memory,
         runtime=120,
     params:
-        code=code_digest("compare_maps"),
+        **stage("compare_maps"),
     shell:
         "python -m galcarto compare_maps --name {wildcards.name} --cube {input.cube:q} --map {input.map:q} "
         "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
@@ -246,7 +215,7 @@ rule compare_maps:
 if EXCESS:
 
     rule compare_excess:
-        """Compare the plain mean colour excess of the same stars with the HEALPix maps of dust."""
+        """Compare the mean colour excess of the same stars with the HEALPix maps of dust."""
         input:
             stars=f"{RESULTS}/sky/stars.parquet",
             footprint=f"{RESULTS}/sky/footprint.nc",
@@ -259,13 +228,11 @@ if EXCESS:
             f"{RESULTS}/logs/compare_excess.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(4000),
             runtime=30,
         params:
-            code=code_digest("compare_excess"),
-            settings=SETTINGS.section_json("compare", "dust", "sky", "tile", "surveys", "control"),
+            **stage("compare_excess"),
         shell:
             "python -m galcarto compare_excess --settings {params.settings:q} --stars {input.stars:q} "
             "--footprint {input.footprint:q} --maps {input.maps:q} --comparison {output.comparison:q} "
@@ -275,7 +242,7 @@ if EXCESS:
 if STRUCTURE:
 
     rule compare_structure:
-        """Measure at which distance the dust of the thickest tiles stands."""
+        """Measure the distance of the dust in the tiles of highest extinction."""
         input:
             cube=f"{RESULTS}/cube.nc",
             planck=f"{RESULTS}/comparisons/planck_{STRUCTURE.map}.nc",
@@ -286,21 +253,19 @@ if STRUCTURE:
             f"{RESULTS}/logs/compare_structure.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(4000),
             runtime=30,
         params:
-            code=code_digest("compare_structure"),
-            settings=SETTINGS.section_json("compare"),
+            **stage("compare_structure"),
         shell:
             "python -m galcarto compare_structure --settings {params.settings:q} --cube {input.cube:q} "
             "--planck {input.planck:q} --comparison {output.comparison:q} --metrics {output.metrics:q} "
             "> {log:q} 2>&1"
 
 
-rule compare_surveys:
-    """Compare what each survey alone and all together say of the same tiles."""
+use rule compare_arms as compare_surveys with:
+    """Compare the extinction from each survey alone and from all together in the same tiles."""
     input:
         network=f"{RESULTS}/network/network.pt",
         sky=f"{RESULTS}/sky/cmds.nc",
@@ -309,24 +274,12 @@ rule compare_surveys:
         metrics=f"{RESULTS}/comparisons/surveys.json",
     log:
         f"{RESULTS}/logs/compare_surveys.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(4000),
-        runtime=30,
     params:
-        code=code_digest("compare_surveys"),
-        settings=SETTINGS.section_json("tile", "inference", "surveys"),
-        seed=SEED,
-    shell:
-        "python -m galcarto compare_surveys --settings {params.settings:q} --seed {params.seed} "
-        "--network {input.network:q} --sky {input.sky:q} --comparison {output.comparison:q} "
-        "--metrics {output.metrics:q} > {log:q} 2>&1"
+        **stage("compare_surveys"),
 
 
 rule measure_information:
-    """Measure how well each survey and all together can tell extinction at best."""
+    """Compute the information limit of each survey and of all together."""
     input:
         stars=f"{RESULTS}/stars/{SETTINGS.sightlines.names('train')[0]}.parquet",
         control=CONTROL,
@@ -337,41 +290,33 @@ rule measure_information:
         f"{RESULTS}/logs/measure_information.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=15,
     params:
-        code=code_digest("measure_information"),
-        settings=SETTINGS.section_json("surveys", "pixels", "dust", "distance", "realism", "galaxies"),
+        **stage("measure_information"),
         seed=SEED,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto measure_information --settings {params.settings:q} "
         "--seed {params.seed} {params.control} --stars {input.stars:q} --cube {input.cube:q} --metrics {output:q} "
         "> {log:q} 2>&1"
 
 
-rule measure_prior:
-    """Measure what the prior over profiles says, with and without its parts, beside published statistics."""
+use rule compare_arms as measure_prior with:
+    """Measure statistics of the prior over profiles, with and without its parts, beside published ones."""
+    input:
+        [],
     output:
         comparison=f"{RESULTS}/comparisons/prior.nc",
         metrics=f"{RESULTS}/comparisons/prior.json",
     log:
         f"{RESULTS}/logs/measure_prior.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=15,
     params:
-        code=code_digest("measure_prior"),
-        settings=SETTINGS.section_json("profiles", "distance", "sky"),
-        seed=SEED,
-    shell:
-        "python -m galcarto measure_prior --settings {params.settings:q} --seed {params.seed} "
-        "--comparison {output.comparison:q} --metrics {output.metrics:q} > {log:q} 2>&1"
+        **stage("measure_prior"),
 
 
 rule collect_metrics:
@@ -387,14 +332,12 @@ rule collect_metrics:
         f"{RESULTS}/logs/collect_metrics.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=10,
     params:
-        code=code_digest("collect_metrics"),
-        settings=SETTINGS.section_json("compare"),
-        control=control_option,
+        **stage("collect_metrics"),
+        control=option("control"),
     shell:
         "python -m galcarto collect_metrics --settings {params.settings:q} --cube {input.cube:q} "
         "--history {input.history:q} {params.control} --parts {input.parts:q} --output {output:q} > {log:q} 2>&1"

@@ -9,168 +9,204 @@ rule plot_cmds:
         examples=examples("test")[0],
         sky=f"{RESULTS}/sky/cmds.nc",
     output:
-        figure("cmds", "Mocks and prior"),
+        figure("cmds"),
     log:
         f"{RESULTS}/logs/plot_cmds.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_cmds"),
+        **stage("plot_cmds"),
+        files=input_options,
     shell:
-        "python -m galcarto plot_cmds --examples {input.examples:q} --sky {input.sky:q} "
-        "--output {output:q} > {log:q} 2>&1"
+        "python -m galcarto {params.stage} {params.files} --output {output:q} > {log:q} 2>&1"
 
 
-rule plot_training:
+use rule plot_cmds as plot_training with:
     """Draw the training history."""
     input:
         history=f"{RESULTS}/network/history.csv",
     output:
-        figure("training", "Training and calibration"),
+        figure("training"),
     log:
         f"{RESULTS}/logs/plot_training.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_training"),
-    shell:
-        "python -m galcarto plot_training --history {input.history:q} " "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_training"),
 
 
-rule plot_profiles:
-    """Draw profiles of single sightlines with their errors."""
+use rule plot_cmds as plot_profiles with:
+    """Draw the extinction profiles of single sightlines with their errors."""
     input:
         cube=f"{RESULTS}/cube.nc",
         truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
     output:
-        figure("profiles", "The map"),
+        figure("profiles"),
     log:
         f"{RESULTS}/logs/plot_profiles.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_profiles"),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-    shell:
-        "python -m galcarto plot_profiles --cube {input.cube:q} {params.truth} " "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_profiles"),
 
 
-rule plot_calibration:
-    """Draw coverage against what is claimed."""
+use rule plot_cmds as plot_calibration with:
+    """Draw the coverage of credible intervals against their nominal level."""
     input:
         heldout=f"{RESULTS}/comparisons/heldout.nc",
     output:
-        figure("calibration", "Training and calibration"),
+        figure("calibration"),
     log:
         f"{RESULTS}/logs/plot_calibration.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_calibration"),
-    shell:
-        "python -m galcarto plot_calibration --heldout {input.heldout:q} " "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_calibration"),
 
 
-rule plot_errors:
+use rule plot_cmds as plot_errors with:
     """Draw errors against distance."""
     input:
         heldout=f"{RESULTS}/comparisons/heldout.nc",
         truth=[f"{RESULTS}/comparisons/truth.nc"] if SYNTHETIC else [],
     output:
-        figure("errors", "Training and calibration"),
+        figure("errors"),
     log:
         f"{RESULTS}/logs/plot_errors.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_errors"),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
-    shell:
-        "python -m galcarto plot_errors --heldout {input.heldout:q} {params.truth} "
-        "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_errors"),
 
 
-rule plot_limit:
-    """Draw the network's error beside the information limit and colour excesses."""
+use rule plot_cmds as plot_limit with:
+    """Draw the error of the network beside the information limit and colour excesses."""
     input:
         comparison=f"{RESULTS}/comparisons/limit.nc",
     output:
-        figure("limit", "Training and calibration"),
+        figure("limit"),
     log:
         f"{RESULTS}/logs/plot_limit.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_limit"),
-    shell:
-        "python -m galcarto plot_limit --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_limit"),
 
 
-rule plot_plane:
+use rule plot_cmds as plot_plane with:
     """Draw the plane of the sky beside a Planck map."""
     input:
         comparison=f"{RESULTS}/comparisons/planck_{{name}}.nc",
         excess=[f"{RESULTS}/comparisons/excess.nc"] if EXCESS else [],
     output:
-        figure("planck_{name}", "Comparisons"),
+        figure("planck_{name}"),
     log:
         f"{RESULTS}/logs/plot_plane/{{name}}.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_plane"),
-        excess=lambda wildcards, input: f"--excess {input.excess}" if input.excess else "",
-    shell:
-        "python -m galcarto plot_plane --comparison {input.comparison:q} {params.excess} "
-        "--output {output:q} > {log:q} 2>&1"
+        **stage("plot_plane"),
 
 
-rule plot_map:
+use rule plot_cmds as plot_map with:
     """Draw the differences from a published map in three dimensions."""
     input:
         comparison=f"{RESULTS}/comparisons/map_{{name}}.nc",
     output:
-        figure("map_{name}", "Comparisons"),
+        figure("map_{name}"),
     log:
         f"{RESULTS}/logs/plot_map/{{name}}.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
     params:
-        code=code_digest("plot_map"),
-    shell:
-        "python -m galcarto plot_map --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
+        **stage("plot_map"),
+
+
+use rule plot_cmds as plot_control with:
+    """Draw the diagrams of the control field: observed, mock and fitted."""
+    input:
+        comparison=f"{RESULTS}/comparisons/control.nc",
+    output:
+        figure("control"),
+    log:
+        f"{RESULTS}/logs/plot_control.log",
+    params:
+        **stage("plot_control"),
+
+
+use rule plot_cmds as plot_prior with:
+    """Draw the prior over profiles beside published statistics."""
+    input:
+        prior=f"{RESULTS}/comparisons/prior.nc",
+    output:
+        figure("prior"),
+    log:
+        f"{RESULTS}/logs/plot_prior.log",
+    params:
+        **stage("plot_prior"),
+
+
+use rule plot_cmds as plot_contraction with:
+    """Draw the posterior contraction: where the posterior is narrower than the prior."""
+    input:
+        strips=expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
+        cube=f"{RESULTS}/cube.nc",
+        prior=f"{RESULTS}/comparisons/prior.nc",
+    output:
+        figure("contraction"),
+    log:
+        f"{RESULTS}/logs/plot_contraction.log",
+    params:
+        **stage("plot_contraction"),
+
+
+use rule plot_cmds as plot_trust with:
+    """Draw maps of the quantities that show how far each tile can be trusted."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+    output:
+        figure("trust"),
+    log:
+        f"{RESULTS}/logs/plot_trust.log",
+    params:
+        **stage("plot_trust"),
+
+
+use rule plot_cmds as plot_arms with:
+    """Draw the dust on spiral arms and at their tracers against the dust elsewhere."""
+    input:
+        comparison=f"{RESULTS}/comparisons/arms.nc",
+    output:
+        figure("arms"),
+    log:
+        f"{RESULTS}/logs/plot_arms.log",
+    params:
+        **stage("plot_arms"),
+
+
+use rule plot_cmds as plot_artefacts with:
+    """Draw fingers of God, tiling, stripes and steps at the ends of the grid."""
+    input:
+        comparison=f"{RESULTS}/comparisons/artefacts.nc",
+    output:
+        figure("artefacts"),
+    log:
+        f"{RESULTS}/logs/plot_artefacts.log",
+    params:
+        **stage("plot_artefacts"),
+
+
+use rule plot_cmds as plot_structure with:
+    """Draw the distance of the dust in the tiles of highest extinction."""
+    input:
+        comparison=f"{RESULTS}/comparisons/structure.nc",
+    output:
+        figure("structure"),
+    log:
+        f"{RESULTS}/logs/plot_structure.log",
+    params:
+        **stage("plot_structure"),
+
+
+use rule plot_cmds as plot_surveys with:
+    """Draw the extinction from each survey alone and from both together."""
+    input:
+        comparison=f"{RESULTS}/comparisons/surveys.nc",
+    output:
+        figure("surveys"),
+    log:
+        f"{RESULTS}/logs/plot_surveys.log",
+    params:
+        **stage("plot_surveys"),
 
 
 rule plot_faceon:
@@ -179,185 +215,21 @@ rule plot_faceon:
         faceon=f"{RESULTS}/faceon.nc",
         tracers=TRACERS,
     output:
-        figure("faceon", "The map"),
+        figure("faceon"),
     log:
         f"{RESULTS}/logs/plot_faceon.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_faceon"),
+        **stage("plot_faceon"),
         arms=SETTINGS.tracers.arms,
-        tracers=tracers_option,
+        tracers=option("tracers"),
     shell:
         "python -m galcarto plot_faceon --faceon {input.faceon:q} --arms {params.arms} {params.tracers} "
         "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_control:
-    """Draw the control field's diagrams: observed, mock and fitted."""
-    input:
-        comparison=f"{RESULTS}/comparisons/control.nc",
-    output:
-        figure("control", "Mocks and prior"),
-    log:
-        f"{RESULTS}/logs/plot_control.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_control"),
-    shell:
-        "python -m galcarto plot_control --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_prior:
-    """Draw the prior over profiles beside published statistics."""
-    input:
-        prior=f"{RESULTS}/comparisons/prior.nc",
-    output:
-        figure("prior", "Mocks and prior"),
-    log:
-        f"{RESULTS}/logs/plot_prior.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_prior"),
-    shell:
-        "python -m galcarto plot_prior --prior {input.prior:q} " "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_contraction:
-    """Draw where the posterior is narrower than the prior."""
-    input:
-        strips=expand(f"{RESULTS}/sightlines/{{strip}}.nc", strip=STRIPS),
-        cube=f"{RESULTS}/cube.nc",
-        prior=f"{RESULTS}/comparisons/prior.nc",
-    output:
-        figure("contraction", "The map"),
-    log:
-        f"{RESULTS}/logs/plot_contraction.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_contraction"),
-    shell:
-        "python -m galcarto plot_contraction --strips {input.strips:q} --cube {input.cube:q} --prior {input.prior:q} "
-        "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_trust:
-    """Draw maps of what says how far each tile can be trusted."""
-    input:
-        cube=f"{RESULTS}/cube.nc",
-    output:
-        figure("trust", "The map"),
-    log:
-        f"{RESULTS}/logs/plot_trust.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_trust"),
-    shell:
-        "python -m galcarto plot_trust --cube {input.cube:q} " "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_arms:
-    """Draw the dust on spiral arms and at their tracers against the dust elsewhere."""
-    input:
-        comparison=f"{RESULTS}/comparisons/arms.nc",
-    output:
-        figure("arms", "Comparisons"),
-    log:
-        f"{RESULTS}/logs/plot_arms.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_arms"),
-    shell:
-        "python -m galcarto plot_arms --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
-
-
-rule plot_artefacts:
-    """Draw fingers of God, tiling, stripes and steps at the grid's ends."""
-    input:
-        comparison=f"{RESULTS}/comparisons/artefacts.nc",
-    output:
-        figure("artefacts", "The map"),
-    log:
-        f"{RESULTS}/logs/plot_artefacts.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_artefacts"),
-    shell:
-        "python -m galcarto plot_artefacts --comparison {input.comparison:q} --output {output:q} > {log:q} 2>&1"
-
-
-rule plot_structure:
-    """Draw where along the sightline the dust of the thickest tiles stands."""
-    input:
-        comparison=f"{RESULTS}/comparisons/structure.nc",
-    output:
-        figure("structure", "Comparisons"),
-    log:
-        f"{RESULTS}/logs/plot_structure.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_structure"),
-    shell:
-        "python -m galcarto plot_structure --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
-
-
-rule plot_surveys:
-    """Draw what each survey says alone, and both together."""
-    input:
-        comparison=f"{RESULTS}/comparisons/surveys.nc",
-    output:
-        figure("surveys", "Comparisons"),
-    log:
-        f"{RESULTS}/logs/plot_surveys.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=code_digest("plot_surveys"),
-    shell:
-        "python -m galcarto plot_surveys --comparison {input.comparison:q} " "--output {output:q} > {log:q} 2>&1"
 
 
 rule report:
@@ -373,19 +245,18 @@ rule report:
         f"{RESULTS}/logs/report.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("report"),
+        **stage("report"),
     shell:
         "python -m galcarto report --metrics {input.metrics:q} --figures {input.figures:q} --captions {input.captions:q} "
         "--cube {input.cube:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule explorer:
-    """Write the explorer: one page to look into the map with mouse or keyboard, readable offline."""
+    """Write the explorer: one page that shows the map interactively, without a network."""
     input:
         cube=f"{RESULTS}/cube.nc",
         faceon=f"{RESULTS}/faceon.nc",
@@ -398,13 +269,12 @@ rule explorer:
         f"{RESULTS}/logs/explorer.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("explorer"),
-        truth=lambda wildcards, input: f"--truth {input.truth}" if input.truth else "",
+        **stage("explorer"),
+        truth=option("truth"),
     shell:
         "python -m galcarto explorer --cube {input.cube:q} --faceon {input.faceon:q} --sky {input.sky:q} "
         "--fits {input.fits:q} {params.truth} --output {output:q} > {log:q} 2>&1"

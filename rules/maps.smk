@@ -20,8 +20,7 @@ rule infer_sightlines:
         runtime=SETTINGS.inference_job.runtime,
         gpu=SETTINGS.inference_job.gpus,
     params:
-        code=code_digest("infer_sightlines"),
-        settings=SETTINGS.section_json("sky", "tile", "inference"),
+        **stage("infer_sightlines"),
         seed=SEED,
     shell:
         "python -m galcarto infer_sightlines --settings {params.settings:q} --seed {params.seed} "
@@ -30,7 +29,7 @@ rule infer_sightlines:
 
 
 rule check_sightlines:
-    """Check whether each tile's posterior predicts diagrams like the observed one, and keep what it predicts."""
+    """Check the fit of each tile: posterior predictive p-value and mean predicted diagram."""
     input:
         posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
         sky=f"{RESULTS}/sky/cmds.nc",
@@ -42,18 +41,14 @@ rule check_sightlines:
         f"{RESULTS}/logs/check_sightlines/{{strip}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=60,
     params:
-        code=code_digest("check_sightlines"),
-        settings=SETTINGS.section_json(
-            "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
-        ),
+        **stage("check_sightlines"),
         table=GALAXY_TABLE,
         seed=SEED,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto check_sightlines --settings {params.settings:q} "
         "--seed {params.seed} {params.control} --strip {wildcards.strip} --posterior {input.posterior:q} "
@@ -71,31 +66,11 @@ rule assemble_cube:
         f"{RESULTS}/logs/assemble_cube.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("assemble_cube"),
-        settings=SETTINGS.section_json(
-            *(
-                name
-                for name in type(SETTINGS).model_fields
-                if name
-                not in (
-                    "region",
-                    "seed",
-                    "training_job",
-                    "inference_job",
-                    "compare",
-                    "faceon",
-                    "publish",
-                    "tracers",
-                    "ablation",
-                    "validation",
-                )
-            )
-        ),
+        **stage("assemble_cube"),
         seed=SEED,
         region=SETTINGS.region,
     shell:
@@ -113,13 +88,11 @@ rule project_faceon:
         f"{RESULTS}/logs/project_faceon.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=30,
     params:
-        code=code_digest("project_faceon"),
-        settings=SETTINGS.section_json("faceon"),
+        **stage("project_faceon"),
         seed=SEED,
     shell:
         "python -m galcarto project_faceon --settings {params.settings:q} --seed {params.seed} "

@@ -13,14 +13,26 @@ rule publish_zarr:
         f"{RESULTS}/logs/publish_zarr.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
     params:
-        code=code_digest("publish_zarr"),
+        **stage("publish_zarr"),
     shell:
-        "python -m galcarto publish_zarr --cube {input:q} --output {output:q} > {log:q} 2>&1"
+        "python -m galcarto {params.stage} --cube {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+use rule publish_zarr as publish_footprint with:
+    """Write the footprint as a multi-order coverage map (MOC)."""
+    output:
+        FORMS["footprint"],
+    log:
+        f"{RESULTS}/logs/publish_footprint.log",
+    resources:
+        mem_mb=growing(1000),
+        runtime=15,
+    params:
+        **stage("publish_footprint"),
 
 
 rule publish_healpix:
@@ -33,57 +45,25 @@ rule publish_healpix:
         f"{RESULTS}/logs/publish_healpix.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
     params:
-        code=code_digest("publish_healpix"),
-        settings=SETTINGS.section_json("publish"),
+        **stage("publish_healpix"),
         seed=SEED,
     shell:
-        "python -m galcarto publish_healpix --settings {params.settings:q} --seed {params.seed} "
+        "python -m galcarto {params.stage} --settings {params.settings:q} --seed {params.seed} "
         "--cube {input:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule publish_cartesian:
-    """Resample the cube's density to cubic voxels that keep each sightline's extinction."""
-    input:
-        f"{RESULTS}/cube.nc",
+use rule publish_healpix as publish_cartesian with:
+    """Resample the density to cubic voxels that keep the extinction of each sightline."""
     output:
         FORMS["cartesian"],
     log:
         f"{RESULTS}/logs/publish_cartesian.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=120,
     params:
-        code=code_digest("publish_cartesian"),
-        settings=SETTINGS.section_json("publish"),
-        seed=SEED,
-    shell:
-        "python -m galcarto publish_cartesian --settings {params.settings:q} --seed {params.seed} "
-        "--cube {input:q} --output {output:q} > {log:q} 2>&1"
-
-
-rule publish_footprint:
-    """Write the footprint as a multi-order coverage map (MOC)."""
-    input:
-        f"{RESULTS}/cube.nc",
-    output:
-        FORMS["footprint"],
-    log:
-        f"{RESULTS}/logs/publish_footprint.log",
-    conda:
-        "../envs/galcarto.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=15,
-    params:
-        code=code_digest("publish_footprint"),
-    shell:
-        "python -m galcarto publish_footprint --cube {input:q} --output {output:q} > {log:q} 2>&1"
+        **stage("publish_cartesian"),

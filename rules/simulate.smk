@@ -13,18 +13,16 @@ rule synthesize_stars:
         f"{RESULTS}/logs/synthesize_stars/{{sightline}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=20,
     params:
-        code=code_digest("synthesize_stars"),
-        settings=SETTINGS.section_json("galaxy", "surveys"),
+        **stage("synthesize_stars"),
         table=GALAXY_TABLE,
         seed=SEED,
         l=lambda wildcards: sightline_position(wildcards.sightline)[0],
         b=lambda wildcards: sightline_position(wildcards.sightline)[1],
-        control=control_option,
+        control=option("control"),
     shell:
         "python -m galcarto synthesize_stars --settings {params.settings:q} --seed {params.seed} "
         "{params.control} --l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
@@ -38,13 +36,11 @@ rule draw_profiles:
         f"{RESULTS}/logs/draw_profiles/{{split}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=30,
     params:
-        code=code_digest("draw_profiles"),
-        settings=SETTINGS.section_json("profiles", "distance"),
+        **stage("draw_profiles"),
         seed=SEED,
         number=lambda wildcards: per_sightline(wildcards.split) * len(SETTINGS.sightlines.names(wildcards.split)),
     shell:
@@ -66,18 +62,16 @@ rule render_cmds:
         f"{RESULTS}/benchmarks/render_cmds/{{split}}_{{sightline}}{{shard}}.tsv"
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(3000),
         runtime=120,
     params:
-        code=code_digest("render_cmds"),
-        settings=SETTINGS.section_json("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies"),
+        **stage("render_cmds"),
         table=GALAXY_TABLE,
         seed=SEED,
         first=lambda wildcards: part(wildcards)[0],
         number=lambda wildcards: part(wildcards)[1],
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
         "--seed {params.seed} --split {wildcards.split} --stars {input.stars:q} --profiles {input.profiles:q} "

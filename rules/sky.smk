@@ -1,5 +1,5 @@
 # The observed sky -> images of its tiles.
-# in:  settings, catalogue files, or an archive, whose pages stay in sky/archive
+# in:  settings, catalogue files, or an archive, whose pages are kept in sky/archive
 # out: sky/stars.parquet, sky/footprint.nc, references/{strip}.nc, sky/cmds.nc
 #      and for the synthetic sky: sky/truth.nc, sky/planck.fits
 
@@ -19,13 +19,11 @@ if SYNTHETIC:
             f"{RESULTS}/benchmarks/observe_sky.tsv"
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(3000),
             runtime=60,
         params:
-            code=code_digest("observe_synthetic"),
-            settings=SETTINGS.section_json("sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"),
+            **stage("observe_synthetic"),
             table=GALAXY_TABLE,
             seed=SEED,
         shell:
@@ -35,8 +33,8 @@ if SYNTHETIC:
 
 elif SETTINGS.sky.source == "archive":
 
-    # the pages are no output: Snakemake would delete them before a job and after a failed one, and they are what a
-    # second try goes on from
+    # the pages are not an output, as Snakemake would delete them before a job and after a failure: a retry resumes
+    # from them
     rule observe_sky:
         """Fetch the observed stars from an archive."""
         output:
@@ -47,16 +45,14 @@ elif SETTINGS.sky.source == "archive":
         retries: 3
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(8000),
             runtime=1440,
         params:
-            code=code_digest("observe_archive"),
-            settings=SETTINGS.section_json("sky", "tile", "surveys"),
+            **stage("observe_archive"),
             seed=SEED,
             pages=f"{RESULTS}/sky/archive",
-            offline="--offline" if SETTINGS.sky.offline else "",
+            offline=OFFLINE,
         shell:
             "python -m galcarto observe_archive --settings {params.settings:q} --seed {params.seed} "
             "--pages {params.pages:q} {params.offline} --stars {output.stars:q} --footprint {output.footprint:q} "
@@ -75,13 +71,11 @@ else:
             f"{RESULTS}/logs/observe_sky.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(8000),
             runtime=60,
         params:
-            code=code_digest("observe_files"),
-            settings=SETTINGS.section_json("sky", "tile", "surveys"),
+            **stage("observe_files"),
             seed=SEED,
         shell:
             "python -m galcarto observe_files --settings {params.settings:q} --seed {params.seed} "
@@ -89,7 +83,7 @@ else:
 
 
 rule render_references:
-    """Render the bare reference diagram of every tile of a strip."""
+    """Integrate the dust-free reference diagram of every tile of a strip."""
     input:
         control=CONTROL,
     output:
@@ -98,22 +92,20 @@ rule render_references:
         f"{RESULTS}/logs/render_references/{{strip}}.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=60,
     params:
-        code=code_digest("render_references"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"),
+        **stage("render_references"),
         table=GALAXY_TABLE,
-        control=control_option,
+        control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
         "{params.control} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
 
 
 rule render_sky:
-    """Bin the observed stars of every tile beside its reference."""
+    """Bin the observed stars of every tile, beside its reference."""
     input:
         stars=f"{RESULTS}/sky/stars.parquet",
         footprint=f"{RESULTS}/sky/footprint.nc",
@@ -124,13 +116,11 @@ rule render_sky:
         f"{RESULTS}/logs/render_sky.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(4000),
         runtime=60,
     params:
-        code=code_digest("render_sky"),
-        settings=SETTINGS.section_json("sky", "tile", "distance", "dust", "surveys", "pixels"),
+        **stage("render_sky"),
         seed=SEED,
     shell:
         "python -m galcarto render_sky --settings {params.settings:q} --seed {params.seed} --stars {input.stars:q} "
@@ -140,7 +130,7 @@ rule render_sky:
 if SETTINGS.control is not None:
 
     rule measure_control:
-        """Measure in the control field how real stars differ from the mock's."""
+        """Measure the differences between real and mock stars in the control field."""
         input:
             [file.path for file in SETTINGS.control.files],
         output:
@@ -150,13 +140,11 @@ if SETTINGS.control is not None:
             f"{RESULTS}/logs/measure_control.log",
         conda:
             "../envs/galcarto.yaml"
-        threads: 1
         resources:
             mem_mb=growing(3000),
             runtime=30,
         params:
-            code=code_digest("measure_control"),
-            settings=SETTINGS.section_json("control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"),
+            **stage("measure_control"),
             table=GALAXY_TABLE,
         shell:
             "NUMBA_NUM_THREADS={threads} python -m galcarto measure_control --settings {params.settings:q} "

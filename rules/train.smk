@@ -4,7 +4,7 @@
 
 
 rule train_network:
-    """Train the network; a run that was cut goes on from its last checkpoint."""
+    """Train the network; an interrupted run resumes from its last checkpoint."""
     input:
         train=examples("train"),
         valid=examples("valid"),
@@ -22,16 +22,15 @@ rule train_network:
         mem_mb=growing(SETTINGS.training_job.mem_mb),
         runtime=SETTINGS.training_job.runtime,
         gpu=SETTINGS.training_job.gpus,
-        # all GPUs on one node; SIGTERM some minutes before the time is up, where Slurm sends it to all of a job
+        # all GPUs on one node; SIGTERM 5 minutes before the time limit, where Slurm sends it to all of a job
         nodes=1,
         slurm_extra="--signal=TERM@300",
-        workers=SETTINGS.training_job.workers,  # no parameter: the result does not depend on it
+        workers=SETTINGS.training_job.workers,  # not a parameter: the result does not depend on it
     params:
-        code=code_digest("train_network"),
-        settings=SETTINGS.section_json("network", "training", "distance", "profiles"),
+        **stage("train_network"),
         seed=SEED,
         checkpoints=f"{RESULTS}/network/checkpoints",
-    # exec: the signal must not end a shell around the training, and with it the job
+    # exec: the signal would end a shell around the training, and with it the job
     shell:
         "exec python -m galcarto train_network --settings {params.settings:q} --seed {params.seed} "
         "--train {input.train:q} --valid {input.valid:q} --workers {resources.workers} --minutes {resources.runtime} "
@@ -39,7 +38,7 @@ rule train_network:
 
 
 rule evaluate_heldout:
-    """Score the network on sightlines and profiles that it has never seen."""
+    """Score the network on held-out sightlines and profiles."""
     input:
         network=f"{RESULTS}/network/network.pt",
         examples=examples("test"),
@@ -56,8 +55,7 @@ rule evaluate_heldout:
         runtime=SETTINGS.inference_job.runtime,
         gpu=SETTINGS.inference_job.gpus,
     params:
-        code=code_digest("evaluate_heldout"),
-        settings=SETTINGS.section_json("inference"),
+        **stage("evaluate_heldout"),
         seed=SEED,
     shell:
         "python -m galcarto evaluate_heldout --settings {params.settings:q} --seed {params.seed} "

@@ -1,9 +1,9 @@
 # The mock Galaxy against the Besançon model and the literature: 'snakemake --cores 2 validate_galaxy'.
-# in:  settings, the Besançon model's star counts if they are there
+# in:  settings, and star counts of the Besançon model if the file exists
 # out: results/galaxy/metrics.json, validation.nc, figures/*.png, figures/*.pdf
 #
 # Surveys from observed catalogues: 'snakemake --cores 2 measure_surveys'.
-# in:  settings, catalogues of 2MASS and Gaia; a survey that lacks one is left out
+# in:  settings, catalogues of 2MASS and Gaia; a survey is left out if one of its catalogues is missing
 # out: results/surveys/{survey}.yaml, {survey}.json, {survey}.nc, figures/{survey}_errors.png, _completeness.png and .pdf
 
 from pathlib import Path
@@ -19,7 +19,7 @@ MEASURED = [name for name, paths in CATALOGUES.items() if not set(paths) & set(A
 
 
 rule measure_galaxy:
-    """Measure the mock Galaxy against the Besançon model and the literature."""
+    """Compare the mock Galaxy with the Besançon model and the literature."""
     input:
         counts=BESANCON,
     output:
@@ -29,13 +29,11 @@ rule measure_galaxy:
         f"{GALAXY}/logs/measure_galaxy.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("measure_galaxy"),
-        settings=SETTINGS.section_json("galaxy", "validation"),
+        **stage("measure_galaxy"),
         table=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_galaxy --settings {params.settings:q} --counts {input.counts:q} "
@@ -43,21 +41,20 @@ rule measure_galaxy:
 
 
 rule plot_galaxy:
-    """Draw the checks of the mock Galaxy."""
+    """Draw the validation of the mock Galaxy."""
     input:
         validation=f"{GALAXY}/validation.nc",
     output:
-        [figure(name, "The mock Galaxy", f"{GALAXY}/figures", f"galaxy_{name}") for name in GALAXY_NAMES],
+        [figure(name, f"{GALAXY}/figures") for name in GALAXY_NAMES],
     log:
         f"{GALAXY}/logs/plot_galaxy.log",
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_galaxy"),
+        **stage("plot_galaxy"),
     shell:
         "python -m galcarto plot_galaxy --validation {input.validation:q} --output {output:q} > {log:q} 2>&1"
 
@@ -76,13 +73,11 @@ rule measure_survey:
         survey="|".join(CATALOGUES),
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("measure_survey"),
-        settings=SETTINGS.section_json("galaxy", "dust"),
+        **stage("measure_survey"),
         galaxy=GALAXY_TABLE,
     shell:
         "python -m galcarto measure_survey --survey {wildcards.survey} --settings {params.settings:q} "
@@ -95,20 +90,19 @@ rule plot_survey:
     input:
         measured=f"{SURVEYS}/{{survey}}.nc",
     output:
-        errors=figure("{survey}_errors", "The surveys", f"{SURVEYS}/figures", "survey_errors"),
-        completeness=figure("{survey}_completeness", "The surveys", f"{SURVEYS}/figures", "survey_completeness"),
+        errors=figure("{survey}_errors", f"{SURVEYS}/figures"),
+        completeness=figure("{survey}_completeness", f"{SURVEYS}/figures"),
     log:
         f"{SURVEYS}/logs/plot_{{survey}}.log",
     wildcard_constraints:
         survey="|".join(CATALOGUES),
     conda:
         "../envs/galcarto.yaml"
-    threads: 1
     resources:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=code_digest("plot_survey"),
+        **stage("plot_survey"),
     shell:
         "python -m galcarto plot_survey --survey {wildcards.survey} --measured {input.measured:q} "
         "--errors {output.errors:q} --completeness {output.completeness:q} > {log:q} 2>&1"

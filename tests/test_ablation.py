@@ -20,7 +20,6 @@ from galcarto.dustmap.compare import ablation as tables
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import Settings, read_settings
 from galcarto.figures import ablation as figures
-from galcarto.stages.ablate import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 # as measure_control writes it
@@ -112,7 +111,7 @@ def synthesized(settings: Settings, folder: Path, split: str) -> list[Path]:
     for place in getattr(settings.sightlines, split):
         paths.append(folder / f"{sightline_name(place.l, place.b)}.parquet")
         options = ["--seed", "7", f"--l={place.l}", f"--b={place.b}", "--output", str(paths[-1])]
-        assert main(["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *options]) == 0
+        assert main(["synthesize_stars", "--settings", settings.for_stage("synthesize_stars"), *options]) == 0
     return paths
 
 
@@ -223,32 +222,25 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     settings = read_settings(config)
     train, test = (synthesized(settings, folder, split) for split in ("train", "test"))
 
-    def stage(name: str, sections: str, *options: str | Path) -> None:
-        words = [name, "--settings", settings.section_json(*sections.split()), *map(str, options)]
+    def stage(name: str, *options: str | Path) -> None:
+        words = [name, "--settings", settings.for_stage(name), *map(str, options)]
         assert main(words) == 0
 
     seed = ("--seed", "7")
     profiles, examples = folder / "test.nc", folder / "test" / test[0].with_suffix(".nc").name
-    stage("draw_profiles", "profiles distance", *seed, "--split", "test", "--number", "64", "--output", profiles)
-    rendered = "galaxy surveys pixels dust distance tile realism galaxies"
+    stage("draw_profiles", *seed, "--split", "test", "--number", "64", "--output", profiles)
     stage(
         "render_cmds",
-        rendered,
         *(*seed, "--split", "test", "--stars", test[0], "--profiles", profiles),
         *("--first", "0", "--number", "64", "--output", examples),
     )
     names = {name: folder / f"{name}{end}" for name, end in (("stars", ".parquet"), ("footprint", ".nc"))}
-    sky = "sky synthetic tile distance galaxy dust surveys"
     observed = [word for name, path in names.items() for word in (f"--{name}", path)]
-    stage(
-        "observe_synthetic", sky, *seed, *observed, "--truth", folder / "truth.nc", "--planck", folder / "planck.fits"
-    )
+    stage("observe_synthetic", *seed, *observed, "--truth", folder / "truth.nc", "--planck", folder / "planck.fits")
     strips = [folder / f"{strip}.nc" for strip in settings.sky.strips(settings.tile.size)]
-    bare = "sky tile distance galaxy dust surveys pixels"
     for strip in strips:
-        stage("render_references", bare, "--strip", strip.stem, "--output", strip)
-    images = "sky tile distance dust surveys pixels"
-    stage("render_sky", images, *seed, *observed, "--references", *strips, "--output", folder / "cmds.nc")
+        stage("render_references", "--strip", strip.stem, "--output", strip)
+    stage("render_sky", *seed, *observed, "--references", *strips, "--output", folder / "cmds.nc")
     return {
         "settings": settings,
         "folder": folder,
@@ -265,7 +257,7 @@ def ablated(inputs: dict[str, Any], name: str, output: Path, maps: int = 1, stri
     options = ["--seed", "7", "--variant", name, "--title", variant.title, "--stars", *inputs["stars"]]
     options += ["--test", inputs["test"], "--sky", inputs["folder"] / "cmds.nc", "--maps", *[inputs["map"]] * maps]
     options += ["--references", *inputs["references"][:strips], "--output", output]
-    return main(["ablate", "--settings", variant.settings.section_json(*SECTIONS), *map(str, options)])
+    return main(["ablate", "--settings", variant.settings.for_stage("ablate"), *map(str, options)])
 
 
 def test_a_variant_is_trained_and_scored(inputs: dict[str, Any], tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from galcarto import __version__
 from galcarto.__main__ import main
 from galcarto.core import download
 from galcarto.core.download import Client, DownloadError, fetch
-from galcarto.dustmap.settings import SettingsError, read_settings
+from galcarto.core.settings import SettingsError
+from galcarto.dustmap.settings import read_settings
 from galcarto.surveys.archives import ARCHIVES, ArchiveError, Box, MissingPagesError, Pages, strips
 
 WINDOW = (358.5, 361.0), (-0.5, 0.5)
@@ -538,7 +539,7 @@ def settings_of(config: dict[str, Any], server: Server, **changes: Any) -> str:
     entry |= {"interval": "0 s", "retries": 0} | changes
     config["sky"] |= {"source": "archive", "l": ["358.5 deg", "361 deg"], "b": ["-0.5 deg", "0.5 deg"]}
     config["sky"]["archives"] = [entry]
-    return read_settings(config).section_json("sky", "tile", "surveys")
+    return read_settings(config).for_stage("observe_archive")
 
 
 def observe(settings: str, folder: Path, *options: str) -> int:

@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 
 import pytest
+import xarray as xr
 import yaml
+from matplotlib.figure import Figure
 
 from galcarto.__main__ import STAGES, main
 from galcarto.core.files import Output
+from galcarto.figures.stage import plot
 
 ROOT = Path(__file__).parent.parent
 
@@ -72,12 +75,6 @@ def test_an_unknown_stage_is_refused_with_the_list(capsys: pytest.CaptureFixture
     assert "check-cube" in said
 
 
-def test_each_rule_runs_a_stage_that_exists() -> None:
-    for path in (ROOT / "rules").glob("*.smk"):
-        for part in path.read_text().split("python -m galcarto ")[1:]:
-            assert part.split()[0] in STAGES
-
-
 def test_an_empty_sightline_is_an_error_and_leaves_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     config["surveys"][0] |= {"limits": {"J": "-20 mag", "Ks": "-20 mag"}, "bright": "-30 mag"}
@@ -116,3 +113,23 @@ def test_settings_for_another_stage_are_refused(tmp_path: Path, capsys: pytest.C
 def test_settings_carry_units(capsys: pytest.CaptureFixture[str]) -> None:
     text = settings(ROOT / "tests/tiny.yaml", capsys, "distance")
     assert json.loads(text) == {"distance": {"step": "0.5 kpc", "max": "5.0 kpc"}}
+
+
+def test_a_figure_is_drawn_from_the_files_that_are_given(tmp_path: Path) -> None:
+    def figure(first: xr.Dataset, second: xr.Dataset | None = None) -> Figure:
+        drawn = Figure()
+        drawn.suptitle(f"{float(first['x'])} {second}")
+        return drawn
+
+    xr.Dataset({"x": 1.0}).to_netcdf(tmp_path / "a.nc")
+    configure, run = plot(figure, a="the first file", b=("the second", str.upper))
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--b", "x", "--output", "f.png"])
+    names = [tmp_path / "one.png", tmp_path / "two.png"]
+    for name, words in zip(names, ([], ["--b", "b"]), strict=True):
+        args = parser.parse_args(["--a", str(tmp_path / "a.nc"), *words, "--output", str(name)])
+        run(args)
+        Path(args.output[0]).rename(name)
+    assert names[0].read_bytes() != names[1].read_bytes()

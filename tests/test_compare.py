@@ -385,7 +385,7 @@ def test_the_difference_from_a_healpix_map_has_its_scores(tmp_path, config):
     known = {"name": "flat", "path": "map.fits", "quantity": "ebv", "ordering": "ring", "frame": "galactic"}
     config["compare"] = {"planck": [known | {"column": "EBV"}]}
     options = {
-        "settings": read_settings(config).section_json("compare", "dust"),
+        "settings": read_settings(config).for_stage("compare_planck"),
         "seed": 1,
         "name": "flat",
         "cube": tmp_path / "cube.nc",

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import galcarto
-from galcarto.dustmap.settings import Settings, read_settings, schema
+from galcarto.dustmap.settings import Settings, schema
 
 ROOT = Path(__file__).parents[1]
 REQUIRED = "required"
@@ -92,11 +92,6 @@ def test_documented_default_is_the_default(path):
 def test_schema_file_is_current():
     found = json.loads((ROOT / "config/schema.json").read_text())
     assert found == schema(), "config/schema.json is stale: galcarto schema > config/schema.json"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
-def test_config_is_valid(path):
-    read_settings(path)
 
 
 def test_environment_pins_the_direct_dependencies_at_the_constraints():

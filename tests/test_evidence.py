@@ -10,16 +10,16 @@ from matplotlib.figure import Figure
 
 from galcarto.__main__ import main
 from galcarto.dust.profiles import draw
+from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap import control_field as fitting
 from galcarto.dustmap.compare import prior as measured
 from galcarto.dustmap.compare import structure as clouds
-from galcarto.dustmap.settings import Profiles
 from galcarto.figures import control, diagrams, plane, prior, structure, style, together, trust
 from galcarto.maps.cube import VARIABLES
 from galcarto.stages import collect_metrics
 
 EDGES = np.linspace(0.0, 2.0, 21)
-PRIOR = Profiles().model_dump()
+PRIOR = ProfileSettings().model_dump()
 
 
 def bounded(name, edges):
@@ -135,7 +135,7 @@ def test_what_is_published_goes_with_the_latitude():
 @pytest.fixture
 def drawn_prior(tmp_path):
     settings = {
-        "profiles": Profiles().model_dump(),
+        "profiles": ProfileSettings().model_dump(),
         "distance": {"step": "100 pc", "max": "2 kpc"},
         "sky": {"source": "synthetic", "l": ["10 deg", "11 deg"], "b": ["-20 deg", "-19 deg"]},
     }
@@ -163,7 +163,7 @@ def test_the_prior_figure_shows_its_quantiles_and_the_published_range(drawn_prio
     assert block["full"]["extinction_mag"]["1"][2] == pytest.approx(
         float(data.extinction_at.sel(at=1.0).median()), rel=1e-6
     )
-    assert block["settings"]["spectral_index"] == Profiles().slope
+    assert block["settings"]["spectral_index"] == ProfileSettings().slope
 
 
 def test_the_stages_prior_is_that_of_training(drawn_prior):
@@ -350,7 +350,7 @@ def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
         coords={"l": 208 + 0.5 * np.arange(6), "b": -19 + 0.5 * np.arange(4)},
         attrs={"name": "tau353", **scores},
     )
-    excess = xr.DataArray(0.4 * planck, dims=("l", "b"))
+    excess = xr.Dataset({"extinction": (("l", "b"), 0.4 * planck)})
     scatter = plane.comparison(maps, excess).axes[2]
     theirs = line(scatter, "colour excess").get_xydata()
     np.testing.assert_allclose(theirs[:, 1], 0.4 * theirs[:, 0])

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from galcarto.__main__ import main
-from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import CHUNK, Settings, read_settings
 
@@ -28,9 +27,9 @@ def sharded(shards: int) -> Settings:
 def mock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a star list, and profiles for two sightlines."""
     folder, settings = tmp_path_factory.mktemp("mock"), sharded(1)
-    stage = ["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), "--seed", "7"]
+    stage = ["synthesize_stars", "--settings", settings.for_stage("synthesize_stars"), "--seed", "7"]
     assert main([*stage, "--l=284.2", "--b=0.2", "--output", str(folder / "l284.200_b+00.200.parquet")]) == 0
-    stage = ["draw_profiles", "--settings", settings.section_json("profiles", "distance"), "--seed", "7"]
+    stage = ["draw_profiles", "--settings", settings.for_stage("draw_profiles"), "--seed", "7"]
     assert main([*stage, "--split=train", f"--number={2 * NUMBER}", "--output", str(folder / "profiles.nc")]) == 0
     return folder
 
@@ -39,7 +38,7 @@ def render(mock: Path, shards: int) -> list[dict[str, np.ndarray]]:
     """Contents of the files of the second sightline's examples."""
     settings, contents = sharded(shards), []
     for first, number in settings.examples.parts("train"):
-        words = ["render_cmds", "--settings", settings.section_json(*examples.SECTIONS), "--seed", "7", "--split=train"]
+        words = ["render_cmds", "--settings", settings.for_stage("render_cmds"), "--seed", "7", "--split=train"]
         words += ["--stars", str(mock / "l284.200_b+00.200.parquet"), "--profiles", str(mock / "profiles.nc")]
         words += [f"--first={NUMBER + first}", f"--number={number}", "--output", str(mock / "cmds.nc")]
         assert main(words) == 0

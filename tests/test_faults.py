@@ -27,13 +27,11 @@ from test_workflow import command, copy_project, environment, snakemake
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output, whole
-from galcarto.dustmap.examples import SECTIONS
 from galcarto.dustmap.settings import read_settings
-from galcarto.stages import assemble_cube
 
 ROOT = Path(__file__).parent.parent
 TINY = read_settings(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text()))
-PROFILES = ("--settings", TINY.section_json("profiles", "distance"), "--seed", "7", "--split", "train")
+PROFILES = ("--settings", TINY.for_stage("draw_profiles"), "--seed", "7", "--split", "train")
 ROUNDS = 6
 
 
@@ -44,7 +42,7 @@ def draw(output: Path, number: int = 2000) -> int:
 
 def synthesize(output: Path) -> int:
     """Run a stage that writes a Parquet file."""
-    settings = TINY.section_json("galaxy", "surveys")
+    settings = TINY.for_stage("synthesize_stars")
     return main(
         ["synthesize_stars", "--settings", settings, "--seed", "1", "--l=30", "--b=20", "--output", str(output)]
     )
@@ -74,7 +72,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def training(examples: Path, to: Path) -> list[str]:
     """Command line of a training that writes to the folder `to`."""
     step = float(EDGES[1] - EDGES[0])
-    found = json.loads(TINY.section_json("network", "training", "distance", "profiles"))
+    found = json.loads(TINY.for_stage("train_network"))
     found["training"] |= {"epochs": 2, "rounds": ROUNDS // 2, "batch": 64, "buffer": 2, "accelerator": "cpu"}
     found["distance"] = {"step": f"{step} kpc", "max": f"{step * BINS} kpc"}
     words = ["train_network", "--settings", json.dumps(found), "--seed", "3"]
@@ -156,18 +154,18 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
     if kind == "stars":
         path, profiles = Path(shutil.copy(stars, folder)), folder / "profiles.nc"
         assert draw(profiles) == 0
-        words = ["render_cmds", "--settings", TINY.section_json(*SECTIONS), "--split", "train", "--stars", str(path)]
+        words = ["render_cmds", "--settings", TINY.for_stage("render_cmds"), "--split", "train", "--stars", str(path)]
         return path, [*words, "--profiles", str(profiles), "--first", "0", "--number", "9", *out]
     if kind == "sky":
         path = compressed(folder / "cmds.nc", "counts")
-        words = ["infer_sightlines", "--settings", TINY.section_json("sky", "tile", "inference"), "--sky", str(path)]
+        words = ["infer_sightlines", "--settings", TINY.for_stage("infer_sightlines"), "--sky", str(path)]
         return path, [*words, "--network", str(undisturbed / "network.pt"), "--strip", "0000", *out]
     if kind == "strip":
         path = compressed(folder / "0000.nc", "extinction_samples")
-        words = ["assemble_cube", "--settings", TINY.section_json(*assemble_cube.SECTIONS), "--region", "tiny"]
+        words = ["assemble_cube", "--settings", TINY.for_stage("assemble_cube"), "--region", "tiny"]
         return path, [*words, "--strips", str(path), "--fits", str(path), *out]
     path = write_cube(folder / "cube.nc")
-    return path, ["project_faceon", "--settings", TINY.section_json("faceon"), "--cube", str(path), *out]
+    return path, ["project_faceon", "--settings", TINY.for_stage("project_faceon"), "--cube", str(path), *out]
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,10 @@ from test_maps import write as write_cube
 from galcarto import open_cube
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
+from galcarto.core.settings import SettingsError
 from galcarto.core.sky import Tiles, to_icrs
 from galcarto.core.sky import cartesian as position
-from galcarto.dustmap.settings import SettingsError, read_settings
+from galcarto.dustmap.settings import read_settings
 from galcarto.maps import cartesian, cube, faceon, healpix, zarr
 from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, VARIABLES
 from galcarto.maps.footprint import footprint, tile_points

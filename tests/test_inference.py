@@ -611,7 +611,7 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
         folder = tmp_path / str(devices)
         folder.mkdir()
         words = ["train_network", "--seed", "3", "--settings"]
-        words += [read_settings(config).section_json("network", "training", "distance", "profiles")]
+        words += [read_settings(config).for_stage("train_network")]
         words += ["--train", *map(str, many[:6]), "--valid", *map(str, many[6:])]
         for name in ("checkpoints", "network", "history"):
             words += [f"--{name}", str(folder / name)]

@@ -100,7 +100,7 @@ def two_surveys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Pat
     settings = read_settings(raw)
     path = tmp_path_factory.mktemp("stars") / "l284.200_b+00.200.parquet"
     options = ["--seed", "7", "--l=284.2", "--b=0.2", "--output", str(path)]
-    assert main(["synthesize_stars", "--settings", settings.section_json("galaxy", "surveys"), *options]) == 0
+    assert main(["synthesize_stars", "--settings", settings.for_stage("synthesize_stars"), *options]) == 0
     return settings, path
 
 
@@ -156,7 +156,7 @@ def test_two_surveys_are_better_than_each(two_surveys, tmp_path):
     cube = cube.assign(extinction=(("l", "b", "distance"), profile), area=(("l", "b"), area))
     cube["extinction_density"] = cube["extinction"]
     cube.to_netcdf(tmp_path / "cube.nc")
-    sections = settings.section_json("surveys", "pixels", "dust", "distance", "realism", "galaxies")
+    sections = settings.for_stage("measure_information")
     words = ["--settings", sections, "--seed", "7", "--stars", str(path), "--cube", str(tmp_path / "cube.nc")]
     assert main(["measure_information", *words, "--metrics", str(tmp_path / "information.json")]) == 0
     found = json.loads((tmp_path / "information.json").read_text())["surveys"]["information"]

@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.dustmap.settings import Catalogues, SettingsError, read_settings
+from galcarto.core.settings import SettingsError
+from galcarto.dustmap.settings import read_settings
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.measure import completeness as counts
 from galcarto.surveys.measure import errors
+from galcarto.surveys.settings import Catalogues
 from galcarto.surveys.survey import TABLES, Band, read_table
 
 ROOT = Path(__file__).parent.parent
@@ -262,7 +264,7 @@ def test_a_survey_is_left_out_where_a_catalogue_is_missing(tmp_path, there):
 @pytest.mark.parametrize(("survey", "field"), [("2mass", "twomass"), ("gaia", "gaia")])
 def test_the_rule_makes_the_tables_of_the_package(observations, tmp_path, survey, field):
     paths = [str(ROOT / path) for path in getattr(Catalogues(), field)]
-    settings = read_settings(ROOT / "config/config.yaml").section_json("galaxy", "dust")
+    settings = read_settings(ROOT / "config/config.yaml").for_stage("measure_survey")
     table, metrics, output = (tmp_path / f"{survey}.{suffix}" for suffix in ("yaml", "json", "nc"))
     words = ["--survey", survey, "--settings", settings, "--catalogues", *paths, "--table", str(table)]
     assert main(["measure_survey", *words, "--metrics", str(metrics), "--output", str(output)]) == 0

@@ -1,6 +1,8 @@
 """Provenance, code digests, and random streams."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,36 @@ def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, c
     (package / module).write_text((package / module).read_text() + "\n# edited\n")
     provenance.code_digest.cache_clear()
     assert (provenance.code_digest("render") != before) == changes
+
+
+@pytest.mark.parametrize(
+    ("section", "stages"),
+    [
+        ("surveys/settings.py Catalogues", {"schema", "settings"}),
+        ("maps/settings.py FaceOn", {"schema", "settings", "project_faceon"}),
+        ("dustmap/compare/settings.py Limit", {"compare_limit", "compare_planck"}),
+        ("learning/settings.py Training", {"train_network", "ablate", "assemble_cube"}),
+    ],
+)
+def test_a_new_key_of_a_section_concerns_only_the_stages_that_use_it(
+    section: str, stages: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(provenance.PACKAGE, tmp_path / "galcarto", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+
+    demo = {"train_network", "observe_synthetic", "draw_profiles", "render_cmds", "infer_sightlines", "assemble_cube"}
+
+    def digests() -> dict[str, str]:
+        provenance.code_digest.cache_clear()
+        return {stage: provenance.code_digest(stage) for stage in stages | demo}
+
+    before = digests()
+    name, model = section.split()
+    path = package / name
+    path.write_text(re.sub(rf"(class {model}\(Section\):\n    .*\n)", r"\1\n    added: int = 1\n", path.read_text()))
+    changed = {stage for stage, digest in digests().items() if digest != before[stage]}
+    provenance.code_digest.cache_clear()
+    assert changed == stages
 
 
 @pytest.mark.parametrize("kind", ["html.j2", "css", "js"])

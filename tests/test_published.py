@@ -20,12 +20,13 @@ from hypothesis import strategies as st
 
 from galcarto.__main__ import main
 from galcarto.core import provenance
+from galcarto.core.settings import SettingsError
 from galcarto.core.sky import Tiles, cartesian
 from galcarto.dust.law import coefficients
 from galcarto.dustmap.compare import agreement, published
 from galcarto.dustmap.compare.differences import differences
 from galcarto.dustmap.compare.planck import MapError
-from galcarto.dustmap.settings import SettingsError, read_settings
+from galcarto.dustmap.settings import read_settings
 from galcarto.maps.cube import POOR_FIT, UNLIKE_TRAINING
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 

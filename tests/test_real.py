@@ -35,7 +35,7 @@ def orion(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.nd
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)  # the config's paths are relative to the project
         words = ["--stars", str(folder / "stars.parquet"), "--footprint", str(folder / "footprint.nc")]
-        text = settings.section_json("sky", "tile", "surveys")
+        text = settings.for_stage("observe_files")
         assert main(["observe_files", "--settings", text, "--seed", "1", *words]) == 0
     with netCDF4.Dataset(folder / "footprint.nc") as file:
         (area,) = np.asarray(file["area"][:])

@@ -1,5 +1,6 @@
-"""Settings: units, faults and their messages, what rules pass to stages."""
+"""Settings: units, error messages, and what rules pass to stages."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galcarto.__main__ import STAGES
 from galcarto.core import units
-from galcarto.dustmap import settings
+from galcarto.core.settings import Section, SettingsError, read, stage_sections
 from galcarto.dustmap.instrument import survey_of
-from galcarto.dustmap.settings import SettingsError, read_sections, read_settings
+from galcarto.dustmap.settings import Position, Settings, Sky, read_settings
+from galcarto.maps.settings import Distance, Tile
 
 ROOT = Path(__file__).parents[1]
 CONTROL = {
@@ -58,9 +61,9 @@ def test_values_that_are_not_lengths_are_refused(value):
 
 @given(st.floats(0, 360, exclude_max=True), st.floats(-90, 90))
 def test_numbers_survive_the_trip_through_text(l, b):
-    section = settings.Position(l=f"{l!r} deg", b=f"{b!r} deg")
+    section = Position(l=f"{l!r} deg", b=f"{b!r} deg")
     assert (section.l, section.b) == (l, b)
-    assert settings.Position.model_validate_json(section.model_dump_json()) == section
+    assert Position.model_validate_json(section.model_dump_json()) == section
 
 
 def test_defaults_are_in_the_units_of_the_package(config):
@@ -211,7 +214,7 @@ def test_settings_cannot_be_changed(config):
 
 @given(st.integers(2, 400), st.floats(1.0, 1000.0))
 def test_a_grid_of_n_steps_has_n_equal_bins(n, step):
-    edges = settings.Distance(step=f"{step!r} pc", max=f"{n * step!r} pc").edges()
+    edges = Distance(step=f"{step!r} pc", max=f"{n * step!r} pc").edges()
     assert len(edges) == n + 1
     assert edges[0] == 0.0
     np.testing.assert_allclose(np.diff(edges), step / 1000, rtol=1e-9)
@@ -220,7 +223,7 @@ def test_a_grid_of_n_steps_has_n_equal_bins(n, step):
 @given(st.integers(2, 400), st.floats(1.0, 1000.0), st.floats(0.01, 0.99))
 def test_a_grid_that_is_not_whole_is_refused(n, step, rest):
     with pytest.raises(ValueError, match="expected a whole number"):
-        settings.Distance(step=f"{step!r} pc", max=f"{(n + rest) * step!r} pc")
+        Distance(step=f"{step!r} pc", max=f"{(n + rest) * step!r} pc")
 
 
 def test_strips_cover_the_window_once(config):
@@ -256,6 +259,13 @@ def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
         survey_of(survey)
 
 
+class Window(Section):
+    """Sections of a stage."""
+
+    tile: Tile
+    sky: Sky
+
+
 def test_sections_survive_the_trip_to_a_stage(config):
     config["sky"]["files"] = [{"path": "x.fits", "columns": {"longitude": "RA"}, "frame": "icrs"}]
     config["control"] = CONTROL
@@ -265,29 +275,36 @@ def test_sections_survive_the_trip_to_a_stage(config):
         "planck": [{"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}],
     }
     found = read_settings(config)
-    names = [name for name in settings.Settings.model_fields if name not in ("region", "seed")]
-    text = found.section_json(*names)
-    assert read_sections(text, *names) == [getattr(found, name) for name in names]
+    text = found.section_json(*Settings.model_fields)
+    assert read(text, Settings) == found
     assert "\n" not in text
     assert list(json.loads(found.section_json("tile", "surveys"))) == ["tile", "surveys"]
+    with pytest.raises(SettingsError, match=r"^found tyle; expected a stage or sections of region, seed, sky"):
+        found.section_json("tyle")
 
 
-def test_sections_come_in_the_order_asked_for(config):
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage_sections(stage)])
+def test_a_stage_declares_sections_of_the_region_as_they_are(stage):
+    declared = importlib.import_module(f"galcarto.stages.{stage}").Settings
+    assert list(declared.model_fields) == stage_sections(stage)
+    for name, field in declared.model_fields.items():
+        # a stage may need a section that another region lacks
+        whole = Settings.model_fields[name].annotation
+        assert field.annotation in (whole, *getattr(whole, "__args__", ())), f"{stage}: {name}"
+
+
+@pytest.mark.parametrize("passed", [["sky"], ["sky", "tile", "dust"], []])
+def test_a_stage_takes_exactly_the_sections_it_uses(config, passed):
     found = read_settings(config)
-    tile, sky = read_sections(found.section_json("sky", "tile"), "tile", "sky")
-    assert (tile, sky) == (found.tile, found.sky)
+    assert dict(read(found.section_json("sky", "tile"), Window)) == {"sky": found.sky, "tile": found.tile}
+    with pytest.raises(SettingsError, match=r"^--settings: found .*; expected sky, tile"):
+        read(found.section_json(*passed), Window)
 
 
-@pytest.mark.parametrize(("passed", "used"), [(["sky"], ["sky", "tile"]), (["sky", "tile"], ["sky"]), ([], ["sky"])])
-def test_a_stage_takes_exactly_the_sections_it_uses(config, passed, used):
-    text = read_settings(config).section_json(*passed)
-    with pytest.raises(SettingsError, match=r"^--settings: found .*; expected sky"):
-        read_sections(text, *used)
-
-
-def test_a_fault_in_a_section_names_its_key():
+def test_a_fault_in_a_section_names_its_key(config):
+    text = read_settings(config).section_json("sky", "tile").replace('"0.5 deg"', '"1"')
     with pytest.raises(SettingsError, match=r"^tile\.size: found '1' without a unit"):
-        read_sections('{"tile": {"size": "1"}}', "tile")
+        read(text, Window)
 
 
 def test_settings_come_from_yaml_too(tmp_path, config):
@@ -301,7 +318,3 @@ def test_the_configurations_shipped_are_valid():
     assert ROOT / "config" / "config.yaml" in paths
     regions = [read_settings(path).region for path in paths]
     assert len(set(regions)) == len(regions)
-
-
-def test_the_schema_shipped_is_that_of_the_models():
-    assert json.loads((ROOT / "config" / "schema.json").read_text()) == settings.schema()

@@ -132,9 +132,8 @@ def test_the_maps_are_ranked_against_the_colours_and_each_other(tmp_path, rng):
     at = hp.pix2ang(256, np.arange(hp.nside2npix(256)), lonlat=True)[0]
     for name, values in (("rising", at / 100), ("falling", 1.0 - at / 100)):
         hp.write_map(tmp_path / f"{name}.fits", values, column_names=["EBV"], dtype=np.float64)
-    sections = ["compare", "dust", "sky", "tile", "surveys", "control"]
     options = {
-        "settings": settings.section_json(*sections),
+        "settings": settings.for_stage("compare_excess"),
         "stars": tmp_path / "stars.parquet",
         "footprint": tmp_path / "footprint.nc",
         "comparison": tmp_path / "excess.nc",

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from galcarto.core.sky import Tiles
 from galcarto.core.tables import TableError
-from galcarto.dustmap.settings import CatalogueFile
 from galcarto.surveys import GAIA, SURVEYS, TWOMASS
 from galcarto.surveys.catalogue import clean, gather, observed_fraction, read, usable
+from galcarto.surveys.settings import CatalogueFile
 from galcarto.surveys.survey import TABLES, Band, Errors, Survey, SurveyTableError, read_table
 
 BANDS = sorted(TWOMASS.bands)

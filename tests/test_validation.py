@@ -15,7 +15,8 @@ import yaml
 from matplotlib.text import Text
 
 from galcarto.__main__ import main
-from galcarto.dustmap.settings import SettingsError, read_settings
+from galcarto.core.settings import SettingsError
+from galcarto.dustmap.settings import read_settings
 from galcarto.figures import galaxy as figures
 from galcarto.figures import style
 from galcarto.galaxy import components, integrals

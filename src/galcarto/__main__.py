@@ -19,14 +19,14 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galcarto",
         description="Map the Milky Way's dust in three dimensions from star counts alone.",
-        epilog="Each stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' gives its "
-        "options and an example. Underscores may stand for the dashes of its name, as they do in the rules. "
-        "The workflow passes settings as JSON; 'galcarto settings config/config.yaml dust survey' prints them.",
+        epilog="A stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' shows its "
+        "options and an example. Its name may be written with underscores, as in the rules. "
+        "The workflow passes settings as JSON; 'galcarto settings config/config.yaml STAGE' prints those of a stage.",
     )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     for name in STAGES:
         verb = name.replace("_", "-")
-        # only the chosen stage is imported: the others' libraries take seconds to load
+        # only the chosen stage is imported, as the libraries of all take seconds to load
         if name != stage:
             text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())) or name
             stages.add_parser(verb, add_help=False, help=text.partition("\n")[0])
@@ -46,7 +46,7 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one stage; a fault of the input or of the disk ends in one clear message and exit code 1."""
+    """Run one stage; an error of the input or the disk ends in a message and exit code 1."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     place, stage = next(((i, word) for i, word in enumerate(arguments) if not word.startswith("-")), (0, None))
     if stage is not None:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with whole(outputs, inputs):
             args.run(args)
-    except (UserError, OSError) as error:  # any other error is ours and keeps its traceback
+    except (UserError, OSError) as error:  # any other error is a bug and keeps its traceback
         print(f"galcarto {stage}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,5 +1,5 @@
-"""Faults of a user's input, which end in one clear message."""
+"""Errors in a user's input."""
 
 
 class UserError(ValueError):
-    """Input that cannot be used: the message says what was found, what was expected and what to do."""
+    """Invalid input; the message states what was found, what was expected and what to do."""

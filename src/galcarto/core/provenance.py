@@ -1,4 +1,4 @@
-"""Where a file comes from, and which code a rule depends on."""
+"""Provenance attributes of files, and the digest of the code behind a rule."""
 
 from __future__ import annotations  # the rules import this module, and need no xarray
 
@@ -6,7 +6,7 @@ import ast
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ from galcarto import __version__
 if TYPE_CHECKING:
     import xarray as xr
 
+Part = tuple[Path, str]  # a file, or of a settings file one definition
 PACKAGE = Path(__file__).parents[1]
 LIBRARIES = (
     "numpy",
@@ -38,13 +39,13 @@ def file_sha256(path: str | Path) -> str:
 
 
 def short_name(path: str | Path) -> str:
-    """Name of a file with its folder's, by which a file's inputs are listed."""
+    """Name of a file with its folder, as it stands in the list of inputs."""
     return "/".join(Path(path).parts[-2:])
 
 
 @cache
 def git_commit() -> str:
-    """Commit of the checkout the package runs from, with ``-dirty`` when edited; else ``unknown``."""
+    """Commit of the checkout that the package runs from, with ``-dirty`` if it is edited; else ``unknown``."""
     try:
         return subprocess.run(
             ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
@@ -57,7 +58,7 @@ def git_commit() -> str:
 
 
 def part_sha256(part: xr.Dataset) -> str:
-    """sha256 of the values of a part of a file, variable by variable in the order of their names, in hexadecimal."""
+    """sha256 of a dataset's values, variable by variable in the order of their names, in hexadecimal."""
     digest = hashlib.sha256()
     for name in sorted(map(str, part.variables)):
         values = part[name].to_numpy()
@@ -72,7 +73,7 @@ def attributes(
     inputs: Sequence[str | Path],
     parts: Mapping[str, xr.Dataset] | None = None,
 ) -> dict[str, Any]:
-    """Global attributes that let a reader rebuild a file. No date, host or path goes in.
+    """Global attributes from which a file can be rebuilt: versions, settings, seed, inputs; no date, host or path.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def attributes(
     inputs : sequence of path
         Files the rule read; their names, with the folder, and sha256 are stored.
     parts : mapping of str to Dataset
-        Parts of a file too large to be read by every job: what part, and what was read.
+        Inputs of which only a part was read: a description of the part, and its data.
 
     Returns
     -------
@@ -107,46 +108,70 @@ def attributes(
     }
 
 
-def _imports(path: Path) -> set[Path]:
-    """The galcarto files that the file at `path` imports, anywhere in it."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def _imports(source: bytes) -> list[tuple[str, str, str]]:
+    """What a file imports from the package, anywhere in it: the local name, the module, and the name in that module."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [(alias.name, alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            # the root module only hands out the reader and the version
-            if not name.startswith("galcarto."):
-                continue
-            target = PACKAGE.joinpath(*name.split(".")[1:])
-            for candidate in (target.with_suffix(".py"), target / "__init__.py"):
-                if candidate.is_file():
-                    found.add(candidate)
+            for alias in node.names:
+                local = alias.asname or alias.name
+                found += [(local, f"{node.module}.{alias.name}", ""), (local, node.module, alias.name)]
+    # the package's own __init__ only offers the reader and the version
+    return [one for one in found if one[1].startswith("galcarto.")]
+
+
+def _parts(imports: Iterable[tuple[str, str, str]]) -> set[Part]:
+    """The files behind some imports; of a settings file, the definition."""
+    found = set()
+    for _, module, name in imports:
+        target = PACKAGE.joinpath(*module.split(".")[1:])
+        for path in (target.with_suffix(".py"), target / "__init__.py"):
+            if path.is_file():
+                found.add((path, name if path.name == "settings.py" and path.parent.name != "core" else ""))
     return found
+
+
+def _definition(path: Path, name: str) -> tuple[bytes, set[Part]]:
+    """Source of one top-level definition of a settings file, and what it uses of this file and of others."""
+    source = path.read_bytes()
+    defined: dict[str, ast.stmt] = {}
+    for node in ast.parse(source).body:
+        for target in node.targets if isinstance(node, ast.Assign) else [node]:
+            defined[getattr(target, "id", getattr(target, "name", ""))] = node
+    used, text = {name}, ""
+    if name in defined:
+        used |= {inner.id for inner in ast.walk(defined[name]) if isinstance(inner, ast.Name)}
+        text = ast.get_source_segment(source.decode(), defined[name]) or ""
+    here = {(path, other) for other in used & set(defined) - {name}}
+    return text.encode(), here | _parts(one for one in _imports(source) if one[0] in used)
 
 
 @cache
 def code_digest(stage: str) -> str:
-    """Hash of a stage's module and of every galcarto module it imports, directly or not.
+    """Hash of a stage's module and of every galcarto module that it imports, directly or not.
 
-    Snakemake does not see an edited module behind ``python -m galcarto``; as a rule's parameter
-    this digest makes it rerun exactly the rules whose code changed. Templates, styles and scripts
-    beside a module count as part of it, and so do the tables of the surveys.
+    Snakemake does not see an edited module behind ``python -m galcarto``. With this digest as a rule's parameter,
+    exactly the rules whose code changed run again. Templates, styles and scripts beside a module belong to it, as do
+    the surveys' tables. Of a room's ``settings.py`` only the imported definitions count, with those that they use:
+    a new key in one section does not concern the stages that use others.
     """
-    todo = [PACKAGE / "stages" / f"{stage}.py"]
-    seen: set[Path] = set()
+    todo: set[Part] = {(PACKAGE / "stages" / f"{stage}.py", "")}
+    seen: dict[Part, bytes] = {}
     while todo:
-        path = todo.pop()
-        if path not in seen:
-            seen.add(path)
-            todo += _imports(path)
+        path, name = part = todo.pop()
+        if name:
+            seen[part], parts = _definition(path, name)
+        else:
+            seen[part] = path.read_bytes()
+            parts = _parts(_imports(seen[part]))
+            beside = [one for kind in ("*.j2", "css", "js") for one in path.parent.glob(f"{path.stem}.{kind}")]
+            tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
+            seen |= {(one, ""): one.read_bytes() for one in (*beside, *tables)}
+        todo |= parts - set(seen)
     digest = hashlib.sha256()
-    for path in sorted(seen):
-        tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
-        beside = (part for kind in ("*.j2", "css", "js") for part in path.parent.glob(f"{path.stem}.{kind}"))
-        for part in (path, *sorted(beside), *sorted(tables)):
-            digest.update(part.relative_to(PACKAGE).as_posix().encode() + b"\0" + part.read_bytes() + b"\0")
+    for path, name in sorted(seen):
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()} {name}".encode() + b"\0" + seen[path, name] + b"\0")
     return digest.hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""The units of Galcarto's arrays, and how settings are read into them.
+"""Units of Galcarto's arrays, and types of settings with a unit.
 
 Inside the package numbers are plain floats in one unit per kind: distances in kpc, angles in
 degrees, parallaxes in mas, magnitudes and extinctions in mag, masses in solar masses, ages in Gyr, wavelengths in
-micrometres, times of a computer in s. Quantities appear only at the edges (settings, `open_cube`).
+micrometres, and computing times in s. Quantities appear only at the edges (settings, `open_cube`).
 """
 
 import math

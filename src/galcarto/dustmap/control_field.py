@@ -15,9 +15,9 @@ import xarray as xr
 
 from galcarto.core.errors import UserError
 from galcarto.core.sky import Tiles
-from galcarto.dustmap import settings
 from galcarto.dustmap.diagrams.forward import View
 from galcarto.dustmap.diagrams.integration import Integrator
+from galcarto.dustmap.settings import Control, SurveySettings
 from galcarto.galaxy import background_galaxies
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys import catalogue
@@ -34,7 +34,7 @@ SLICE = 30.0  # stars in a slice of magnitude whose mean colour is drawn
 PARAMETERS = ("normalisation", "colour", "colour_slope", "galaxies", "metallicity")
 
 
-def observed(control: settings.Control, survey: settings.Survey) -> tuple[pd.DataFrame, float]:
+def observed(control: Control, survey: SurveySettings) -> tuple[pd.DataFrame, float]:
     """Read the stars of a survey in the control field.
 
     Returns
@@ -60,7 +60,7 @@ def _whole_cells(ends: tuple[float, float], cell: float) -> tuple[float, float]:
     return low, low + float(np.ceil((high - low) / cell - 1e-9)) * cell
 
 
-def corrections(fits: Mapping[str, tuple[xr.Dataset, View]], extinction_sd: float) -> dict[str, Any]:
+def corrections(fits: Mapping[Any, tuple[xr.Dataset, View]], extinction_sd: float) -> dict[str, Any]:
     """Corrections as `Corrections.read` takes them, with their errors.
 
     Parameters

@@ -9,12 +9,10 @@ import numpy as np
 
 from galcarto.core.seeds import generator
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap import settings
 from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.instrument import Instrument
-from galcarto.dustmap.settings import CHUNK
+from galcarto.dustmap.settings import CHUNK, Tile
 
-SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "tile", "realism", "galaxies")  # of an example set
 TOGETHER = 0.5  # fraction of the examples of several surveys that all of them see; the others lack one or more
 
 
@@ -23,7 +21,7 @@ def render(
     stars: str | Path,
     profiles: Iterable[np.ndarray],
     instrument: Instrument,
-    tile: settings.Tile,
+    tile: Tile,
     attributes: Mapping[str, Any],
     *,
     split: str,
@@ -41,7 +39,7 @@ def render(
     profiles : iterable of ndarray, shape (profile, distance), mag
         Chunks of `CHUNK` profiles; only the last may have fewer.
     instrument : Instrument
-    tile : settings.Tile
+    tile : Tile
     attributes : mapping
         Global attributes.
     split : {'train', 'valid', 'test'}

@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from galcarto.core.settings import Section, SettingsError
 from galcarto.dust.law import band_extinction, coefficients
-from galcarto.dustmap import settings
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.forward import LAW_GRID, PARALLAX, ForwardModel, Stars, View
 from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Realism,
+    SurveySettings,
+)
 from galcarto.galaxy import background_galaxies
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import BANDS, StarModel
@@ -26,7 +34,6 @@ TYPICAL_COLOUR = 1.0  # mag, BP-RP: a K dwarf
 COLOUR_BORDERS = np.linspace(0.0, 2.4, 17)  # mag, BP-RP: borders of the colour classes of the extinction law
 R_V_GRID = np.linspace(2.3, 5.6, 34)  # the range of G23
 UNSEEN = 99.0  # mag in bands that do not detect a source
-FLOOR_DENSITY = 0.02  # mag/kpc: lowest mean density of a posterior, far below what any sightline resolves
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Corrections:
         )
 
 
-def survey_of(survey: settings.Survey) -> Survey:
+def survey_of(survey: SurveySettings) -> Survey:
     """Look up the survey that the settings name.
 
     Raises
@@ -78,27 +85,27 @@ def survey_of(survey: settings.Survey) -> Survey:
     found = SURVEYS[survey.name]
     unknown = [band for band in survey.limits if band not in found.bands]
     if unknown:
-        raise settings.SettingsError(
+        raise SettingsError(
             f"surveys.limits: found {', '.join(unknown)}; expected bands of {found.title}: {', '.join(found.bands)}"
         )
     if survey.parallax is not None and found.parallax is None:
-        raise settings.SettingsError(f"surveys.parallax: {found.title} has none; remove this key")
+        raise SettingsError(f"surveys.parallax: {found.title} has none; remove this key")
     return found
 
 
-def wavelengths(survey: settings.Survey) -> dict[str, float]:
+def wavelengths(survey: SurveySettings) -> dict[str, float]:
     """Effective wavelength of each band of the survey, micron."""
     return {name: band.wavelength for name, band in survey_of(survey).bands.items()}
 
 
-def band_coefficients(survey: settings.Survey, dust: settings.Dust) -> dict[str, float]:
+def band_coefficients(survey: SurveySettings, dust: Dust) -> dict[str, float]:
     """A_band / A_V in each band of the survey, for a typical star behind 1 mag of A_V."""
     waves = wavelengths(survey)
     found = band_extinction(dust.law, dust.r_v, waves, np.array(TYPICAL_COLOUR), np.array(1.0))
     return dict(zip(waves, found.tolist(), strict=True))
 
 
-def star_model(galaxy: settings.Galaxy, surveys: Sequence[settings.Survey], metallicity: float = 0.0) -> StarModel:
+def star_model(galaxy: GalaxySettings, surveys: Sequence[SurveySettings], metallicity: float = 0.0) -> StarModel:
     """The mock Galaxy down to `MARGIN` below the limits, with its metallicities shifted by `metallicity` dex."""
     limits = [{band: limit + MARGIN for band, limit in survey.limits.items()} for survey in surveys]
     bands = [band for survey in surveys for band in survey_of(survey).bands]
@@ -122,17 +129,17 @@ class Instrument:
     corrections : Corrections
     """
 
-    surveys: Sequence[settings.Survey]
+    surveys: Sequence[SurveySettings]
     pixels: int
-    dust: settings.Dust
-    distance: settings.Distance
-    galaxy: settings.Galaxy = field(default_factory=settings.Galaxy)
-    realism: settings.Realism = field(default_factory=settings.Realism)
-    galaxies: settings.Galaxies = field(default_factory=settings.Galaxies)
+    dust: Dust
+    distance: Distance
+    galaxy: GalaxySettings = field(default_factory=GalaxySettings)
+    realism: Realism = field(default_factory=Realism)
+    galaxies: BackgroundGalaxies = field(default_factory=BackgroundGalaxies)
     corrections: Corrections = field(default_factory=Corrections)
 
     @classmethod
-    def of(cls, region: settings.Section, corrections: Corrections | None = None) -> "Instrument":
+    def of(cls, region: Section, corrections: Corrections | None = None) -> "Instrument":
         """Build from the settings of a region, or from those of a stage."""
         names = {one.name for one in fields(cls)} & set(dict(region))
         return cls(**{name: getattr(region, name) for name in names}, corrections=corrections or Corrections())
@@ -309,8 +316,3 @@ class Instrument:
                 curve = _law_by_r_v(self.dust.law, model.views[survey].survey.bands[name].wavelength)
                 scales[:, at] = np.interp(r_v, R_V_GRID, curve) / np.interp(self.dust.r_v, R_V_GRID, curve)
         return scales
-
-
-def support(distance: settings.Distance, profiles: settings.Profiles) -> tuple[float, float]:
-    """Floor of the posterior's increments and ceiling of its profiles, mag."""
-    return FLOOR_DENSITY * distance.step, profiles.max_extinction

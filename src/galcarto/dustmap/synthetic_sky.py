@@ -12,8 +12,8 @@ from galcarto.core.seeds import generator
 from galcarto.core.sky import Tiles
 from galcarto.dust.law import band_extinction
 from galcarto.dust.synthetic import SyntheticDust, through_beam
-from galcarto.dustmap import settings
 from galcarto.dustmap.instrument import TYPICAL_COLOUR, star_model, survey_of, wavelengths
+from galcarto.dustmap.settings import Dust, GalaxySettings, Sky, SurveySettings, SyntheticSky
 from galcarto.galaxy import field
 from galcarto.galaxy.synthesis import BANDS
 
@@ -45,9 +45,7 @@ class DustGrid:
     extinction: np.ndarray
 
     @classmethod
-    def draw(
-        cls, sky: settings.Sky, synthetic: settings.SyntheticSky, tile: float, edges: np.ndarray, seed: int
-    ) -> "DustGrid":
+    def draw(cls, sky: Sky, synthetic: SyntheticSky, tile: float, edges: np.ndarray, seed: int) -> "DustGrid":
         """Draw the dust and integrate it along every pixel.
 
         Parameters
@@ -90,7 +88,7 @@ class DustGrid:
         result[inside] = before + part * (self.extinction[i, j, far - 1] - before)
         return result
 
-    def planck(self, sky: settings.Sky, synthetic: settings.SyntheticSky, r_v: float, seed: int) -> np.ndarray:
+    def planck(self, sky: Sky, synthetic: SyntheticSky, r_v: float, seed: int) -> np.ndarray:
         """E(B-V) of the whole line of sight through a beam and with noise, on a HEALPix sphere, mag."""
         nside = synthetic.planck_nside
         l, b = hp.pix2ang(nside, np.arange(hp.nside2npix(nside)), lonlat=True)
@@ -110,10 +108,10 @@ class DustGrid:
 
 def observe(
     dust: DustGrid,
-    sky: settings.Sky,
-    galaxy: settings.Galaxy,
-    law: settings.Dust,
-    surveys: Sequence[settings.Survey],
+    sky: Sky,
+    galaxy: GalaxySettings,
+    law: Dust,
+    surveys: Sequence[SurveySettings],
     seed: int,
 ) -> Iterator[pd.DataFrame]:
     """Draw the stars of the window and observe them, chunk by chunk.
@@ -141,8 +139,8 @@ def observe(
 def _observe(
     stars: pd.DataFrame,
     extinction: np.ndarray,
-    survey: settings.Survey,
-    law: settings.Dust,
+    survey: SurveySettings,
+    law: Dust,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Stars of the window that one survey detects."""
@@ -166,7 +164,7 @@ def _observe(
 
 
 def star_extinction(
-    survey: settings.Survey, dust: settings.Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
+    survey: SurveySettings, dust: Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Extinction of stars in the bands of a survey that have limits.
 

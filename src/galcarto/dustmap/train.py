@@ -13,9 +13,9 @@ from torch import Tensor
 from galcarto.core.seeds import generator
 from galcarto.dustmap.batches import DiagramFiles, images, planes
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork, log_density_sd, running_mean
-from galcarto.dustmap.settings import Network, Training
 from galcarto.learning.calibration import PART, Calibration, calibrate
 from galcarto.learning.data import Examples
+from galcarto.learning.settings import Network, Training
 from galcarto.learning.training import fit
 from galcarto.learning.trust import FeatureDistribution
 from galcarto.maps.cube import CONTRACTED

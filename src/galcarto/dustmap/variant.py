@@ -19,9 +19,9 @@ from galcarto.dustmap import examples
 from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare import heldout, planck, structure
 from galcarto.dustmap.infer import infer
-from galcarto.dustmap.instrument import Instrument, support
+from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import CHUNK, Settings
+from galcarto.dustmap.settings import CHUNK
 from galcarto.dustmap.train import learn
 from galcarto.maps import cube
 
@@ -29,13 +29,14 @@ HELD_OUT = ("median_relative_error", "bias_mag", "rmse_mag", "coverage_68", "cov
 
 
 def train(
-    region: Settings, instrument: Instrument, stars: Sequence[str], seed: int
+    region: Any, instrument: Instrument, stars: Sequence[str], seed: int
 ) -> tuple[ProfileNetwork, list[dict[str, Any]]]:
     """Render examples, train a network and calibrate it, in a temporary folder.
 
     Parameters
     ----------
-    region : Settings
+    region : Section
+        Settings of the stage ``ablate``.
         Of the variant.
     instrument : Instrument
     stars : sequence of path
@@ -65,12 +66,12 @@ def train(
             region.network,
             training,
             edges=instrument.edges,
-            support=support(region.distance, region.profiles),
+            support=region.profiles.support(region.distance.step),
             seed=seed,
         )
 
 
-def _profiles(rng: np.random.Generator, number: int, region: Settings) -> Iterator[np.ndarray]:
+def _profiles(rng: np.random.Generator, number: int, region: Any) -> Iterator[np.ndarray]:
     """Draw profiles from the prior in chunks."""
     edges, keywords = region.distance.edges(), region.profiles.model_dump()
     for start in tqdm(range(0, number, CHUNK), desc="rendering", unit="chunk", mininterval=5):
@@ -79,7 +80,7 @@ def _profiles(rng: np.random.Generator, number: int, region: Settings) -> Iterat
 
 
 def score_held_out(
-    region: Settings, instrument: Instrument, trained: ProfileNetwork, paths: Sequence[str], seed: int
+    region: Any, instrument: Instrument, trained: ProfileNetwork, paths: Sequence[str], seed: int
 ) -> dict[str, Any]:
     """Score on the test examples of the region, with the references of the variant.
 
@@ -118,13 +119,13 @@ def score_held_out(
 
 
 def score_sky(
-    region: Settings, trained: ProfileNetwork, images: xr.Dataset, maps: Sequence[str], seed: int
+    region: Any, trained: ProfileNetwork, images: xr.Dataset, maps: Sequence[str], seed: int
 ) -> dict[str, Any]:
     """Score on the observed sky as `compare_planck` and `compare_structure` do.
 
     Parameters
     ----------
-    region : Settings
+    region : Section
     trained : ProfileNetwork
     images : Dataset
         Diagrams of the tiles, from `render_sky`.

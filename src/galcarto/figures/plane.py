@@ -9,7 +9,7 @@ from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, tile_map
 
 
 @STYLE
-def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
+def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
     """Both maps on one colour scale, their difference, and a scatter plot of the tiles.
 
     Parameters
@@ -19,8 +19,8 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
         name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; bias_mag,
         difference_scatter_mag and chi2 of the difference; reach, how far the extinction is counted, unless as far as
         stars reach.
-    excess : DataArray, shape (l, b), mag, optional
-        A_V of the plain mean colour excess of the same tiles, drawn beside ours in the scatter plot.
+    excess : Dataset, optional
+        extinction (l, b), mag: A_V of the mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
     Returns
     -------
@@ -61,7 +61,7 @@ def comparison(maps: xr.Dataset, excess: xr.DataArray | None = None) -> Figure:
 
     ends = np.array([0.0, 1.04 * ceiling])
     if excess is not None:
-        theirs = excess.transpose("b", "l").values[used]
+        theirs = excess["extinction"].transpose("b", "l").values[used]
         scatter.plot(planck.values[used], theirs, "o", mfc="none", mec="0.45", ms=4, mew=0.8, label="colour excess")
     label = "tile" if excess is None else "this work"
     scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=5, alpha=0.6, mew=0, label=label)

@@ -1,8 +1,7 @@
-"""Train a small network with some settings, and score it on the region's test examples and observed sky.
+"""Train a small network with a variant's settings and score it on the region's test examples and observed sky.
 
 Example:
-  galcarto ablate --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance tile realism \\
-      galaxies sky profiles network training ablation inference compare)" --seed 1 --variant full --title nothing \\
+  galcarto ablate --settings "$(galcarto settings config/orion.yaml ablate)" --seed 1 --variant full --title nothing \\
       --control control.json --stars l208.000_b-20.000.parquet --test cmds/test/*.nc --sky cmds.nc \\
       --maps tau353.fits radiance.fits --output full.json
 """
@@ -17,20 +16,50 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
-from galcarto.dustmap import examples, variant
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap import variant
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import Settings, read_sections
+from galcarto.dustmap.settings import (
+    Ablation,
+    BackgroundGalaxies,
+    Compare,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Inference,
+    Network,
+    ProfileSettings,
+    Realism,
+    Sky,
+    SurveySettings,
+    Tile,
+    Training,
+)
 
-SECTIONS = (*examples.SECTIONS, "sky", "profiles", "network", "training", "ablation", "inference", "compare")
+
+class Settings(Section):
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    tile: Tile
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    sky: Sky
+    profiles: ProfileSettings
+    network: Network
+    training: Training
+    ablation: Ablation
+    inference: Inference
+    compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--variant", required=True, help="name of the variant, for the table")
-    parser.add_argument("--title", required=True, help="what it leaves out, for the table")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
+    parser.add_argument("--title", required=True, help="what the variant leaves out, for the table")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the training sightlines (Parquet)")
     parser.add_argument("--test", required=True, nargs="+", help="test examples of the region (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
@@ -41,8 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a variant and write its scores; examples and network are temporary."""
-    # the sections that the stage has, without the validation that needs all of them
-    region = Settings.model_construct(**dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True)))
+    region = read(args.settings, Settings)
     if len(args.maps) != len(region.compare.planck):
         raise UserError(
             f"--maps: found {len(args.maps)} maps; expected the {len(region.compare.planck)} of compare.planck"

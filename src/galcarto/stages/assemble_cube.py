@@ -1,7 +1,7 @@
-"""Assemble the published cube from the strips' posteriors.
+"""Assemble the published cube from the posteriors of the strips.
 
 Example:
-  galcarto assemble_cube --settings "$(galcarto settings config/config.yaml)" --seed 1 --region demo \\
+  galcarto assemble_cube --settings "$(galcarto settings config/config.yaml assemble_cube)" --seed 1 --region demo \\
       --strips 0000.nc 0001.nc --fits fit_0000.nc fit_0001.nc --output cube.nc
 """
 
@@ -13,34 +13,57 @@ import numpy as np
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import Settings, read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Control,
+    Credits,
+    Distance,
+    Dust,
+    Examples,
+    GalaxySettings,
+    Inference,
+    Network,
+    ProfileSettings,
+    Realism,
+    Sightlines,
+    Sky,
+    SurveySettings,
+    SyntheticSky,
+    Tile,
+    Training,
+)
 from galcarto.maps import cube
 from galcarto.maps.grid import window_attributes
 from galcarto.surveys import SURVEYS
 
-SECTIONS = [
-    name
-    for name in Settings.model_fields
-    if name
-    not in (
-        "region",
-        "seed",
-        "training_job",
-        "inference_job",
-        "compare",
-        "faceon",
-        "publish",
-        "tracers",
-        "ablation",
-        "validation",
-    )
-]
+
+class Settings(Section):
+    """Sections that the stage uses or records: those of every stage before it."""
+
+    sky: Sky
+    synthetic: SyntheticSky
+    tile: Tile
+    distance: Distance
+    galaxy: GalaxySettings
+    dust: Dust
+    surveys: list[SurveySettings]
+    pixels: int
+    control: Control | None
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    profiles: ProfileSettings
+    examples: Examples
+    sightlines: Sightlines
+    network: Network
+    training: Training
+    inference: Inference
+    credits: Credits
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--region", required=True, help="the region's name, for the title")
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--fits", required=True, nargs="+", help="checks of the strips, in order (netCDF)")
@@ -48,10 +71,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the cube with the settings of the whole chain in its attributes."""
-    found = dict(zip(SECTIONS, read_sections(args.settings, *SECTIONS), strict=True))
-    sky, tile, inference, dust, surveys = (found[k] for k in ("sky", "tile", "inference", "dust", "surveys"))
-    edges, tiles = found["distance"].edges(), sky.grid(tile.size)
+    """Write the cube, with the settings of all stages before it in its attributes."""
+    settings = read(args.settings, Settings)
+    sky, dust, surveys = settings.sky, settings.dust, settings.surveys
+    edges, tiles = settings.distance.edges(), sky.grid(settings.tile.size)
 
     def strips():
         for number, (path, fit) in enumerate(zip(args.strips, args.fits, strict=True)):
@@ -67,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
                     area=np.asarray(file["area"][:]).max(axis=1),
                     full_area=np.asarray(file["full_area"][:]),
                 )
-            yield number * sky.strip_columns, cube.summarise(strip, edges, inference.min_stars)
+            yield number * sky.strip_columns, cube.summarise(strip, edges, settings.inference.min_stars)
 
     attributes = provenance.attributes(
         "assemble_cube", json.loads(args.settings), args.seed, [*args.strips, *args.fits]
@@ -97,5 +120,5 @@ def run(args: argparse.Namespace) -> None:
         ),
         "frame": "galactic",
     }
-    attributes |= {key: text for key, text in found["credits"] if text is not None}
-    cube.write(args.output, tiles, edges, inference.samples, strips(), attributes)
+    attributes |= {key: text for key, text in settings.credits if text is not None}
+    cube.write(args.output, tiles, edges, settings.inference.samples, strips(), attributes)

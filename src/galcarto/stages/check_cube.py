@@ -1,8 +1,8 @@
-"""Check that cubes keep the format: netCDF, Zarr or HEALPix form, of Galcarto or of others.
+"""Check cubes against the file format: netCDF, Zarr or HEALPix form, of Galcarto or of other programs.
 
-Prints what was found, what was expected and where; the exit code is 1 where a file has an error. A warning is what does
-not make numbers wrong. Sums, means and standard deviations may be off by four roundings of the type they are stored in.
-A file is read in strips of sightlines, so that one of any size can be checked.
+Prints for each finding its place, what was found and what was expected. The exit code is 1 if a file has an error; a
+warning does not affect numbers. Sums, means and standard deviations may differ by four rounding errors of their type.
+A file is read in strips of sightlines, so that its size does not matter.
 
 Example:
   galcarto check-cube results/demo/cube.nc
@@ -18,7 +18,6 @@ from galcarto.maps.format_check import check
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="cube: netCDF file, Zarr folder or URL")
     parser.add_argument("--json", action="store_true", help="print one JSON object, {file: [finding, ...]}")
 

@@ -1,9 +1,8 @@
-"""Check each tile's fit: does the posterior predict diagrams like the observed one? Keep their mean.
+"""Check the fit of each tile: posterior predictive p-value of its diagram, and the mean predicted diagram.
 
 Example:
-  galcarto check_sightlines --settings "$(galcarto settings config/config.yaml \\
-      sky tile surveys pixels dust distance galaxy realism galaxies)" --seed 1 --strip 0000 \\
-      --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
+  galcarto check_sightlines --settings "$(galcarto settings config/config.yaml check_sightlines)" --seed 1 \\
+      --strip 0000 --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
 """
 
 import argparse
@@ -16,44 +15,59 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.instrument import (
+    Corrections,
+    Instrument,
+)
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Realism,
+    Sky,
+    SurveySettings,
+    Tile,
+)
 from galcarto.learning.trust import goodness_of_fit
 
 REPLICATES = 128
-# a mean of replicates is known to a few parts in a hundred: more digits would only fill the disk
+# the mean of the replicates has an error of a few per cent: two digits suffice
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
 
+class Settings(Section):
+    sky: Sky
+    tile: Tile
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    galaxy: GalaxySettings
+    realism: Realism
+    galaxies: BackgroundGalaxies
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument(
-        "--settings",
-        required=True,
-        help="JSON of sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies",
-    )
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
+    options(parser, "seed", "control", "strip", settings=Settings)
     parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write p-values, chi2 and mean predictions of the tiles, from replicates of the nearest sightline's stars."""
-    sky, tile, surveys, pixels, dust, distance, galaxy, realism, galaxies = read_sections(
-        args.settings, "sky", "tile", "surveys", "pixels", "dust", "distance", "galaxy", "realism", "galaxies"
-    )
-    corrections = Corrections.read(args.control)
-    instrument = Instrument(surveys, pixels, dust, distance, galaxy, realism, galaxies, corrections)
+    settings = read(args.settings, Settings)
+    instrument = Instrument.of(settings, Corrections.read(args.control))
     model = instrument.forward_model
     with xr.open_dataset(args.posterior) as posterior, xr.open_dataset(args.sky) as file:
         strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
-        first = int(args.strip) * sky.strip_columns * sky.grid(tile.size).shape[1]
+        first = int(args.strip) * settings.sky.strip_columns * settings.sky.grid(settings.tile.size).shape[1]
         observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
     places = np.array([sightline_position(Path(path).stem) for path in args.stars])
     away = np.hypot(
@@ -76,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
             picked = samples[rng.integers(0, len(samples), REPLICATES)]
             nuisances = instrument.draw_nuisances(rng, REPLICATES, stars.populations)
             seen = strip["seen"][at].to_numpy().astype(bool)[owner]
-            # the tile's stars are those of the sightline, as many as its own reference says
+            # the stars of the sightline, in the number of the tile's own reference
             first_seen = int(np.argmax(seen))
             ratio = float(observed["reference"][at, first_seen].sum()) / float(reference[first_seen].sum())
             area = np.full(REPLICATES, ratio * float(strip["area"][at].max()))

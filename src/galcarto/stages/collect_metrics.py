@@ -1,7 +1,7 @@
 """Collect the numbers of all comparisons in one file.
 
 Example:
-  galcarto collect_metrics --settings "$(galcarto settings config/config.yaml compare)" --cube cube.nc \
+  galcarto collect_metrics --settings "$(galcarto settings config/config.yaml collect_metrics)" --cube cube.nc \
       --history history.csv --parts heldout.json truth.json --output metrics.json
 """
 
@@ -13,21 +13,24 @@ import numpy as np
 import pandas as pd
 
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.compare.structure import at_distance
-from galcarto.dustmap.settings import read_sections
 from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
-NEAR = 1.0  # kpc: A_V is quoted to here where compare.distance says nothing
+NEAR = 1.0  # kpc: A_V is quoted to this distance where compare.distance is not set
+
+
+class Settings(Section):
+    compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section compare")
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "cube", "control", settings=Settings)
     parser.add_argument("--history", required=True, help="training history (CSV)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--parts", required=True, nargs="+", help="metrics of the comparisons (JSON)")
     parser.add_argument("--output", required=True, type=Output, help="JSON file to write")
 
@@ -36,9 +39,9 @@ def run(args: argparse.Namespace) -> None:
     """Write the merged numbers."""
     metrics: dict[str, Any] = {}
     with open_cube(args.cube) as cube:
-        (compare,) = read_sections(args.settings, "compare")
+        settings = read(args.settings, Settings)
         edges = edges_of(cube, "distance")
-        distance = min(compare.distance or NEAR, float(edges[-1]))
+        distance = min(settings.compare.distance or NEAR, float(edges[-1]))
         near = at_distance(cube["extinction"].to_numpy(), edges, distance)
         quality = cube["quality"].to_numpy()
         observed = (quality & NOT_OBSERVED) == 0
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
             metrics["control"] = json.load(handle)
     for path in args.parts:
         with open(path) as handle:
-            # what has no value, such as scores without a distance within reach, is null: NaN is no JSON
+            # a missing value, such as a score without a distance within reach, is null: JSON has no NaN
             for block, values in json.load(handle, parse_constant=lambda _: None).items():
                 metrics.setdefault(block, {}).update(values)
     with open(args.output, "w") as handle:

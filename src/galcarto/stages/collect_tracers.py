@@ -1,7 +1,7 @@
 """Collect masers and HII regions that trace spiral arms, leaving out missing tables.
 
 Example:
-  galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml tracers)" \\
+  galcarto collect_tracers --settings "$(galcarto settings config/orion.yaml collect_tracers)" \\
       --folder results/orion/tracers --output results/orion/tracers.nc
 """
 
@@ -17,16 +17,20 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.core.tables import TableError
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.compare.settings import Tracers
 from galcarto.surveys.tracers import read_hii, read_masers
 
 
+class Settings(Section):
+    tracers: Tracers
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section tracers")
+    options(parser, "offline", settings=Settings)
     parser.add_argument("--folder", required=True, help="folder that keeps what is fetched")
-    parser.add_argument("--offline", action="store_true", help="ask no server")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
@@ -46,7 +50,7 @@ def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the tracers, with attributes that state what was read or left out."""
-    (asked,) = read_sections(args.settings, "tracers")
+    asked = read(args.settings, Settings).tracers
     there = [path for path in asked.masers if Path(path).is_file()]
     said = {"masers": f"{len(there)} tables read"}
     if len(there) < len(asked.masers):

@@ -1,9 +1,8 @@
 """Compare the dust on spiral arms, and at tracers of them, with the dust elsewhere.
 
 Example:
-  galcarto compare_arms --settings "$(galcarto settings config/orion.yaml tracers)" --seed 1 --arms reid2019 \\
-      --cube cube.nc \\
-      --tracers tracers.nc --comparison arms.nc --metrics arms.json
+  galcarto compare_arms --settings "$(galcarto settings config/orion.yaml compare_arms)" --seed 1 \\
+      --cube cube.nc --tracers tracers.nc --comparison arms.nc --metrics arms.json
 """
 
 import argparse
@@ -15,28 +14,30 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.compare import tracers
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.compare.settings import Tracers
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
+class Settings(Section):
+    tracers: Tracers
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section tracers")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube", "metrics", settings=Settings)
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument("--tracers", help="masers and HII regions (netCDF)")
-    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: nulls and curves")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
+    parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: curves and nulls")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the ratios, and what they are set against."""
-    (asked,) = read_sections(args.settings, "tracers")
+    """Write the density ratios and their null distributions."""
+    asked = read(args.settings, Settings).tracers
     spirals = tracers.MODELS[asked.arms]
     with open_cube(args.cube) as opened:
         cube = opened.transpose("l", "b", "distance", ...)

@@ -1,7 +1,7 @@
 """Compare the mean colour excess of the same stars with HEALPix maps of dust, and the maps with one another.
 
 Example:
-  galcarto compare_excess --settings "$(galcarto settings config/orion.yaml compare dust sky tile surveys control)" \\
+  galcarto compare_excess --settings "$(galcarto settings config/orion.yaml compare_excess)" \\
       --stars stars.parquet --footprint footprint.nc --maps tau353.fits radiance.fits --comparison excess.nc \\
       --metrics excess.json
 """
@@ -16,33 +16,40 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.compare import excess, planck
 from galcarto.dustmap.instrument import band_coefficients
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Compare, Control, Dust, Sky, SurveySettings, Tile
 from galcarto.maps.grid import tile_coordinates
 from galcarto.surveys import catalogue
 
 
+class Settings(Section):
+    compare: Compare
+    dust: Dust
+    sky: Sky
+    tile: Tile
+    surveys: list[SurveySettings]
+    control: Control
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of compare, dust, sky, tile, surveys, control")
+    options(parser, "metrics", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--maps", required=True, nargs="+", help="HEALPix maps of compare.planck, in order (FITS)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: A_V of the tiles")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write A_V from the colour excess, and its straight lines against the maps."""
-    compare, dust, sky, tile, surveys, control = read_sections(
-        args.settings, "compare", "dust", "sky", "tile", "surveys", "control"
-    )
-    survey, tiles = surveys[0], sky.grid(tile.size)
+    """Write A_V from the colour excess, and straight-line fits to the maps."""
+    settings = read(args.settings, Settings)
+    survey, tiles = settings.surveys[0], settings.sky.grid(settings.tile.size)
     first, second = survey.colour.bands
-    window = Tiles(np.array(control.l), np.array(control.b))
-    own = [file for file in control.files if file.survey == survey.name]
+    window = Tiles(np.array(settings.control.l), np.array(settings.control.b))
+    own = [file for file in settings.control.files if file.survey == survey.name]
     everything, _, dropped = catalogue.gather(own, list(survey.limits))
     field, _ = catalogue.usable(everything, dropped, survey.limits, survey.bright, window)
     intrinsic = float((field[first] - field[second]).mean())
@@ -50,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     stars = pq.read_table(args.stars, columns=columns, page_checksum_verification=True).to_pandas()
     stars = stars[stars["survey"] == survey.name]
     index = tiles.index(stars["l"].to_numpy(), stars["b"].to_numpy())
-    coefficients = band_coefficients(survey, dust)
+    coefficients = band_coefficients(survey, settings.dust)
     colour = (stars[first] - stars[second]).to_numpy()
     inside = index >= 0
     found = excess.extinction(
@@ -58,11 +65,11 @@ def run(args: argparse.Namespace) -> None:
     ).reshape(tiles.shape)
     with xr.open_dataset(args.footprint) as footprint:
         area = footprint["area"].sel(survey=survey.name).to_numpy()
-    found[area < tile.min_area_fraction * tiles.area()] = np.nan
+    found[area < settings.tile.min_area_fraction * tiles.area()] = np.nan
     metrics, seen = {}, {}
-    for entry, path in zip(compare.planck, args.maps, strict=True):
+    for entry, path in zip(settings.compare.planck, args.maps, strict=True):
         sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
-        theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, dust.r_v)
+        theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, settings.dust.r_v)
         used = np.isfinite(found) & np.isfinite(theirs) & (theirs < entry.ceiling)
         seen[entry.name] = np.where(used, theirs, np.nan)
         line = planck.straight_line(found[used], theirs[used], entry.line_below)

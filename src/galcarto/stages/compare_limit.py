@@ -1,9 +1,9 @@
 """Compare the network with the information limit and with colour excesses, on the same held-out diagrams.
 
 Example:
-  galcarto compare_limit --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance \\
-      realism galaxies profiles inference compare)" --seed 1 --network network.pt --examples test.nc \\
-      --stars stars.parquet --processes 2 --comparison limit.nc --metrics limit.json
+  galcarto compare_limit --settings "$(galcarto settings config/orion.yaml compare_limit)" --seed 1 \\
+      --network network.pt --examples test.nc --stars stars.parquet --processes 2 \\
+      --comparison limit.nc --metrics limit.json
 """
 
 import argparse
@@ -15,34 +15,43 @@ import torch
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.comparison import HeldOut, measure
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import read_sections
-
-SECTIONS = (
-    "galaxy",
-    "surveys",
-    "pixels",
-    "dust",
-    "distance",
-    "realism",
-    "galaxies",
-    "profiles",
-    "inference",
-    "compare",
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Compare,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Inference,
+    ProfileSettings,
+    Realism,
+    SurveySettings,
 )
+
 MOCK = 60_000  # stars for the colour excesses
 
 
+class Settings(Section):
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    profiles: ProfileSettings
+    inference: Inference
+    compare: Compare
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--network", required=True, help="trained network")
+    options(parser, "seed", "network", "control", settings=Settings)
     parser.add_argument("--examples", required=True, help="test examples of one sightline (netCDF)")
     parser.add_argument("--stars", required=True, help="bare stars of that sightline (Parquet)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--processes", type=int, default=1, help="examples solved at once, each with one thread")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: errors by distance")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall numbers")
@@ -50,9 +59,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write errors and CPU times of the three methods, where enough stars remain behind the true profile."""
-    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles, inference, compare = read_sections(
-        args.settings, *SECTIONS
-    )
+    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles, inference, compare = dict(
+        read(args.settings, Settings)
+    ).values()
     limit = compare.limit
     if limit is None:
         raise UserError("compare.limit: missing; expected this key, for example {examples: 24}")

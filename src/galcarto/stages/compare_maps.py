@@ -12,21 +12,20 @@ from pathlib import Path
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.dustmap.compare import agreement, published
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
+    options(parser, "cube", "metrics")
     parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
-    parser.add_argument("--map", required=True, help="the map's file, or what fetching it ended in (JSON)")
+    parser.add_argument("--map", required=True, help="the map's file, or the result of fetching it (JSON)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: both maps, scores")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write both maps and the scores of their difference, or why there are none."""
+    """Write both maps and the scores of their difference, or the reason why there are none."""
     file, reason = args.map, None
     if Path(file).suffix == ".json":
         fetched = json.loads(Path(file).read_text())

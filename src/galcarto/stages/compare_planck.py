@@ -1,7 +1,7 @@
-"""Compare the cube's extinction, as far as stars reach or to a distance, with a HEALPix map of dust.
+"""Compare the extinction of the cube, as far as stars reach or to a distance, with a HEALPix map of dust.
 
 Example:
-  galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare dust)" --seed 1 --name tau353 \\
+  galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare_planck)" --seed 1 --name tau353 \\
       --cube cube.nc --map tau353.fits --comparison planck_tau353.nc --metrics planck_tau353.json
 """
 
@@ -14,46 +14,49 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.compare import planck
 from galcarto.dustmap.compare.differences import differences
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Compare, Dust
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
+class Settings(Section):
+    compare: Compare
+    dust: Dust
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections compare, dust")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "cube", "metrics", settings=Settings)
     parser.add_argument("--name", required=True, help="name of the map in compare.planck")
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
     parser.add_argument("--map", required=True, help="HEALPix map (FITS)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: both maps on the tiles")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write both maps, the straight line between them and the scores of their difference."""
-    compare, dust = read_sections(args.settings, "compare", "dust")
-    chosen = next(entry for entry in compare.planck if entry.name == args.name)
+    """Write both maps, a straight-line fit between them and the scores of their difference."""
+    settings = read(args.settings, Settings)
+    chosen = next(entry for entry in settings.compare.planck if entry.name == args.name)
     sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
     with open_cube(args.cube) as cube:
-        reach = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), compare.distance
+        reach = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), settings.compare.distance
         ours, sd = (planck.total(cube[name].to_numpy(), *reach) for name in ("extinction", "extinction_sd"))
         coordinates = {name: cube[name].load() for name in ("l", "b")}
         tiles = Tiles(edges_of(cube, "l"), edges_of(cube, "b"))
-    theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, dust.r_v)
+    theirs = planck.to_extinction(planck.tile_means(sphere, tiles, chosen.frame), chosen.quantity, settings.dust.r_v)
     used, metrics = planck.against(ours, theirs, chosen.ceiling, chosen.line_below)
     if metrics["n"] < 3:
         logging.warning("%s: found %d tiles that both maps cover; a line needs 3", args.name, metrics["n"])
-    # the map's own error is not known
+    # the error of the map is unknown
     scores = differences(ours[used], theirs[used], sd[used] ** 2)
     metrics |= {"bias_mag": scores["bias"], "difference_scatter_mag": scores["scatter"], "chi2": scores["chi2"]}
     left_out = metrics.pop("left_out")
     if left_out:
         logging.info("%s: left out %d tiles with A_V >= %g mag", args.name, left_out, chosen.ceiling)
-    far = "distance_max" if compare.distance is None else f"{compare.distance:g} kpc"
+    far = "distance_max" if settings.compare.distance is None else f"{settings.compare.distance:g} kpc"
     dataset = xr.Dataset(
         {
             "extinction": (("l", "b"), ours, {"units": "mag", "long_name": f"A_V to {far}"}),
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             "used": (("l", "b"), used),
         },
         coords=coordinates,
-        attrs={"name": args.name, **({"reach": f"to {far}"} if compare.distance else {}), **metrics},
+        attrs={"name": args.name, **({"reach": f"to {far}"} if settings.compare.distance else {}), **metrics},
     )
     dataset.attrs |= provenance.attributes(
         "compare_planck", json.loads(args.settings), args.seed, [args.cube, args.map]

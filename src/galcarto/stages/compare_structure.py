@@ -1,7 +1,7 @@
-"""Measure at which distance the dust of the thickest tiles stands.
+"""Measure the distance of the dust in the tiles of highest extinction.
 
 Example:
-  galcarto compare_structure --settings "$(galcarto settings config/orion.yaml compare)" --cube cube.nc \\
+  galcarto compare_structure --settings "$(galcarto settings config/orion.yaml compare_structure)" --cube cube.nc \\
       --planck planck_tau353.nc --comparison structure.nc --metrics structure.json
 """
 
@@ -13,29 +13,32 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare import structure
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.compare.settings import Compare
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
 
-CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map that chooses the tiles
+CLASSES = np.array([0.0, 1.0, 2.0, 4.0, 8.0, np.inf])  # mag, of the map by which tiles are chosen
+
+
+class Settings(Section):
+    compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section compare")
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
-    parser.add_argument("--planck", required=True, help="comparison with the map that chooses the tiles (netCDF)")
+    options(parser, "cube", "metrics", settings=Settings)
+    parser.add_argument("--planck", required=True, help="comparison with the map by which tiles are chosen (netCDF)")
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: half-rises of the tiles"
     )
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write half-rises and their scores; the map chooses tiles and has no other part."""
-    (compare,) = read_sections(args.settings, "compare")
-    asked = compare.structure
+    """Write the half-rise distances and their scores; the map is used only to choose the tiles."""
+    asked = read(args.settings, Settings).compare.structure
+    assert asked is not None  # else there is no such rule
     with xr.open_dataset(args.planck) as planck, open_cube(args.cube) as cube:
         dense = (planck["used"].astype(bool) & (planck["planck"] > asked.above)).to_numpy()
         samples = cube["extinction_samples"].to_numpy()[:, dense]
@@ -47,13 +50,7 @@ def run(args: argparse.Namespace) -> None:
         i, j = np.nonzero(dense)
         l, b = cube["l"].to_numpy()[i], cube["b"].to_numpy()[j]
     metrics, values = structure.measure(
-        samples,
-        edges,
-        l,
-        total=asked.total,
-        window=asked.window,
-        foreground=asked.foreground,
-        far=asked.far,
+        samples, edges, l, total=asked.total, window=asked.window, foreground=asked.foreground, far=asked.far
     )
     dataset = xr.Dataset(
         {name: ("tile", value, {"units": "kiloparsec"}) for name, value in values.items()}

@@ -1,7 +1,7 @@
-"""Compare what each survey alone and all together say of the same tiles, by one network.
+"""Compare the extinction from each survey alone and from all together, in the same tiles and by one network.
 
 Example:
-  galcarto compare_surveys --settings "$(galcarto settings config/cone.yaml tile inference surveys)" --seed 1 \\
+  galcarto compare_surveys --settings "$(galcarto settings config/cone.yaml compare_surveys)" --seed 1 \\
       --network network.pt --sky cmds.nc --comparison surveys.nc --metrics surveys.json
 """
 
@@ -14,34 +14,38 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare.structure import at_distance
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Inference, SurveySettings, Tile
 
 DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
 
 
+class Settings(Section):
+    tile: Tile
+    inference: Inference
+    surveys: list[SurveySettings]
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of tile, inference, surveys")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--network", required=True, help="trained network")
+    options(parser, "seed", "network", "metrics", settings=Settings)
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: extinction by survey")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write means and standard deviations of A_V by survey, and how well the surveys agree."""
-    tile, inference, surveys = read_sections(args.settings, "tile", "inference", "surveys")
+    settings = read(args.settings, Settings)
     trained = ProfileNetwork.load(args.network)
     with xr.open_dataset(args.sky) as file:
         images = file.load()
     area, owner = images["area"].to_numpy(), images["owner"].to_numpy()
-    seen = area >= tile.min_area_fraction * images["full_area"].to_numpy()[:, None]
+    seen = area >= settings.tile.min_area_fraction * images["full_area"].to_numpy()[:, None]
     chosen = seen.all(axis=1) & (images["stars"].to_numpy() > 0).all(axis=1)
     distances = DISTANCES[trained.edges[-1] >= DISTANCES]
-    names = [survey.name for survey in surveys]
+    names = [survey.name for survey in settings.surveys]
     kinds = {name: np.array([name == other for other in names]) for name in names} | {"both": np.ones(len(names), bool)}
     counts, reference = (images[name].to_numpy()[chosen] for name in ("counts", "reference"))
     reference = reference * area[chosen][:, owner, None, None]
@@ -50,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         present = np.tile(there[owner], (len(counts), 1))
         posterior, _ = trained.posterior(counts, reference, present)
         generator = torch.Generator().manual_seed(args.seed)
-        samples = trained.sample(posterior, inference.samples, generator).numpy()
+        samples = trained.sample(posterior, settings.inference.samples, generator).numpy()
         at = np.stack([at_distance(samples, trained.edges, d) for d in distances], axis=-1)
         values.append((at.mean(axis=1), at.std(axis=1)))
     mean, sd = (np.stack([value[i] for value in values]) for i in range(2))  # (kind, tile, distance)

@@ -1,4 +1,4 @@
-"""Compare the cube with the synthetic sky's true extinction.
+"""Compare the cube with the true extinction of the synthetic sky.
 
 Example:
   galcarto compare_truth --seed 1 --cube cube.nc --truth truth.nc --comparison truth_scores.nc --metrics truth.json
@@ -12,15 +12,14 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.dustmap.compare.heldout import bins
 from galcarto.learning.scores import score
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube")
     parser.add_argument("--truth", required=True, help="true extinction on the same grid (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")

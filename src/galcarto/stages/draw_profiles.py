@@ -1,7 +1,7 @@
 """Draw the random extinction profiles of one split.
 
 Example:
-  galcarto draw_profiles --settings "$(galcarto settings config/config.yaml profiles distance)" \\
+  galcarto draw_profiles --settings "$(galcarto settings config/config.yaml draw_profiles)" \\
       --seed 1 --split valid --number 1000 --output valid.nc
 """
 
@@ -12,17 +12,22 @@ import netCDF4
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.dust import profiles as prior
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Distance, ProfileSettings
 
 BLOCK = 8192  # profiles drawn and written at once
 
 
+class Settings(Section):
+    profiles: ProfileSettings
+    distance: Distance
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections profiles, distance")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--number", type=int, required=True, help="profiles to draw")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
@@ -30,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write extinction(profile, distance) in blocks."""
-    profiles, distance = read_sections(args.settings, "profiles", "distance")
-    edges = distance.edges()
+    settings = read(args.settings, Settings)
+    edges = settings.distance.edges()
     rng = generator(args.seed, "draw_profiles", args.split)
     with netCDF4.Dataset(args.output, "w") as file:
         file.setncatts(provenance.attributes("draw_profiles", json.loads(args.settings), args.seed, []))
@@ -39,11 +44,7 @@ def run(args: argparse.Namespace) -> None:
         file.createDimension("distance", len(edges) - 1)
         file.createDimension("bounds", 2)
         centre = file.createVariable("distance", "f8", ("distance",))
-        centre.units, centre.bounds, centre[:] = (
-            "kiloparsec",
-            "distance_bounds",
-            0.5 * (edges[1:] + edges[:-1]),
-        )
+        centre.units, centre.bounds, centre[:] = ("kiloparsec", "distance_bounds", 0.5 * (edges[1:] + edges[:-1]))
         bounds = file.createVariable("distance_bounds", "f8", ("distance", "bounds"))
         bounds[:, 0], bounds[:, 1] = edges[:-1], edges[1:]
         chunks = (min(BLOCK, args.number), len(edges) - 1)
@@ -54,4 +55,4 @@ def run(args: argparse.Namespace) -> None:
         extinction.long_name = "cumulative A_V from the Sun to the outer edge of the distance bin"
         for start in range(0, args.number, BLOCK):
             stop = min(start + BLOCK, args.number)
-            extinction[start:stop] = prior.draw(rng, stop - start, edges, **profiles.model_dump())
+            extinction[start:stop] = prior.draw(rng, stop - start, edges, **settings.profiles.model_dump())

@@ -1,7 +1,7 @@
-"""Score the network on sightlines and profiles that it has never seen.
+"""Score the network on held-out sightlines and profiles.
 
 Example:
-  galcarto evaluate_heldout --settings "$(galcarto settings config/config.yaml inference)" --seed 1 \\
+  galcarto evaluate_heldout --settings "$(galcarto settings config/config.yaml evaluate_heldout)" --seed 1 \\
       --network network.pt --examples test/*.nc --comparison heldout.nc --metrics heldout.json
 """
 
@@ -14,18 +14,20 @@ import torch
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare import heldout
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Inference
+
+
+class Settings(Section):
+    inference: Inference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section inference")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--network", required=True, help="trained network")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; default 0")
+    options(parser, "seed", "network", "gpus", settings=Settings)
     parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
@@ -33,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write scores over the distances where stars remain behind the inferred profile."""
-    (inference,) = read_sections(args.settings, "inference")
+    inference = read(args.settings, Settings).inference
     trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     generator = torch.Generator().manual_seed(args.seed)
     answers, truths = [], []

@@ -1,4 +1,4 @@
-"""Write the explorer of a region: one HTML page, readable offline, to look into the map with mouse or keyboard.
+"""Write the explorer of a region: one HTML page that shows the map interactively, without a network.
 
 Example:
   galcarto explorer --cube results/demo/cube.nc --faceon results/demo/faceon.nc --sky results/demo/sky/cmds.nc \\
@@ -19,7 +19,6 @@ from galcarto.pages import explorer
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--cube", required=True, help="the cube (netCDF)")
     parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
     parser.add_argument("--sky", required=True, help="observed diagrams of the tiles (netCDF)")
@@ -31,11 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _predictions(paths: Sequence[str]) -> Iterator[xr.DataArray]:
-    """Predicted diagrams of the strips, one strip in memory at a time."""
+    """Yield the predicted diagrams of the strips, one strip in memory at a time."""
     for path in paths:
         with xr.open_dataset(path) as fit:
             if "predicted" not in fit:
-                raise UserError(f"{path}: found no predicted diagrams, which older versions did not keep; make it anew")
+                raise UserError(f"{path}: found no predicted diagrams; expected them: run check_sightlines again")
             yield fit["predicted"].load()
 
 

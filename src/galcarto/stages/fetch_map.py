@@ -11,15 +11,15 @@ import textwrap
 from pathlib import Path
 
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.dustmap.compare import published
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
+    options(parser, "offline")
     parser.add_argument("--name", required=True, choices=published.SOURCES, help="the map")
-    parser.add_argument("--offline", action="store_true", help="ask no server")
     parser.add_argument(
-        "--output", required=True, type=Output, help="JSON file to write, beside the map: its file, or a reason"
+        "--output", required=True, type=Output, help="JSON file to write beside the map: its file, or a reason"
     )
 
 

@@ -18,5 +18,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch the map unless it is there."""
+    """Fetch the map unless it exists."""
     fetch(args.url, args.output, Client(), args.sha256, args.offline)

@@ -1,7 +1,7 @@
 """Infer the posterior of every tile of a strip.
 
 Example:
-  galcarto infer_sightlines --settings "$(galcarto settings config/config.yaml sky tile inference)" --seed 1 \\
+  galcarto infer_sightlines --settings "$(galcarto settings config/config.yaml infer_sightlines)" --seed 1 \\
       --network network.pt --sky cmds.nc --strip 0000 --output 0000.nc
 """
 
@@ -12,25 +12,28 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Inference, Sky, Tile
+
+
+class Settings(Section):
+    sky: Sky
+    tile: Tile
+    inference: Inference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, inference")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--network", required=True, help="trained network")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs that the job was given; default 0")
+    options(parser, "seed", "network", "strip", "gpus", settings=Settings)
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
-    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write samples of cumulative extinction per tile, and how far detectable stars reach."""
-    sky, tile, inference = read_sections(args.settings, "sky", "tile", "inference")
+    sky, tile, inference = dict(read(args.settings, Settings)).values()
     trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     tiles = sky.strip(tile.size, args.strip)
     first = int(args.strip) * sky.strip_columns * tiles.shape[1]

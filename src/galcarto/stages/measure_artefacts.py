@@ -1,6 +1,6 @@
-"""Measure what the map shows that no sky has: fingers of God, tiling, stripes, steps at the grid's ends.
+"""Quantify map artefacts: fingers of God, tiling, stripes, steps at the ends of the grid.
 
-Nothing is smoothed. With --truth the same numbers of the true sky stand beside the map's.
+Nothing is smoothed. With --truth, the same numbers are computed for the true sky.
 
 Example:
   galcarto measure_artefacts --seed 1 --cube cube.nc --truth truth.nc --comparison artefacts.nc \\
@@ -15,6 +15,7 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.dustmap.compare import artefacts
 from galcarto.maps.grid import distance_coordinate, edges_of
@@ -24,18 +25,15 @@ SAMPLES = 8  # of the posterior
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube", "metrics")
     parser.add_argument("--truth", help="true extinction on the same grid (netCDF)")
     parser.add_argument(
-        "--comparison", required=True, type=Output, help="netCDF file to write: what the numbers sum up"
+        "--comparison", required=True, type=Output, help="netCDF file to write: the curves that the numbers summarise"
     )
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the numbers, and the curves behind them."""
+    """Write the numbers and the curves that they summarise."""
     with open_cube(args.cube) as opened:
         cube = opened.transpose("sample", "l", "b", "distance", ...)
         edges = edges_of(cube, "distance")

@@ -1,8 +1,8 @@
-"""Measure in the control field how real stars differ from the mock's.
+"""Measure the differences between real and mock stars in the control field.
 
 Example:
-  galcarto measure_control --settings "$(galcarto settings config/orion.yaml \\
-      control surveys pixels dust galaxy galaxies distance)" --output control.json --comparison control.nc
+  galcarto measure_control --settings "$(galcarto settings config/orion.yaml measure_control)" \\
+      --output control.json --comparison control.nc
 """
 
 import argparse
@@ -15,16 +15,25 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap import control_field
 from galcarto.dustmap.instrument import MARGIN, Instrument, star_model
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import BackgroundGalaxies, Control, Distance, Dust, GalaxySettings, SurveySettings
+
+
+class Settings(Section):
+    control: Control
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    galaxy: GalaxySettings
+    galaxies: BackgroundGalaxies
+    distance: Distance
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument(
-        "--settings", required=True, help="JSON of control, surveys, pixels, dust, galaxy, galaxies, distance"
-    )
+    options(parser, settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="JSON file to write: corrections and their errors")
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: observed and expected diagrams"
@@ -33,26 +42,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the corrections on which training centres its nuisances, and the diagrams."""
-    control, surveys, pixels, dust, galaxy, galaxies, distance = read_sections(
-        args.settings, "control", "surveys", "pixels", "dust", "galaxy", "galaxies", "distance"
-    )
-    instrument = Instrument(surveys, pixels, dust, distance)
+    settings = read(args.settings, Settings)
+    instrument = Instrument(settings.surveys, settings.pixels, settings.dust, settings.distance)
     fits, parts = {}, []
-    for survey, view in zip(surveys, instrument.views, strict=True):
-        if all(file.survey != survey.name for file in control.files):
+    for survey, view in zip(settings.surveys, instrument.views, strict=True):
+        if all(file.survey != survey.name for file in settings.control.files):
             continue
-        stars, area = control_field.observed(control, survey)
+        stars, area = control_field.observed(settings.control, survey)
         plain = replace(view, parallax_range=None)
         fitted = control_field.fit(
             plain.images({name: stars[name].to_numpy() for name in survey.limits})[0],
             area,
             (float(stars["l"].mean()), float(stars["b"].mean())),
-            partial(star_model, galaxy, surveys),
+            partial(star_model, settings.galaxy, settings.surveys),
             plain,
             instrument.edges,
-            extinction=control.extinction,
-            slope=galaxies.slope,
-            colour=galaxies.colour,
+            extinction=settings.control.extinction,
+            slope=settings.galaxies.slope,
+            colour=settings.galaxies.colour,
             margin=MARGIN,
         )
         fits[survey.name] = fitted, plain
@@ -64,9 +71,9 @@ def run(args: argparse.Namespace) -> None:
         part["bands"] = f"{'-'.join(plain.colour_bands)},{plain.magnitude_band}"
         parts.append(part.expand_dims(survey=[survey.name]))
     dataset = xr.concat(parts, dim="survey")
-    inputs = [file.path for file in control.files]
+    inputs = [file.path for file in settings.control.files]
     dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
     dataset.to_netcdf(args.comparison)
     with open(args.output, "w") as handle:
-        json.dump(control_field.corrections(fits, control.extinction_sd), handle, indent=2)
+        json.dump(control_field.corrections(fits, settings.control.extinction_sd), handle, indent=2)
         handle.write("\n")

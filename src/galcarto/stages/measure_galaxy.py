@@ -1,7 +1,7 @@
 """Compare the mock Galaxy with the Besançon model and the literature.
 
 Example:
-  galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml galaxy validation)" \\
+  galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml measure_galaxy)" \\
       --counts ../shared/data/besancon_k_counts/counts.txt --metrics metrics.json --output validation.nc
 """
 
@@ -14,35 +14,42 @@ import numpy as np
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.galaxy.checks import BANDS, measure
 from galcarto.galaxy.checks.star_counts import read_counts
 from galcarto.galaxy.components import load
 from galcarto.galaxy.integrals import ALL_STARS
+from galcarto.galaxy.settings import GalaxySettings, Validation
 from galcarto.galaxy.synthesis import StarModel
 
 
+class Settings(Section):
+    galaxy: GalaxySettings
+    validation: Validation
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, validation")
-    parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model; none leaves them out")
+    options(parser, settings=Settings)
+    parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model (optional)")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the numbers and the data of the figures."""
-    galaxy, validation = read_sections(args.settings, "galaxy", "validation")
+    settings = read(args.settings, Settings)
     table = read_counts(args.counts) if args.counts else None
     if table is None:
-        found = "null" if validation.counts is None else f"no file {validation.counts}"
+        found = "null" if settings.validation.counts is None else f"no file {settings.validation.counts}"
         logging.warning(
             "validation.counts: found %s; expected the K counts of the Besançon model: "
             "the comparison with them is left out",
             found,
         )
     model, single = (
-        StarModel(load(galaxy.model), [ALL_STARS], BANDS, binaries) for binaries in (galaxy.binaries, False)
+        StarModel(load(settings.galaxy.model), [ALL_STARS], BANDS, binaries)
+        for binaries in (settings.galaxy.binaries, False)
     )
     metrics, dataset = measure(model, single, table)
     for name, ratio in metrics.get("counts", {}).get("median_ratio", {}).items():

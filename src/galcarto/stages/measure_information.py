@@ -1,8 +1,8 @@
-"""Measure how well each survey and all of them together can tell extinction at best.
+"""Compute the information limit: the smallest error of the extinction from each survey and from all together.
 
 Example:
-  galcarto measure_information --settings "$(galcarto settings config/cone.yaml surveys pixels dust distance realism \\
-      galaxies)" --seed 1 --stars l123.400_b+22.900.parquet --cube cube.nc --metrics information.json
+  galcarto measure_information --settings "$(galcarto settings config/cone.yaml measure_information)" --seed 1 \\
+      --stars l123.400_b+22.900.parquet --cube cube.nc --metrics information.json
 """
 
 import argparse
@@ -11,34 +11,35 @@ import json
 import numpy as np
 
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit import information
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import BackgroundGalaxies, Distance, Dust, Realism, SurveySettings
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
+class Settings(Section):
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    realism: Realism
+    galaxies: BackgroundGalaxies
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of surveys, pixels, dust, distance, realism, galaxies")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", "metrics", settings=Settings)
     parser.add_argument("--stars", required=True, help="bare stars of a sightline (Parquet)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--cube", required=True, help="the published cube: its mean profile and area are taken")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write standard deviations of A_V by survey, with all nuisances and with some of them known exactly."""
-    surveys, pixels, dust, distance, realism, galaxies = read_sections(
-        args.settings, "surveys", "pixels", "dust", "distance", "realism", "galaxies"
-    )
-    corrections = Corrections.read(args.control)
-    instrument = Instrument(
-        surveys, pixels, dust, distance, realism=realism, galaxies=galaxies, corrections=corrections
-    )
+    settings = read(args.settings, Settings)
+    instrument = Instrument.of(settings, Corrections.read(args.control))
     stars = instrument.read_stars(args.stars, generator(args.seed, "measure_information"))
     with open_cube(args.cube) as cube:
         if not np.array_equal(edges_of(cube, "distance"), instrument.edges):

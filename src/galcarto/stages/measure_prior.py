@@ -1,7 +1,7 @@
-"""Measure what the prior over profiles says, with and without each of its parts, beside published statistics.
+"""Measure statistics of the prior over profiles, with and without each of its parts, beside published ones.
 
 Example:
-  galcarto measure_prior --settings "$(galcarto settings config/orion.yaml profiles distance sky)" --seed 1 \\
+  galcarto measure_prior --settings "$(galcarto settings config/orion.yaml measure_prior)" --seed 1 \\
       --comparison prior.nc --metrics prior.json
 """
 
@@ -12,24 +12,29 @@ import numpy as np
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare import prior
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Distance, ProfileSettings, Sky
+
+
+class Settings(Section):
+    profiles: ProfileSettings
+    distance: Distance
+    sky: Sky
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections profiles, distance, sky")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "metrics", settings=Settings)
     parser.add_argument(
         "--comparison", required=True, type=Output, help="netCDF file to write: quantiles, examples, histograms"
     )
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write statistics of the prior and published ones."""
-    profiles, distance, sky = read_sections(args.settings, "profiles", "distance", "sky")
+    profiles, distance, sky = dict(read(args.settings, Settings)).values()
     rng = generator(args.seed, "measure_prior")
     dataset, metrics = prior.statistics(rng, distance.edges(), profiles.model_dump(), float(np.mean(sky.b)))
     dataset.attrs |= provenance.attributes("measure_prior", json.loads(args.settings), args.seed, [])

@@ -1,7 +1,7 @@
 """Measure a survey's errors and completeness from observed catalogues.
 
 Example:
-  galcarto measure_survey --survey 2mass --settings "$(galcarto settings config/config.yaml galaxy dust)" \\
+  galcarto measure_survey --survey 2mass --settings "$(galcarto settings config/config.yaml measure_survey)" \\
       --catalogues ../shared/data/twomass_orion/Orion_A_2mass.fits ../shared/data/twomass_orion/CF_2mass.fits \\
       ../shared/data/cone_l123_b22/2MASS_results.ecsv --table 2mass.yaml --metrics 2mass.json --output 2mass.nc
 """
@@ -14,26 +14,34 @@ import yaml
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.settings import Dust, GalaxySettings
 from galcarto.surveys.measure import CATALOGUES, MEASURES
 
 
+class Settings(Section):
+    galaxy: GalaxySettings
+    dust: Dust
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
+    options(parser, settings=Settings)
     parser.add_argument("--survey", required=True, choices=sorted(CATALOGUES))
-    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, dust")
     roles = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in CATALOGUES.items())
     parser.add_argument("--catalogues", required=True, nargs=3, help=f"in this order, {roles}")
     parser.add_argument("--table", required=True, type=Output, help="YAML file to write: the survey")
     parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: what the figures show")
+    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the table, the numbers and the data of the figures."""
-    galaxy, dust = read_sections(args.settings, "galaxy", "dust")
+    settings = read(args.settings, Settings)
     paths = dict(zip(CATALOGUES[args.survey], args.catalogues, strict=True))
-    table, metrics, dataset = MEASURES[args.survey](paths, galaxy.model, galaxy.binaries, dust.law, dust.r_v)
+    table, metrics, dataset = MEASURES[args.survey](
+        paths, settings.galaxy.model, settings.galaxy.binaries, settings.dust.law, settings.dust.r_v
+    )
     for band, values in table["bands"].items():
         found = values["completeness"]
         logging.info("%s: half of the stars at %.2f mag (%s)", band, found["half"], found["kind"])

@@ -1,7 +1,7 @@
 """Make the star list of the sky from an archive, page by page.
 
 Example:
-  galcarto observe_archive --settings "$(galcarto settings config/region.yaml sky tile surveys)" --seed 1 \\
+  galcarto observe_archive --settings "$(galcarto settings config/region.yaml observe_archive)" --seed 1 \\
       --pages archive --stars stars.parquet --footprint footprint.nc
 """
 
@@ -11,17 +11,22 @@ from pathlib import Path
 
 from galcarto.core.download import Client
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.settings import Sky, SurveySettings, Tile
 from galcarto.stages import observe_files
 from galcarto.surveys import archives
 
 
+class Settings(Section):
+    sky: Sky
+    tile: Tile
+    surveys: list[SurveySettings]
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections sky, tile, surveys")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--pages", required=True, help="folder that keeps what was fetched")
-    parser.add_argument("--offline", action="store_true", help="ask no server: use the pages that are there")
+    options(parser, "seed", "offline", settings=Settings)
+    parser.add_argument("--pages", required=True, help="folder for the fetched pages")
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write")
     parser.add_argument(
         "--footprint", required=True, type=Output, help="netCDF file to write: observed area of each tile"
@@ -30,14 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fetch the pages that are missing; write the cleaned star list and the observed area."""
-    sky, tile, surveys = read_sections(args.settings, "sky", "tile", "surveys")
-    boxes = archives.strips(sky.l, sky.b)
+    settings = read(args.settings, Settings)
+    boxes = archives.strips(settings.sky.l, settings.sky.b)
     # Both surveys cover the whole sky (2MASS 99.998 % of it) and every box was counted, so a cell without stars is not
     # unobserved but dark, as behind a thick cloud.
-    area = sky.grid(tile.size).area()
+    area = settings.sky.grid(settings.tile.size).area()
     parts, inputs = [], []  # type: ignore[var-annotated]
-    for survey in surveys:
-        entry = next(entry for entry in sky.archives if entry.survey == survey.name)
+    for survey in settings.surveys:
+        entry = next(entry for entry in settings.sky.archives if entry.survey == survey.name)
         archive = archives.ARCHIVES[entry.archive]
         if archive.survey != survey.name:
             raise archives.ArchiveError(

@@ -1,8 +1,7 @@
 """Observe the synthetic sky: mock stars behind known dust, its truth, and a Planck-like map.
 
 Example:
-  galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml \\
-      sky synthetic tile distance galaxy dust surveys)" \\
+  galcarto observe_synthetic --settings "$(galcarto settings config/config.yaml observe_synthetic)" \\
       --seed 1 --stars stars.parquet --footprint footprint.nc --truth truth.nc --planck planck.fits
 """
 
@@ -18,18 +17,26 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.settings import Distance, Dust, GalaxySettings, Sky, SurveySettings, SyntheticSky, Tile
 from galcarto.dustmap.synthetic_sky import DustGrid, observe
 from galcarto.galaxy.synthesis import EmptySightlineError
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 
 
+class Settings(Section):
+    sky: Sky
+    synthetic: SyntheticSky
+    tile: Tile
+    distance: Distance
+    galaxy: GalaxySettings
+    dust: Dust
+    surveys: list[SurveySettings]
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument(
-        "--settings", required=True, help="JSON of sky, synthetic, tile, distance, galaxy, dust, surveys"
-    )
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, type=Output, help="Parquet file to write: observed stars")
     parser.add_argument("--footprint", required=True, type=Output, help="netCDF file to write: area of each tile")
     parser.add_argument("--truth", required=True, type=Output, help="netCDF file to write: the true extinction")
@@ -38,9 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the observed stars, the observed area, the true extinction and the reference map."""
-    sky, synthetic, tile, distance, galaxy, law, surveys = read_sections(
-        args.settings, "sky", "synthetic", "tile", "distance", "galaxy", "dust", "surveys"
-    )
+    sky, synthetic, tile, distance, galaxy, law, surveys = dict(read(args.settings, Settings)).values()
     tiles, edges = sky.grid(tile.size), distance.edges()
     dust = DustGrid.draw(sky, synthetic, tile.size, edges, args.seed)
     attributes = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, [])

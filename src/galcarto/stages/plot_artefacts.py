@@ -1,25 +1,11 @@
-"""Draw fingers of God, tiling, stripes and steps at the grid's ends.
+"""Draw fingers of God, tiling, stripes and steps at the ends of the grid.
 
 Example:
   galcarto plot_artefacts --comparison results/demo/comparisons/artefacts.nc \\
       --output results/demo/figures/artefacts.png
 """
 
-import argparse
+from galcarto.figures import artefacts
+from galcarto.figures.stage import plot
 
-import xarray as xr
-
-from galcarto.core.files import Output
-from galcarto.figures import artefacts, style
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--comparison", required=True, help="what the numbers sum up (netCDF)")
-    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the figure."""
-    with xr.open_dataset(args.comparison) as found:
-        style.save(artefacts.artefacts(found), *args.output)
+configure, run = plot(artefacts.artefacts, comparison="curves from measure_artefacts (netCDF)")

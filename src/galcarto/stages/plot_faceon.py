@@ -14,7 +14,6 @@ from galcarto.figures import faceon, style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--faceon", required=True, help="the face-on view (netCDF)")
     parser.add_argument("--arms", default="reid2019", choices=MODELS, help="model of the arms (reid2019)")
     parser.add_argument("--tracers", help="masers and HII regions to draw (netCDF)")

@@ -1,4 +1,4 @@
-"""Draw the checks of the mock Galaxy.
+"""Draw the validation of the mock Galaxy.
 
 Example:
   galcarto plot_galaxy --validation results/galaxy/validation.nc --output results/galaxy/figures/isochrones.png
@@ -15,8 +15,7 @@ from galcarto.figures import galaxy, style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--validation", required=True, help="what measure_galaxy wrote (netCDF)")
+    parser.add_argument("--validation", required=True, help="output of measure_galaxy (netCDF)")
     parser.add_argument(
         "--output",
         required=True,

@@ -5,21 +5,7 @@ Example:
       --output results/orion/figures/map_bayestar19.png
 """
 
-import argparse
+from galcarto.figures import published
+from galcarto.figures.stage import plot
 
-import xarray as xr
-
-from galcarto.core.files import Output
-from galcarto.figures import published, style
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--comparison", required=True, help="both maps and the scores (netCDF)")
-    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the figure."""
-    with xr.open_dataset(args.comparison) as comparison:
-        style.save(published.differences(comparison), *args.output)
+configure, run = plot(published.differences, comparison="both maps and the scores (netCDF)")

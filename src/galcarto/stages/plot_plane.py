@@ -5,23 +5,11 @@ Example:
       --output results/demo/figures/planck_synthetic.png
 """
 
-import argparse
+from galcarto.figures import plane
+from galcarto.figures.stage import plot
 
-import xarray as xr
-
-from galcarto.core.files import Output
-from galcarto.figures import plane, style
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--comparison", required=True, help="both maps and the scores (netCDF)")
-    parser.add_argument("--excess", help="A_V of the mean colour excess on the same tiles (netCDF)")
-    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the figure."""
-    excess = xr.load_dataset(args.excess)["extinction"] if args.excess else None
-    with xr.open_dataset(args.comparison) as maps:
-        style.save(plane.comparison(maps, excess), *args.output)
+configure, run = plot(
+    plane.comparison,
+    comparison="both maps and the scores (netCDF)",
+    excess="A_V of the mean colour excess on the same tiles (netCDF)",
+)

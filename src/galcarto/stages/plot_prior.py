@@ -4,21 +4,7 @@ Example:
   galcarto plot_prior --prior results/orion/comparisons/prior.nc --output results/orion/figures/prior.png
 """
 
-import argparse
+from galcarto.figures import prior
+from galcarto.figures.stage import plot
 
-import xarray as xr
-
-from galcarto.core.files import Output
-from galcarto.figures import prior, style
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--prior", required=True, help="statistics of the prior (netCDF)")
-    parser.add_argument("--output", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
-
-
-def run(args: argparse.Namespace) -> None:
-    """Write the figure."""
-    with xr.open_dataset(args.prior) as statistics:
-        style.save(prior.samples(statistics), *args.output)
+configure, run = plot(prior.samples, prior="statistics of the prior (netCDF)")

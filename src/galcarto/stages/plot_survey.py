@@ -13,9 +13,8 @@ from galcarto.figures import style, surveys
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--survey", required=True, choices=sorted(surveys.FIGURES))
-    parser.add_argument("--measured", required=True, help="what measure_survey wrote (netCDF)")
+    parser.add_argument("--measured", required=True, help="output of measure_survey (netCDF)")
     parser.add_argument("--errors", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
     parser.add_argument("--completeness", required=True, nargs="+", type=Output, help="PNG and PDF files to write")
 

@@ -1,7 +1,7 @@
-"""Resample the cube's density to cubic voxels that keep each sightline's extinction.
+"""Resample the density to cubic voxels that keep the extinction of each sightline.
 
 Example:
-  galcarto publish_cartesian --settings "$(galcarto settings config/config.yaml publish)" --seed 1 \\
+  galcarto publish_cartesian --settings "$(galcarto settings config/config.yaml publish_cartesian)" --seed 1 \\
       --cube cube.nc --output cartesian.nc
 """
 
@@ -10,23 +10,26 @@ import json
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.maps import cartesian
 from galcarto.maps.reader import open_cube
+from galcarto.maps.settings import Publish
+
+
+class Settings(Section):
+    publish: Publish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section publish")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write extinction_density(z, y, x)."""
-    (publish,) = read_sections(args.settings, "publish")
+    settings = read(args.settings, Settings)
     with open_cube(args.cube) as cube:
-        dataset = cartesian.resample(cube, publish.step)
+        dataset = cartesian.resample(cube, settings.publish.step)
     dataset.attrs |= provenance.attributes("publish_cartesian", json.loads(args.settings), args.seed, [args.cube])
     dataset.to_netcdf(args.output, encoding=cartesian.encoding(dataset))

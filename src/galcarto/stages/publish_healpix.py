@@ -1,7 +1,7 @@
 """Resample the cube to HEALPix pixels.
 
 Example:
-  galcarto publish_healpix --settings "$(galcarto settings config/config.yaml publish)" --seed 1 \\
+  galcarto publish_healpix --settings "$(galcarto settings config/config.yaml publish_healpix)" --seed 1 \\
       --cube cube.nc --output cube_healpix.nc
 """
 
@@ -10,22 +10,25 @@ import json
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.maps import healpix
 from galcarto.maps.reader import open_cube
+from galcarto.maps.settings import Publish
+
+
+class Settings(Section):
+    publish: Publish
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the section publish")
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "seed", "cube", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the cube's variables in pixels."""
-    (publish,) = read_sections(args.settings, "publish")
+    """Write the variables of the cube in HEALPix pixels."""
+    settings = read(args.settings, Settings)
     attributes = provenance.attributes("publish_healpix", json.loads(args.settings), args.seed, [args.cube])
     with open_cube(args.cube) as cube:
-        healpix.write(args.output, cube, publish.nside, attributes)
+        healpix.write(args.output, cube, settings.publish.nside, attributes)

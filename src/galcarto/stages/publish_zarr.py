@@ -8,19 +8,19 @@ import argparse
 
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
 from galcarto.maps import zarr
 from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--cube", required=True, help="cube (netCDF)")
+    options(parser, "cube")
     parser.add_argument("--output", required=True, type=Output, help="Zarr folder to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the same dataset."""
-    if not args.output.final.endswith(".zarr"):  # by which open_cube knows it; and what is there is replaced
+    if not args.output.final.endswith(".zarr"):  # open_cube recognises Zarr by it, and an existing folder is replaced
         raise UserError(f"--output: found {args.output.final}; expected a name that ends in .zarr")
     with open_cube(args.cube) as cube:
         zarr.write(args.output, cube)

@@ -30,7 +30,6 @@ FORMATS = {".csv": "ascii.csv", ".ecsv": "ascii.ecsv"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("cube", metavar="FILE", help="cube (netCDF or Zarr)")
     for name, meaning in (("l", "galactic longitude"), ("b", "galactic latitude"), ("ra", "ICRS"), ("dec", "ICRS")):
         parser.add_argument(f"--{name}", type=float, help=f"{meaning}, degree")

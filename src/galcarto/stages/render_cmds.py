@@ -1,9 +1,8 @@
-"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with nuisances of its own.
+"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with its own nuisances.
 
 Example:
-  galcarto render_cmds --settings "$(galcarto settings config/config.yaml \\
-      galaxy surveys pixels dust distance tile realism galaxies)" \\
-      --seed 1 --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
+  galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 \\
+      --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
 """
 
 import argparse
@@ -15,23 +14,38 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import CHUNK, read_sections
+from galcarto.dustmap.settings import (
+    CHUNK,
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    Realism,
+    SurveySettings,
+    Tile,
+)
+
+
+class Settings(Section):
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    tile: Tile
+    realism: Realism
+    galaxies: BackgroundGalaxies
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument(
-        "--settings",
-        required=True,
-        help=f"JSON of the sections {', '.join(examples.SECTIONS)}",
-    )
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
     parser.add_argument("--profiles", required=True, help="profiles of the split (netCDF)")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--first", type=int, required=True, help="first profile to use")
     parser.add_argument("--number", type=int, required=True, help="profiles to use")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
@@ -39,8 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars."""
-    sections = dict(zip(examples.SECTIONS, read_sections(args.settings, *examples.SECTIONS), strict=True))
-    tile = sections.pop("tile")
+    settings = read(args.settings, Settings)
 
     def profiles():
         with netCDF4.Dataset(args.profiles) as file:
@@ -55,8 +68,8 @@ def run(args: argparse.Namespace) -> None:
         args.output,
         args.stars,
         profiles(),
-        Instrument(**sections, corrections=Corrections.read(args.control)),
-        tile,
+        Instrument.of(settings, Corrections.read(args.control)),
+        settings.tile,
         attributes,
         split=args.split,
         seed=args.seed,

@@ -1,8 +1,8 @@
-"""Integrate the bare reference diagram of every tile of a strip, in its own direction.
+"""Integrate the dust-free reference diagram in the direction of every tile of a strip.
 
 Example:
-  galcarto render_references --settings "$(galcarto settings config/config.yaml \\
-      sky tile distance galaxy dust surveys pixels)" --strip 0000 --output 0000.nc
+  galcarto render_references --settings "$(galcarto settings config/config.yaml render_references)" \\
+      --strip 0000 --output 0000.nc
 """
 
 import argparse
@@ -14,29 +14,36 @@ from tqdm import tqdm
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Distance, Dust, GalaxySettings, Sky, SurveySettings, Tile
+
+
+class Settings(Section):
+    sky: Sky
+    tile: Tile
+    distance: Distance
+    galaxy: GalaxySettings
+    dust: Dust
+    surveys: list[SurveySettings]
+    pixels: int
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, galaxy, dust, surveys, pixels")
-    parser.add_argument("--strip", required=True, help="number of the strip of longitude columns, e.g. 0000")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
+    options(parser, "control", "strip", settings=Settings)
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write reference(tile, channel, magnitude, colour) and detectable(tile, survey, distance, grid), per deg2."""
-    sky, tile, distance, galaxy, dust, surveys, pixels = read_sections(
-        args.settings, "sky", "tile", "distance", "galaxy", "dust", "surveys", "pixels"
-    )
-    instrument = Instrument(surveys, pixels, dust, distance, galaxy, corrections=Corrections.read(args.control))
-    tiles = sky.strip(tile.size, args.strip)
+    settings = read(args.settings, Settings)
+    instrument = Instrument.of(settings, Corrections.read(args.control))
+    tiles = settings.sky.strip(settings.tile.size, args.strip)
     l, b = (v.ravel() for v in np.meshgrid(tiles.l, tiles.b, indexing="ij"))
-    reference = np.empty((len(l), len(instrument.forward_model.channels), pixels, pixels), np.float32)
-    detectable = np.empty((len(l), len(surveys), len(instrument.edges) - 1, len(EXTINCTION_GRID)), np.float32)
+    reference = np.empty((len(l), len(instrument.forward_model.channels), settings.pixels, settings.pixels), np.float32)
+    detectable = np.empty((len(l), len(settings.surveys), len(instrument.edges) - 1, len(EXTINCTION_GRID)), np.float32)
     for i in tqdm(range(len(l)), desc="references", unit="tile", mininterval=5):
         reference[i], detectable[i] = instrument.references(l[i], b[i])
     dataset = xr.Dataset(

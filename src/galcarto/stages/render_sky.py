@@ -1,7 +1,7 @@
-"""Bin the observed stars of every tile into colour-magnitude images beside their bare references.
+"""Bin the observed stars of every tile into colour-magnitude images, beside the dust-free references.
 
 Example:
-  galcarto render_sky --settings "$(galcarto settings config/config.yaml sky tile distance dust surveys pixels)" \\
+  galcarto render_sky --settings "$(galcarto settings config/config.yaml render_sky)" \\
       --seed 1 --stars stars.parquet --footprint footprint.nc --references 0000.nc 0001.nc --output cmds.nc
 """
 
@@ -19,11 +19,13 @@ from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
 from galcarto.core.netcdf import Table, create_variables
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.diagrams.files import axis_centres
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.instrument import Instrument
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import Distance, Dust, Sky, SurveySettings, Tile
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes
@@ -49,10 +51,17 @@ SMALL: Table = {
 }
 
 
+class Settings(Section):
+    sky: Sky
+    tile: Tile
+    distance: Distance
+    dust: Dust
+    surveys: list[SurveySettings]
+    pixels: int
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of sky, tile, distance, dust, surveys, pixels")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--references", required=True, nargs="+", help="references of the strips, in order (netCDF)")
@@ -61,11 +70,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write counts, reference and detectable stars of each tile (l-major), with one strip in memory at a time."""
-    sky, tile, distance, dust, surveys, pixels = read_sections(
-        args.settings, "sky", "tile", "distance", "dust", "surveys", "pixels"
-    )
-    model = Instrument(surveys, pixels, dust, distance).forward_model
-    tiles = sky.grid(tile.size)
+    settings = read(args.settings, Settings)
+    model = Instrument.of(settings).forward_model
+    tiles = settings.sky.grid(settings.tile.size)
     number = tiles.area().size
     names = [view.survey.name for view in model.views]
     with xr.open_dataset(args.footprint) as footprint:
@@ -74,14 +81,16 @@ def run(args: argparse.Namespace) -> None:
     attributes = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
     with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
         # on disk: the images of a whole plane may exceed the memory
-        counts = np.memmap(scratch, np.uint16, "w+", shape=(number, len(model.channels), pixels, pixels))
+        counts = np.memmap(
+            scratch, np.uint16, "w+", shape=(number, len(model.channels), settings.pixels, settings.pixels)
+        )
         stars = _count(args.stars, tiles, model, counts)
         file.setncatts(attributes | {"channels": " ".join(model.channels)})
         start = 0
         for path in args.references:
             with netCDF4.Dataset(path) as strip:
                 if start == 0:
-                    sizes = {name: len(model.channels) if name == "channel" else pixels for name in IMAGES}
+                    sizes = {name: len(model.channels) if name == "channel" else settings.pixels for name in IMAGES}
                     sizes |= {name: len(strip.dimensions[name]) for name in ("survey", "distance", "grid")}
                     sizes["tile"] = number
                     create_variables(file, LARGE, sizes, chunks={"tile": 1}, compression="zlib", complevel=1)

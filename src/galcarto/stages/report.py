@@ -1,4 +1,4 @@
-"""Write the report of a region: one HTML file with every number and figure, readable offline.
+"""Write the report of a region: one HTML file with every number and figure.
 
 Example:
   galcarto report --metrics results/demo/metrics.json --cube results/demo/cube.nc \\
@@ -16,10 +16,9 @@ from galcarto.pages import report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
     parser.add_argument("--metrics", required=True, help="every number of the report (JSON)")
     parser.add_argument("--figures", required=True, nargs="+", help="figures, in the report's order (PNG)")
-    parser.add_argument("--captions", required=True, nargs="+", help="what is said of each figure (reStructuredText)")
+    parser.add_argument("--captions", required=True, nargs="+", help="captions of the figures (reStructuredText)")
     parser.add_argument("--cube", required=True, help="the cube, whose attributes are the provenance (netCDF)")
     parser.add_argument("--output", required=True, type=Output, help="HTML file to write")
 

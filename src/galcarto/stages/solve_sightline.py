@@ -1,8 +1,8 @@
-"""Sample the posterior of one tile's or example's diagram by its likelihood: no network has a part in it.
+"""Sample the posterior of one tile's or example's diagram from its likelihood, without the network.
 
 Example:
-  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml galaxy surveys pixels dust distance \\
-      realism galaxies profiles)" --seed 1 --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
+  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml solve_sightline)" --seed 1 \\
+      --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
 """
 
 import argparse
@@ -16,30 +16,46 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
 from galcarto.dustmap.limit.tables import tabulate
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import (
+    BackgroundGalaxies,
+    Distance,
+    Dust,
+    GalaxySettings,
+    ProfileSettings,
+    Realism,
+    SurveySettings,
+)
 
-SECTIONS = ("galaxy", "surveys", "pixels", "dust", "distance", "realism", "galaxies", "profiles")
+
+class Settings(Section):
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+    realism: Realism
+    galaxies: BackgroundGalaxies
+    profiles: ProfileSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help=f"JSON of the sections {', '.join(SECTIONS)}")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--diagrams", required=True, help="diagrams of tiles or of examples (netCDF)")
     parser.add_argument("--number", type=int, required=True, help="which of them, from 0")
     parser.add_argument("--l", type=float, help="galactic longitude of an example, deg; a tile has its own")
     parser.add_argument("--b", type=float, help="galactic latitude of an example, deg")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--particles", type=int, default=512, help="posterior samples")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write samples, mean and standard deviation of the cumulative extinction, and diagnostics of the solver."""
-    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = read_sections(args.settings, *SECTIONS)
+    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = dict(read(args.settings, Settings)).values()
     torch.set_num_threads(1)
     with netCDF4.Dataset(args.diagrams) as file:
         number = len(file["counts"])

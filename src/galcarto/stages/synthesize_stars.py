@@ -1,7 +1,7 @@
 """Draw the bare stars of one sightline.
 
 Example:
-  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml galaxy surveys)" \\
+  galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml synthesize_stars)" \\
       --seed 1 --l 284 --b 0.5 --output stars.parquet
 """
 
@@ -14,25 +14,29 @@ import pyarrow.parquet as pq
 
 from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output
+from galcarto.core.options import options
 from galcarto.core.seeds import generator
+from galcarto.core.settings import Section, read
 from galcarto.core.sky import sightline_name
 from galcarto.dustmap.instrument import Corrections, star_model
-from galcarto.dustmap.settings import read_sections
+from galcarto.dustmap.settings import GalaxySettings, SurveySettings
+
+
+class Settings(Section):
+    galaxy: GalaxySettings
+    surveys: list[SurveySettings]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of the sections galaxy, surveys")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", "control", settings=Settings)
     parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
     parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
-    parser.add_argument("--control", help="what the control field says of the mock (JSON)")
     parser.add_argument("--output", required=True, type=Output, help="Parquet file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the star list, with its area in deg2 in the metadata."""
-    galaxy, surveys = read_sections(args.settings, "galaxy", "surveys")
+    galaxy, surveys = dict(read(args.settings, Settings)).values()
     model = star_model(galaxy, surveys, Corrections.read(args.control).metallicity)
     # one half for training or test images, the other for validation
     area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)

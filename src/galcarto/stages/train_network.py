@@ -1,8 +1,7 @@
-"""Train the network on the rendered examples, or go on from its last checkpoint.
+"""Train the network on the rendered examples, or resume from the last checkpoint.
 
 Example:
-  galcarto train_network --settings "$(galcarto settings config/config.yaml \\
-      network training distance profiles)" --seed 1 \\
+  galcarto train_network --settings "$(galcarto settings config/config.yaml train_network)" --seed 1 \\
       --train train/*.nc --valid valid/*.nc --checkpoints checkpoints --network network.pt --history history.csv
 """
 
@@ -18,17 +17,23 @@ import pandas as pd
 
 from galcarto.core import provenance
 from galcarto.core.files import Output
-from galcarto.dustmap.instrument import support
-from galcarto.dustmap.settings import read_sections
+from galcarto.core.options import options
+from galcarto.core.settings import Section, read
+from galcarto.dustmap.settings import Distance, Network, ProfileSettings, Training
 from galcarto.dustmap.train import learn
 
 MARGIN = 5  # minutes
 
 
+class Settings(Section):
+    network: Network
+    training: Training
+    distance: Distance
+    profiles: ProfileSettings
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Options."""
-    parser.add_argument("--settings", required=True, help="JSON of network, training, distance, profiles")
-    parser.add_argument("--seed", type=int, required=True)
+    options(parser, "seed", settings=Settings)
     parser.add_argument("--train", required=True, nargs="+", help="training examples (netCDF)")
     parser.add_argument("--valid", required=True, nargs="+", help="validation examples (netCDF)")
     parser.add_argument("--workers", type=int, default=0, help="processes that read examples, for each device")
@@ -45,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
-    network, training, distance, profiles = read_sections(args.settings, "network", "training", "distance", "profiles")
+    network, training, distance, profiles = dict(read(args.settings, Settings)).values()
     attributes = provenance.attributes(
         "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
     )
@@ -60,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         network,
         training,
         edges=distance.edges(),
-        support=support(distance, profiles),
+        support=profiles.support(distance.step),
         seed=args.seed,
         workers=args.workers,
         # a signal before the end reaches all of a job on some clusters only

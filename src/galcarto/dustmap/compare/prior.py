@@ -1,7 +1,7 @@
-"""What the prior over profiles says before any star is looked at, beside published statistics of the nearby dust.
+"""Statistics of the prior over profiles beside published ones of the nearby dust, and the contraction to the posterior.
 
-Only numbers that were read in their source (as a rule its abstract) are listed here. No mean dA_V/ds of the plane is
-among them: it is worked out from the extinction at high latitudes and the scale height.
+Only published numbers that were read in their source (mostly its abstract) are listed here. The mean dA_V/ds of the
+plane is not among them: it follows from the extinction at high latitudes and the scale height.
 """
 
 from collections.abc import Mapping
@@ -214,21 +214,21 @@ def expected(latitude: float) -> dict[str, list[float]]:
 def contraction(
     spread: np.ndarray, nearest: np.ndarray, farthest: np.ndarray, centres: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How far the data speak, over the tiles.
+    """Posterior contraction over the tiles, by distance.
 
     Parameters
     ----------
     spread : ndarray, shape (tile, distance)
-        Of the local ln(density), posterior over prior.
+        Standard deviation of ln(local density), posterior over prior.
     nearest, farthest : ndarray, shape (tile,), kpc
-        distance_min and distance_max.
+        distance_min and distance_max, between which the data constrain the density.
     centres : ndarray, shape (distance,), kpc
 
     Returns
     -------
     dict of ndarray
         ``quantiles`` (quantile, distance) of the spread over tiles at `QUANTILES`, and ``speaking`` (distance,), the
-        share of the tiles between whose two distances it lies.
+        fraction of the tiles for which a distance lies between the two.
     """
     there = np.isfinite(spread).all(axis=1)
     spread, nearest, farthest = spread[there], nearest[there], farthest[there]
@@ -237,3 +237,38 @@ def contraction(
         return {"quantiles": np.full(shape, np.nan), "speaking": np.zeros(len(centres))}
     inside = (centres >= nearest[:, None]) & (centres <= farthest[:, None])  # NaN: nowhere
     return {"quantiles": np.quantile(spread, QUANTILES, axis=0), "speaking": inside.mean(axis=0)}
+
+
+def contraction_of_map(spread: np.ndarray, cube: xr.Dataset, prior: xr.Dataset) -> xr.Dataset:
+    """Posterior contraction of a map, with the densities of prior and posterior.
+
+    Parameters
+    ----------
+    spread : ndarray, shape (tile, distance)
+        As of `contraction`.
+    cube : Dataset
+        The map.
+    prior : Dataset
+        density (variant, quantile, distance), mag/kpc, at `QUANTILES`.
+
+    Returns
+    -------
+    Dataset
+        As `contraction` and ``posterior`` and ``prior`` (quantile, distance), mag/kpc; ``nearest`` and ``farthest``
+        (tile,), kpc.
+    """
+    nearest, farthest = (cube[name].to_numpy().ravel() for name in ("distance_min", "distance_max"))
+    centres, dims = cube["distance"].to_numpy(), ("quantile", "distance")
+    found = contraction(spread, nearest, farthest, centres)
+    posterior = cube["extinction_density_samples"].quantile(list(QUANTILES), ("sample", "l", "b"))
+    return xr.Dataset(
+        {
+            "quantiles": (dims, found["quantiles"]),
+            "speaking": ("distance", found["speaking"]),
+            "posterior": (dims, posterior.to_numpy()),
+            "prior": (dims, prior["density"].sel(variant="full").to_numpy()),
+            "nearest": ("tile", nearest),
+            "farthest": ("tile", farthest),
+        },
+        coords={"quantile": list(QUANTILES), "distance": centres},
+    )

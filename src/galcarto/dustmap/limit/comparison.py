@@ -16,9 +16,10 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto.core.errors import UserError
-from galcarto.dustmap import settings
+from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare.heldout import bins
+from galcarto.dustmap.compare.settings import Limit
 from galcarto.dustmap.diagrams.forward import View, stars_beyond
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.limit import colour_excess
@@ -81,11 +82,11 @@ class HeldOut:
 def measure(
     trained: ProfileNetwork,
     instrument: Instrument,
-    profiles: settings.Profiles,
+    profiles: ProfileSettings,
     examples: HeldOut,
     direction: tuple[float, float],
     stars: Mapping[str, np.ndarray],
-    limit: settings.Limit,
+    limit: Limit,
     *,
     samples: int,
     processes: int,

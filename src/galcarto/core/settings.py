@@ -1,0 +1,126 @@
+"""Sections of settings: validation, error messages, and what a rule passes to its stage."""
+
+import ast
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from galcarto.core.errors import UserError
+
+STAGES = Path(__file__).parents[1] / "stages"
+
+
+class SettingsError(UserError):
+    """Invalid settings; each line of the message begins with the path of a key."""
+
+
+class Section(BaseModel):
+    """A block of settings. It cannot be changed, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class Config(Section):
+    """All settings of a config file."""
+
+    def section_json(self, *names: str) -> str:
+        """Return the named sections as compact JSON, in the given order.
+
+        Raises
+        ------
+        SettingsError
+            If there is no section of that name.
+        """
+        known = type(self).model_fields
+        if unknown := [name for name in names if name not in known]:
+            raise SettingsError(f"found {', '.join(unknown)}; expected a stage or sections of {', '.join(known)}")
+        dumped = self.model_dump(mode="json", include=set(names))
+        return json.dumps({name: dumped[name] for name in names}, separators=(",", ":"))
+
+    def for_stage(self, stage: str) -> str:
+        """Return the sections that a stage declares as compact JSON: the value of its option ``--settings``."""
+        return self.section_json(*stage_sections(stage))
+
+
+def increasing(value: tuple[float, float]) -> tuple[float, float]:
+    """Validate a range; raises ValueError unless the lower end comes first."""
+    if not value[0] < value[1]:
+        raise ValueError(f"found {value[0]:g} to {value[1]:g}; expected the lower end first")
+    return value
+
+
+def load(config: Mapping[str, Any] | str | Path, model: type[S]) -> S:
+    """Read settings from a mapping or a YAML file.
+
+    Parameters
+    ----------
+    config : mapping or path
+    model : type
+        The class that describes the settings.
+
+    Raises
+    ------
+    SettingsError
+        With one line for each invalid key.
+    """
+    if not isinstance(config, Mapping):
+        config = yaml.safe_load(Path(config).read_text())
+    try:
+        return model.model_validate(config)
+    except ValidationError as error:
+        raise SettingsError(_message(error)) from None
+
+
+def read(text: str, model: type[S]) -> S:
+    """Read the sections that a rule passed to its stage.
+
+    Parameters
+    ----------
+    text : str
+        JSON from `Config.section_json`.
+    model : type
+        The stage's class ``Settings``. The text must hold exactly its sections, so that a rule's
+        parameters change only with the settings that its stage uses.
+
+    Raises
+    ------
+    SettingsError
+        If a section is missing, superfluous or invalid.
+    """
+    passed, expected = json.loads(text), model.model_fields
+    if set(passed) != set(expected):
+        raise SettingsError(f"--settings: found {', '.join(sorted(passed))}; expected {', '.join(sorted(expected))}")
+    return load(passed, model)
+
+
+def stage_sections(stage: str) -> list[str]:
+    """Names of the sections that a stage declares in its class ``Settings``.
+
+    They are read from the source: to import the stage would load libraries for seconds.
+    """
+    for node in ast.parse((STAGES / f"{stage}.py").read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name == "Settings":
+            return [item.target.id for item in node.body if isinstance(item, ast.AnnAssign)]  # type: ignore[union-attr]
+    return []
+
+
+def _message(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        path = ".".join(str(part) for part in item["loc"])
+        text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            text = "unknown key; expected one of those in config/README.md"
+        elif item["type"] == "missing":
+            text = "missing; expected this key"
+        elif not item["msg"].startswith("Value error"):
+            text = f"found {item['input']!r}; {text}"
+        lines.append(f"{path}: {text}" if path else text)
+    return "\n".join(lines)
