@@ -101,7 +101,7 @@ def test_a_catalogue_without_the_columns_names_found_and_expected(
     assert main(["observe_files", "--settings", text, "--seed", "1", *outputs]) == 1
     message = capsys.readouterr().err
     assert "kmag" in message
-    assert "found lon, lat, jmag" in message
+    assert "found the columns lon, lat, jmag" in message
 
 
 def test_settings_for_another_stage_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
