@@ -37,13 +37,13 @@ from galcarto.dust import profiles
 from galcarto.dustmap import examples
 from galcarto.dustmap.batches import DiagramFiles, planes, prepare
 from galcarto.dustmap.diagrams import kernel
-from galcarto.dustmap.diagrams.files import BLOCK, write_examples
+from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, ForwardModel, Stars
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork
-from galcarto.dustmap.settings import Realism, Settings, read_settings
+from galcarto.dustmap.settings import BLOCK, Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.learning.calibration import Calibration
 from galcarto.learning.data import Examples

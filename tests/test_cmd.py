@@ -14,11 +14,12 @@ from scipy import stats
 
 from galcarto.core.errors import UserError
 from galcarto.dustmap.diagrams import nuisances
-from galcarto.dustmap.diagrams.files import BLOCK, write_examples
+from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
 from galcarto.dustmap.diagrams.kernel import CHUNK, GROUP, LEVELS
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.instrument import Instrument
+from galcarto.dustmap.settings import BLOCK
 from galcarto.learning import data
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey

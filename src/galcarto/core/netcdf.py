@@ -1,12 +1,19 @@
-"""Create the variables of a netCDF file from a table of dimensions, types and attributes."""
+"""Variables of a netCDF file from a table of dimensions, types and attributes, and their compression."""
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import netCDF4
 import numpy as np
 
+from galcarto.core.errors import UserError
+
 Table: TypeAlias = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, Any]]]  # name: dimensions, type, attributes
+# Zstandard reads twice as fast as zlib for 10 % more bytes; Blosc is faster still, but fails on incompressible data.
+# It has no checksum, hence fletcher32: damage would pass unnoticed.
+COMPRESSION: dict[str, Any] = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
 
 
 def create_variables(
@@ -50,3 +57,13 @@ def create_variables(
         created[name] = file.createVariable(name, kind, dimensions, chunksizes=lengths, fill_value=fill, **storage)
         created[name].setncatts(dict(attributes))
     return created
+
+
+def require_filter(file: netCDF4.Dataset) -> None:
+    """Raise a `UserError` if HDF5 does not find the Zstandard filter, which the netCDF4 wheels bring."""
+    if not file.has_zstd_filter():
+        raise UserError(
+            f"HDF5_PLUGIN_PATH: found {os.environ.get('HDF5_PLUGIN_PATH')!r}, where HDF5 sees no Zstandard filter; "
+            f"expected that of the netCDF4 wheel: unset HDF5_PLUGIN_PATH, or add "
+            f"{Path(netCDF4.__file__).parent / 'plugins'} to it"
+        )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from galcarto.core.errors import UserError
-from galcarto.dustmap.diagrams.files import BLOCK, require_filter
+from galcarto.core.netcdf import require_filter
+from galcarto.dustmap.settings import BLOCK
 
 
 class DiagramFiles:

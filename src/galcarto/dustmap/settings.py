@@ -22,6 +22,7 @@ from galcarto.learning.settings import InferenceJob, Network, Training, Training
 from galcarto.maps.settings import Credits, Distance, FaceOn, Publish, Tile
 from galcarto.surveys.settings import ArchiveQuery, CatalogueFile, Catalogues, SurveySettings
 
+BLOCK = 256  # examples per stored chunk, and per read of the training
 CHUNK = 1024  # examples rendered at once, with their own random numbers; files are divided between chunks
 
 

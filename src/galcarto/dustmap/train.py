@@ -18,7 +18,7 @@ from galcarto.learning.data import Examples
 from galcarto.learning.settings import Network, Training
 from galcarto.learning.training import fit
 from galcarto.learning.trust import FeatureDistribution
-from galcarto.maps.cube import CONTRACTED
+from galcarto.maps.quality import CONTRACTED
 
 CALIBRATION = 10_000  # validation examples that calibrate the posterior
 SAMPLES = 128  # of each of them

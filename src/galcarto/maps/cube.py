@@ -13,11 +13,10 @@ from galcarto.core.netcdf import Table, create_variables
 from galcarto.core.sky import Tiles
 from galcarto.maps.footprint import footprint
 from galcarto.maps.grid import CONVENTIONS, SAMPLES_GROUP, distance_coordinate, sample_coordinate, tile_coordinates
-from galcarto.maps.quality import NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
+from galcarto.maps.quality import CONTRACTED, NOT_OBSERVED, PARTLY_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 
 POOR = 0.02  # p-value below which a fit is poor
 UNLIKE = 0.999  # out-of-distribution score above which a sightline is unlike the training set
-CONTRACTED = 0.9  # the data constrain a bin if posterior / prior sd of its log-density is below this
 COMPLETE = 0.95  # fraction of its area from which a tile counts as fully observed
 TRUSTED = "distance_min distance_max quality"  # ancillary variables: where to trust a value
 

@@ -13,7 +13,7 @@ import xarray as xr
 from galcarto.core.files import Output
 from galcarto.dustmap.compare.prior import contraction_of_map
 from galcarto.figures import prior, style
-from galcarto.maps.cube import CONTRACTED
+from galcarto.maps.quality import CONTRACTED
 from galcarto.maps.reader import open_cube
 
 

@@ -1,6 +1,5 @@
 """Write sets of colour-magnitude diagrams to disk, block by block."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,10 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from galcarto.core.errors import UserError
-from galcarto.core.netcdf import Table, create_variables
+from galcarto.core.netcdf import COMPRESSION, Table, create_variables, require_filter
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
-
-BLOCK = 256  # examples per stored chunk; also what training reads at once
-# Zstandard reads twice as fast as zlib for 10 % more bytes; Blosc is faster still, but fails on incompressible data.
-# It has no checksum, hence fletcher32: damage would pass unnoticed.
-COMPRESSION: dict[str, Any] = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}
+from galcarto.dustmap.settings import BLOCK
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes
@@ -93,16 +87,6 @@ def write_examples(
             for name, values in zip(BY_EXAMPLE, block, strict=True):
                 file[name][part] = values
             start = part.stop
-
-
-def require_filter(file: netCDF4.Dataset) -> None:
-    """Raise a `UserError` if HDF5 does not find the Zstandard filter, which the netCDF4 wheels bring."""
-    if not file.has_zstd_filter():
-        raise UserError(
-            f"HDF5_PLUGIN_PATH: found {os.environ.get('HDF5_PLUGIN_PATH')!r}, where HDF5 sees no Zstandard filter; "
-            f"expected that of the netCDF4 wheel: unset HDF5_PLUGIN_PATH, or add "
-            f"{Path(netCDF4.__file__).parent / 'plugins'} to it"
-        )
 
 
 def axis_centres(model: ForwardModel) -> dict[str, np.ndarray]:
