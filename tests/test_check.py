@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,9 @@ def summary() -> dict[str, np.ndarray]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good cube by the project's own writer."""
     path = tmp_path_factory.mktemp("check") / "cube.nc"
-    attributes = provenance.attributes("assemble_cube", {"distance": {"step": "500 pc"}}, 1, [])
+    attributes = provenance.attributes(
+        "assemble_cube", Namespace(settings='{"distance": {"step": "500 pc"}}', seed=1), []
+    )
     cube.write(path, TILES, EDGES, SAMPLES, [(0, summary())], ABOUT | attributes)
     return path
 
