@@ -85,10 +85,6 @@ def attributes(
         Files the rule read; their names, with the folder, and sha256 are stored. None is an option that was left out.
     parts : mapping of str to Dataset
         Inputs of which only a part was read: a description of the part, and its data.
-
-    Returns
-    -------
-    dict of str
     """
     text = json.dumps(json.loads(getattr(args, "settings", "{}")), sort_keys=True)
     return {

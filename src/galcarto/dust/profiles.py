@@ -20,7 +20,7 @@ ATTEMPTS = 100
 
 
 def gaussian_field(rng: np.random.Generator, number: int, cells: int, slope: float) -> np.ndarray:
-    """Gaussian random fields of unit variance and zero mean over the realisations.
+    """Gaussian random fields of unit variance and zero mean over the realisations, shape (number, cells).
 
     Parameters
     ----------
@@ -28,10 +28,6 @@ def gaussian_field(rng: np.random.Generator, number: int, cells: int, slope: flo
     number, cells : int
     slope : float
         The power spectrum goes as k^-slope.
-
-    Returns
-    -------
-    ndarray, shape (number, cells)
     """
     # twice the length, of which half is kept: a Fourier sum is periodic and a sightline is not
     length = 2 * cells

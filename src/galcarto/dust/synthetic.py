@@ -161,7 +161,7 @@ def _log_uniform(rng: np.random.Generator, ends: tuple[float, float], number: in
 
 
 def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
-    """Smooth a patch of the sphere by a Gaussian beam, normalised over the pixels of the patch.
+    """Smooth a patch of the sphere by a Gaussian beam, normalised over the pixels of the patch, shape (pixel,).
 
     Parameters
     ----------
@@ -170,10 +170,6 @@ def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float
         RING indices.
     values : ndarray, shape (pixel,)
     fwhm : float, deg
-
-    Returns
-    -------
-    ndarray, shape (pixel,)
     """
     vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
     sigma = np.radians(fwhm) / np.sqrt(8 * np.log(2))

@@ -115,7 +115,7 @@ class ProfileNetwork(Trained):
 
 
 def log_density_sd(samples: np.ndarray, floor: float) -> np.ndarray:
-    """Standard deviation of the log-density of each bin over samples, a running mean over bins.
+    """Standard deviation of the log-density of each bin over samples, a running mean over bins, shape (..., bin).
 
     Parameters
     ----------
@@ -123,10 +123,6 @@ def log_density_sd(samples: np.ndarray, floor: float) -> np.ndarray:
         Cumulative profiles.
     floor : float
         Added to the increments.
-
-    Returns
-    -------
-    ndarray, shape (..., bin)
     """
     sd = np.log(np.diff(samples, axis=-1, prepend=0.0) + floor).std(axis=-2)
     padded = np.concatenate([np.repeat(sd[..., :1], SLOW // 2, -1), sd, np.repeat(sd[..., -1:], SLOW // 2, -1)], -1)

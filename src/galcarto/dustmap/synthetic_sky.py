@@ -166,7 +166,7 @@ def _observe(
 def star_extinction(
     survey: SurveySettings, dust: Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Extinction of stars in the bands of a survey that have limits.
+    """Extinction of stars in the bands of a survey that have limits, shape (star,), mag.
 
     Parameters
     ----------
@@ -176,10 +176,6 @@ def star_extinction(
         With BP and RP if the survey is Gaia.
     extinction : ndarray, shape (star,), mag
         A_V.
-
-    Returns
-    -------
-    dict of ndarray, shape (star,), mag
     """
     waves = {band: wave for band, wave in wavelengths(survey).items() if band in survey.limits}
     colour = stars["BP"] - stars["RP"] if "BP" in stars else np.array(TYPICAL_COLOUR)

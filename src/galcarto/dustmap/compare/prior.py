@@ -67,12 +67,7 @@ def variants(prior: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def draw(rng: np.random.Generator, number: int, edges: np.ndarray, prior: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Profiles of each variant.
-
-    Returns
-    -------
-    dict of ndarray, shape (profile, distance), mag
-    """
+    """Profiles of each variant, shape (profile, distance), mag."""
     return {name: profiles.draw(rng, number, edges, **keywords) for name, keywords in variants(prior).items()}
 
 

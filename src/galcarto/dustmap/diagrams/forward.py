@@ -124,16 +124,12 @@ class View:
         )
 
     def images(self, stars: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Bin an observed catalogue, whose rows pass the limits, into the diagrams.
+        """Bin an observed catalogue, whose rows pass the limits, into the diagrams, shape (channel, row, column).
 
         Parameters
         ----------
         stars : mapping of str to ndarray, shape (star,)
             Bands, and the parallax (mas) if there is a diagram of it, where stars without a parallax are left out.
-
-        Returns
-        -------
-        ndarray of int64, shape (channel, row, column)
         """
         counts = np.zeros((1, len(self.channels), self.pixels, self.pixels), np.int64)
         self.add(stars, np.zeros(len(stars[self.magnitude_band]), np.int64), counts)
@@ -360,17 +356,13 @@ class ForwardModel:
 
 
 def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:
-    """Expected detectable stars in and beyond each bin, behind a profile.
+    """Expected detectable stars in and beyond each bin, behind a profile, shape (..., distance), per deg2.
 
     Parameters
     ----------
     detectable : ndarray, shape (..., distance, grid), per deg2
         From `Integrator.detectable`.
     extinction : ndarray, shape (..., distance), mag
-
-    Returns
-    -------
-    ndarray, shape (..., distance), per deg2
     """
     at = np.clip(np.searchsorted(EXTINCTION_GRID, extinction, side="right") - 1, 0, len(EXTINCTION_GRID) - 2)
     fraction = np.clip((extinction - EXTINCTION_GRID[at]) / (EXTINCTION_GRID[at + 1] - EXTINCTION_GRID[at]), 0, 1)

@@ -135,17 +135,13 @@ class Integrator:
         return fraction * ((hue >= d.colour_edges[0]) & (hue < d.colour_edges[-1]))
 
     def image(self, l: float, b: float, extinction: np.ndarray | None = None) -> np.ndarray:
-        """Expected stars per deg2 and pixel, with errors, completeness and limits.
+        """Expected stars per deg2 and pixel, with errors, completeness and limits, shape (magnitude, colour).
 
         Parameters
         ----------
         l, b : float, deg
         extinction : ndarray, shape (distance,), mag
             Cumulative A_V at the outer edge of each bin; None for no dust.
-
-        Returns
-        -------
-        ndarray, shape (magnitude, colour)
         """
         d, hess = self.diagram, self.hess
         half = np.repeat(np.sqrt(self.model.edges[:-1] * self.model.edges[1:]), 2)

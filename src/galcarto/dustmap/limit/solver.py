@@ -107,17 +107,13 @@ class Prior:
         self.number = torch.tensor(number / number.sum(), dtype=torch.float32)
 
     def profile(self, latent: Tensor, clouds: Tensor) -> Tensor:
-        """Cumulative A_V at the bins' outer edges.
+        """Cumulative A_V at the bins' outer edges, shape (particle, distance), mag.
 
         Parameters
         ----------
         latent : Tensor, shape (particle, size)
         clouds : Tensor of int, shape (particle,)
             Number of clouds, which occupy the first slots.
-
-        Returns
-        -------
-        Tensor, shape (particle, distance), mag
         """
         p, edges = self.profiles, self.edges
         shape = torch.special.ndtr(latent[:, self.cells : self.cells + SHAPE])  # uniform
@@ -294,10 +290,6 @@ def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
     likelihood : Likelihood
     particles : int
     seed : int
-
-    Returns
-    -------
-    Solution
     """
     start = time.process_time()
     generator = torch.Generator().manual_seed(seed)

@@ -44,7 +44,7 @@ def layer(extinction: float, b: float) -> Callable[[np.ndarray], np.ndarray]:
 def expected(
     model: StarModel, band: str, l: float, b: float, edges: np.ndarray, dust: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Expected stars per deg2 between magnitudes, without errors and incompleteness.
+    """Expected stars per deg2 between magnitudes, without errors and incompleteness, shape (magnitude,).
 
     Parameters
     ----------
@@ -55,10 +55,6 @@ def expected(
         In equal steps.
     dust : callable
         Extinction in the band against distance in kpc.
-
-    Returns
-    -------
-    ndarray, shape (magnitude,)
     """
     behind = dust(np.sqrt(model.edges[:-1] * model.edges[1:]))
     step = edges[1] - edges[0]
