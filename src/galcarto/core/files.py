@@ -46,11 +46,6 @@ class Output(str):
     """Temporary, unique path of a file or folder to write, which `whole` renames.
 
     The path is unique because a job may outlive the run that started it and write at the same time as its successor.
-
-    Attributes
-    ----------
-    final : str
-        Final path.
     """
 
     __slots__ = ("final",)

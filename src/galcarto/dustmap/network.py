@@ -32,15 +32,10 @@ class ProfileEstimator(Estimator):
     dropout : float
     support : (float, float), mag
         Floor of the posterior's increments and ceiling of the cumulative profile.
-
-    Attributes
-    ----------
-    references : Tensor, shape (file, channel, magnitude, colour), per deg2
-        Of the examples that it is trained on.
     """
 
     head: Tree
-    references: Tensor
+    references: Tensor  # shape (file, channel, magnitude, colour), per deg2: of the examples that it is trained on
 
     def __init__(
         self, name: str, channels: int, pixels: int, bins: int, dropout: float, support: Sequence[float]

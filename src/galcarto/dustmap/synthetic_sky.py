@@ -25,23 +25,13 @@ MAP = {"pixels_per_tile", "planck_nside", "planck_beam", "planck_noise"}  # sett
 
 @dataclass(frozen=True)
 class DustGrid:
-    """Dust in front of the window, tabulated on pixels finer than the tiles.
-
-    Attributes
-    ----------
-    dust : SyntheticDust
-    pixels : Tiles
-    per_tile : int
-        Pixels along the side of a tile.
-    edges : ndarray, shape (distance + 1,), kpc
-    extinction : ndarray of float32, shape (l, b, distance), mag
-        Cumulative A_V of each pixel at the outer edge of each bin.
-    """
+    """Dust in front of the window, tabulated on pixels finer than the tiles."""
 
     dust: SyntheticDust
     pixels: Tiles
-    per_tile: int
-    edges: np.ndarray
+    per_tile: int  # pixels along the side of a tile
+    edges: np.ndarray  # shape (distance + 1,), kpc
+    # float32, shape (l, b, distance), mag: cumulative A_V of each pixel at the outer edge of each bin
     extinction: np.ndarray
 
     @classmethod

@@ -101,21 +101,13 @@ def density_within(model: StarModel, radius: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of the isochrones, and the stars or unresolved binaries on them at the Sun.
+    """Segments of the isochrones, and the stars or unresolved binaries on them at the Sun."""
 
-    Attributes
-    ----------
-    number : ndarray, shape (segment,), pc-3
-    component : ndarray of int, shape (segment,)
-    ratio : ndarray, shape (segment,)
-        Mass ratio of a binary; 0 for a single star.
-    values : dict of ndarray, shape (segment,)
-        At the middle of the segment: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of the primary.
-    """
-
-    number: np.ndarray
-    component: np.ndarray
-    ratio: np.ndarray
+    number: np.ndarray  # shape (segment,), pc-3
+    component: np.ndarray  # int, shape (segment,)
+    ratio: np.ndarray  # shape (segment,): mass ratio of a binary; 0 for a single star
+    # shape (segment,): at the middle of the segment: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of
+    # the primary
     values: dict[str, np.ndarray]
 
     @classmethod

@@ -260,27 +260,16 @@ def shared(error: np.ndarray) -> float:
 
 
 class Stripes(NamedTuple):
-    """Rows that differ from their neighbours.
+    """Rows that differ from their neighbours."""
 
-    Attributes
-    ----------
-    correlation : float
-        Correlation of the local values of distant tiles of a row: the fraction of the local variance that whole rows
-        have in common. A perfect map has the value of the true sky: 0 if rows have no physical meaning.
-    error : float
-        Standard deviation of the null.
-    p_value : float
-        Fraction of the shifted maps with at least this correlation.
-    amplitude : float
-        Standard deviation of the stripes, in the unit of the map; 0 if the correlation is not positive.
-    rows, rows_error : ndarray, shape (row,)
-        Contribution of each row times the number of rows, and the standard deviation of the null; NaN at the ends.
-    """
-
+    # correlation of the local values of distant tiles of a row: the fraction of the local variance that whole rows have
+    # in common. A perfect map has the value of the true sky: 0 if rows have no physical meaning
     correlation: float
-    error: float
-    p_value: float
-    amplitude: float
+    error: float  # standard deviation of the null
+    p_value: float  # fraction of the shifted maps with at least this correlation
+    amplitude: float  # standard deviation of the stripes, in the unit of the map; 0 if the correlation is not positive
+    # shape (row,): contribution of each row times the number of rows, and the standard deviation of the null; NaN at
+    # the ends
     rows: np.ndarray
     rows_error: np.ndarray
 
@@ -371,34 +360,21 @@ def fraction(hits: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Map:
-    """A map within its trusted distances, and the true sky if it is known.
+    """A map within its trusted distances, and the true sky if it is known."""
 
-    Attributes
-    ----------
-    l, b : ndarray, deg
-        Centres of the tiles, in equal steps.
-    edges : ndarray, shape (distance + 1,), kpc
-        In equal steps from 0.
-    density, extinction, extinction_sd : ndarray, shape (l, b, distance)
-        Posterior means (mag/kpc, mag) and standard deviation (mag).
-    samples : ndarray, shape (sample, l, b, distance), mag/kpc
-        Some samples of the density.
-    distance_min, distance_max : ndarray, shape (l, b), kpc
-        Trusted distances; NaN where not observed.
-    truth : ndarray, shape (l, b, distance), mag, optional
-        True cumulative extinction.
-    """
-
+    # deg: centres of the tiles, in equal steps
     l: np.ndarray
     b: np.ndarray
-    edges: np.ndarray
+    edges: np.ndarray  # shape (distance + 1,), kpc: in equal steps from 0
+    # shape (l, b, distance): posterior means (mag/kpc, mag) and standard deviation (mag)
     density: np.ndarray
     extinction: np.ndarray
     extinction_sd: np.ndarray
-    samples: np.ndarray
+    samples: np.ndarray  # shape (sample, l, b, distance), mag/kpc: some samples of the density
+    # shape (l, b), kpc: trusted distances; NaN where not observed
     distance_min: np.ndarray
     distance_max: np.ndarray
-    truth: np.ndarray | None = None
+    truth: np.ndarray | None = None  # shape (l, b, distance), mag: true cumulative extinction
     trusted: np.ndarray = field(init=False)
     patch: np.ndarray = field(init=False)
 

@@ -41,35 +41,16 @@ IMPOSSIBLE = -1e9  # ln likelihood of a profile beyond the maximum of the prior
 
 @dataclass(frozen=True)
 class Solution:
-    """Posterior samples of a profile, with diagnostics of the sampler.
+    """Posterior samples of a profile, with diagnostics of the sampler."""
 
-    Attributes
-    ----------
-    samples : ndarray, shape (sample, distance), mag
-        Cumulative A_V at the outer edge of each bin; equally weighted.
-    clouds : ndarray of int, shape (sample,)
-    log_evidence : float
-        ln of the probability of the diagram under the prior, without the factorials of the counts.
-    acceptance : dict of str to float
-        Fraction of accepted moves of each kind at the last temperature.
-    effective : float
-        Smallest effective number of particles after a step in temperature.
-    distinct : int
-        Particles of the first draw with descendants among the samples.
-    steps : int
-        Number of temperatures.
-    seconds : float
-        CPU time.
-    """
-
-    samples: np.ndarray
-    clouds: np.ndarray
-    log_evidence: float
-    acceptance: dict[str, float]
-    effective: float
-    distinct: int
-    steps: int
-    seconds: float
+    samples: np.ndarray  # shape (sample, distance), mag: cumulative A_V at the outer edge of each bin; equally weighted
+    clouds: np.ndarray  # int, shape (sample,)
+    log_evidence: float  # ln of the probability of the diagram under the prior, without the factorials of the counts
+    acceptance: dict[str, float]  # fraction of accepted moves of each kind at the last temperature
+    effective: float  # smallest effective number of particles after a step in temperature
+    distinct: int  # particles of the first draw with descendants among the samples
+    steps: int  # number of temperatures
+    seconds: float  # CPU time
 
     @property
     def mean(self) -> np.ndarray:

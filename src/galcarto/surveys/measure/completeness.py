@@ -75,31 +75,20 @@ def mock_counts(
 
 @dataclass(frozen=True)
 class Decline:
-    """A fitted completeness.
+    """A fitted completeness."""
 
-    Attributes
-    ----------
-    half, width : float, mag
-    half_error, width_error : float, mag
-        Statistical, increased if the fit is worse than Poisson noise allows.
-    magnitude, found, fitted, complete : ndarray, shape (bin,)
-        Centres of the bins in mag; numbers of stars: observed, fitted, and fitted for a complete survey.
-    quality : float
-        Deviance per degree of freedom.
-    tilt : float, mag-1
-        Additional slope of ln of the true counts with magnitude.
-    """
-
-    half: float
-    width: float
+    half: float  # mag
+    width: float  # mag
+    # mag: statistical, increased if the fit is worse than Poisson noise allows
     half_error: float
     width_error: float
+    # shape (bin,): centres of the bins in mag; numbers of stars: observed, fitted, and fitted for a complete survey
     magnitude: np.ndarray
     found: np.ndarray
     fitted: np.ndarray
     complete: np.ndarray
-    quality: float
-    tilt: float
+    quality: float  # deviance per degree of freedom
+    tilt: float  # mag-1: additional slope of ln of the true counts with magnitude
 
 
 def deviance(found: np.ndarray, fitted: np.ndarray) -> np.ndarray:
