@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galcarto.core.errors import UserError
+from galcarto.dustmap.batches import owners
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.files import BLOCK, write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
 from galcarto.dustmap.diagrams.kernel import CHUNK, GROUP, LEVELS
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.instrument import Instrument
-from galcarto.learning import data
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
 
@@ -604,7 +604,7 @@ def test_examples_can_be_read_back(tmp_path, make_model, rng, surveys):
             np.testing.assert_allclose(file["magnitude_axis"][2, [0, -1]], [-1 + 4 / 64, 7 - 4 / 64])
         assert file.galcarto_seed == 1
         assert file.channels.split(" ") == model.channels
-        np.testing.assert_array_equal(data.surveys(file), model.surveys)
+        np.testing.assert_array_equal(owners(file), model.surveys)
         assert {name: file[name].units for name in ("extinction", "area", "reference", "distance")} == {
             "extinction": "mag",
             "area": "degree2",

@@ -230,9 +230,7 @@ class Examples(IterableDataset):
                 mixed = [part[lacking:] for part in mixed]
                 if len(rest[0]) == batch:
                     left -= 1
-                    if (
-                        not left
-                    ):  # set before the last batch is yielded: a reader that counts batches does not ask again
+                    if not left:  # before the yield: a reader that counts batches does not ask again
                         self._next = after
                     self.waited += time.perf_counter() - asked
                     yield rest

@@ -33,20 +33,11 @@ def patches(observed: np.ndarray) -> np.ndarray:
 def jackknife(
     statistic: Callable[..., np.ndarray], patch: np.ndarray, *fields: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics and their jackknife errors, leaving out one patch of tiles in turn.
+    """Statistics and their jackknife errors, leaving out one patch of tiles in turn; shape (statistic,).
 
-    Parameters
-    ----------
-    statistic : callable
-        Maps fields, NaN where unknown, to statistics of shape (statistic,).
-    patch : ndarray of int, shape (l, b)
-        -1 for tiles that are not observed.
-    *fields : ndarray, shape (l, b, distance)
-
-    Returns
-    -------
-    values, errors : ndarray, shape (statistic,)
-        NaN if undefined; errors are also NaN if fewer than two patches define the statistic.
+    `statistic` maps the fields, of shape (l, b, distance) and NaN where unknown, to the statistics. `patch`, of shape
+    (l, b), is -1 for tiles that are not observed. Undefined statistics are NaN, and so are errors if fewer than two
+    patches define the statistic.
     """
     parts = np.array(
         [
@@ -188,17 +179,9 @@ def isotropic(rng: np.random.Generator, l: np.ndarray, b: np.ndarray, edges: np.
 
 
 def jumps(value: np.ndarray) -> np.ndarray:
-    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or b.
+    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or b, shape (TILES_APART,).
 
-    Parameters
-    ----------
-    value : ndarray, shape (l, b, distance)
-        NaN where unknown.
-
-    Returns
-    -------
-    ndarray, shape (TILES_APART,)
-        NaN if no two tiles are that far apart.
+    `value` has the shape (l, b, distance) and is NaN where unknown. NaN if no two tiles are that far apart.
     """
     result = np.full(TILES_APART, np.nan)
     for apart in range(1, TILES_APART + 1):
@@ -220,14 +203,10 @@ def jump_ratio(value: np.ndarray) -> float:
 
 
 def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
-    """Rms difference of adjacent tiles over that expected from their stated errors.
+    """Rms difference of adjacent tiles over that expected from their stated errors, both of shape (l, b, distance).
 
     With independent, correct errors it is 1 for a smooth sky and larger otherwise. Below 1 the errors of neighbours are
     correlated, or overestimated.
-
-    Parameters
-    ----------
-    value, sd : ndarray, shape (l, b, distance)
     """
     expected = 0.0
     pairs = 0
@@ -241,12 +220,8 @@ def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
 def shared(error: np.ndarray) -> float:
     """Correlation of the errors of adjacent tiles, after subtracting the mean error at each distance.
 
-    0 for independent errors, 1 for equal errors; undefined for a perfect map, which has none.
-
-    Parameters
-    ----------
-    error : ndarray, shape (l, b, distance)
-        NaN where unknown.
+    0 for independent errors, 1 for equal errors; undefined for a perfect map, which has none. `error` has the shape
+    (l, b, distance) and is NaN where unknown.
     """
     known = np.isfinite(error)
     number = known.sum(axis=(0, 1))
@@ -333,24 +308,17 @@ def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
 
 
 def largest_step(density: np.ndarray) -> np.ndarray:
-    """Bin of each sightline's largest density; shape (sightline,).
+    """Bin of each sightline's largest density, shape (sightline,).
 
-    Parameters
-    ----------
-    density : ndarray, shape (sightline, distance)
-        NaN in bins that are ignored; at least one must not be.
+    `density` has the shape (sightline, distance) and is NaN in bins that are ignored, which must not be all.
     """
     return np.where(np.isnan(density), -np.inf, density).argmax(axis=1)
 
 
 def fraction(hits: np.ndarray) -> tuple[float, float]:
-    """Fraction of sightlines and its error: half of Wilson's 68 % interval, which is not 0 even without hits.
+    """Fraction of `hits` and its error: half of Wilson's 68 % interval, which is not 0 even without hits.
 
     A perfect map has the value of the true sky.
-
-    Parameters
-    ----------
-    hits : ndarray of bool, shape (sightline,)
     """
     if not len(hits):
         return np.nan, np.nan

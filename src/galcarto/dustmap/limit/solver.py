@@ -264,14 +264,7 @@ class Likelihood:
 
 
 def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
-    """Sample the posterior of a diagram.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    particles : int
-    seed : int
-    """
+    """Sample the posterior of a diagram."""
     start = time.process_time()
     generator = torch.Generator().manual_seed(seed)
     prior = likelihood.prior
