@@ -120,7 +120,7 @@ class Instrument:
     galaxy: GalaxySettings = field(default_factory=GalaxySettings)
     realism: Realism = field(default_factory=Realism)
     galaxies: BackgroundGalaxies = field(default_factory=BackgroundGalaxies)
-    corrections: Corrections = field(default_factory=Corrections)
+    corrections: Corrections = field(default_factory=Corrections)  # of the mock Galaxy
 
     @classmethod
     def of(cls, region: Section, corrections: Corrections | None = None) -> "Instrument":
