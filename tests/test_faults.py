@@ -22,7 +22,7 @@ import xarray as xr
 import yaml
 from test_inference import BINS, EDGES, write
 from test_maps import write as write_cube
-from test_workflow import command, copy_project, environment, snakemake
+from test_workflow import changed_project, command, environment, snakemake
 
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
@@ -317,11 +317,7 @@ MANY = 30_000  # profiles, drawn in about a second
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose profiles take a while to draw."""
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    config["examples"]["train"] = MANY
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    return project
+    return changed_project(tmp_path / "project", examples={"train": MANY})
 
 
 @pytest.fixture(scope="module")
