@@ -50,6 +50,18 @@ PERFECT = Survey(
     bands={band: Band(TWOMASS.bands[band].wavelength, 0.0, 100.0, 100.0, 0.15) for band in TWOMASS.bands},
 )
 
+# made-up errors and limits
+GAIA = Survey(
+    name="gaia",
+    title="Gaia-like",
+    bands={
+        "G": Band(wavelength=0.64, floor=0.01, ten_sigma=18.5, half=18.2, width=0.2),
+        "BP": Band(wavelength=0.52, floor=0.03, ten_sigma=18.0, half=19.0, width=0.3),
+        "RP": Band(wavelength=0.78, floor=0.02, ten_sigma=17.5, half=18.5, width=0.3),
+    },
+    parallax=Band(wavelength=0.64, floor=0.2, ten_sigma=16.5, half=100.0, width=0.3),  # mas
+)
+
 
 @pytest.fixture
 def config() -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """The ablation: each variant leaves out one ingredient, and its scores become a table and a figure."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from test_workflow import copy_project, planned, snakemake
 
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
@@ -196,18 +195,14 @@ def test_the_figure_has_a_panel_for_each_score() -> None:
 
 
 def test_the_workflow_plans_every_variant(tmp_path: Path) -> None:
-    words = ["--cores", "1", "-n", "--nolock", "-d", str(tmp_path), "-s", str(ROOT / "Snakefile"), "ablation"]
-    config = ["--configfile", str(ROOT / "tests/tiny.yaml"), "--replace-workflow-config"]
-    ran = subprocess.run(
-        [sys.executable, "-m", "snakemake", *words, *config], capture_output=True, text=True, timeout=120
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    jobs = dict(line.split() for line in (ran.stdout + ran.stderr).splitlines() if len(line.split()) == 2)
+    ran = snakemake(copy_project(tmp_path), "-n", "ablation")
+    assert ran.returncode == 0, ran.stdout
+    jobs = planned(ran.stdout)
     found = variants(read_settings(tiny()))
-    assert int(jobs["ablate"]) == len(found)
+    assert jobs["ablate"] == len(found)
     # without binaries the bare stars and references are others; without a control field there is no other mock
-    assert int(jobs["synthesize_mock_stars"]) == 1
-    assert int(jobs["render_mock_references"]) == 2
+    assert jobs["synthesize_mock_stars"] == 1
+    assert jobs["render_mock_references"] == 2
     assert "train_network" not in jobs
 
 

@@ -7,13 +7,13 @@ import netCDF4
 import numba
 import numpy as np
 import pytest
-from conftest import linear_law
+from conftest import GAIA, linear_law
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from galcarto.core.errors import UserError
-from galcarto.dustmap import batches
+from galcarto.dustmap.batches import owners
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, ForwardModel, View, stars_beyond
@@ -22,7 +22,6 @@ from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import BLOCK
 from galcarto.surveys import TWOMASS
-from galcarto.surveys.survey import Band, Survey
 
 EDGES = np.linspace(0.0, 10.0, 21)
 PROFILES = {
@@ -216,16 +215,6 @@ def test_seeds_make_the_images(make_model):
 
 # --- several surveys and nuisances
 
-GAIA = Survey(
-    name="gaia",
-    title="Gaia-like",
-    bands={
-        "G": Band(wavelength=0.64, floor=0.01, ten_sigma=18.5, half=18.2, width=0.2),
-        "BP": Band(wavelength=0.52, floor=0.03, ten_sigma=18.0, half=19.0, width=0.3),
-        "RP": Band(wavelength=0.78, floor=0.02, ten_sigma=17.5, half=18.5, width=0.3),
-    },
-    parallax=Band(wavelength=0.64, floor=0.2, ten_sigma=16.5, half=100.0, width=0.3),  # mas
-)
 GRID = np.array([0.0, 2.0, 60.0])  # mag: A_V where the classes' laws bend
 LAWS = {  # mag behind GRID, of blue and red stars
     "J": ([0.0, 0.56, 15.0], [0.0, 0.52, 14.0]),
@@ -605,7 +594,7 @@ def test_examples_can_be_read_back(tmp_path, make_model, rng, surveys):
             np.testing.assert_allclose(file["magnitude_axis"][2, [0, -1]], [-1 + 4 / 64, 7 - 4 / 64])
         assert file.galcarto_seed == 1
         assert file.channels.split(" ") == model.channels
-        np.testing.assert_array_equal(batches.owners(file), model.surveys)
+        np.testing.assert_array_equal(owners(file), model.surveys)
         assert {name: file[name].units for name in ("extinction", "area", "reference", "distance")} == {
             "extinction": "mag",
             "area": "degree2",

@@ -135,11 +135,10 @@ def test_what_is_published_goes_with_the_latitude():
 @pytest.fixture
 def drawn_prior(tmp_path):
     settings = {
-        "profiles": ProfileSettings().model_dump(),
+        "profiles": {},  # the defaults
         "distance": {"step": "100 pc", "max": "2 kpc"},
         "sky": {"source": "synthetic", "l": ["10 deg", "11 deg"], "b": ["-20 deg", "-19 deg"]},
     }
-    settings["profiles"] = {}  # the defaults
     paths = [str(tmp_path / name) for name in ("prior.nc", "prior.json")]
     options = ["--settings", json.dumps(settings), "--seed", "1", "--comparison", paths[0], "--metrics", paths[1]]
     assert main(["measure_prior", *options]) == 0

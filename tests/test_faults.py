@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ import xarray as xr
 import yaml
 from test_inference import BINS, EDGES, write
 from test_maps import write as write_cube
-from test_workflow import command, copy_project, environment, snakemake
+from test_workflow import changed_project, command, environment, snakemake
 
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
@@ -139,10 +140,7 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
         shard = Path(shutil.copytree(examples, folder / "examples"))
         return shard / f"{kind}.nc", training(shard, folder)
     if kind in ("test", "network"):
-        shard, network = (
-            Path(shutil.copy(examples / "test.nc", folder)),
-            shutil.copy(undisturbed / "network.pt", folder),
-        )
+        shard, network = (Path(shutil.copy(one, folder)) for one in (examples / "test.nc", undisturbed / "network.pt"))
         inference = {"inference": {"samples": 16, "min_stars": 1e-3}}  # these examples have hardly any stars
         words = ["evaluate_heldout", "--settings", json.dumps(inference), "--seed", "1"]
         words += ["--network", str(network), "--examples", str(shard)]
@@ -150,7 +148,7 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
         assert main(words) == 0  # before the damage
         for path in folder.glob("out*"):
             path.unlink()
-        return (shard if kind == "test" else Path(network)), words
+        return (shard if kind == "test" else network), words
     if kind == "stars":
         path, profiles = Path(shutil.copy(stars, folder)), folder / "profiles.nc"
         assert draw(profiles) == 0
@@ -170,24 +168,9 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
 
 @pytest.mark.parametrize(
     ("kind", "how"),
-    [
-        *(
-            (kind, how)
-            for kind in ("a", "valid", "test", "network", "stars", "sky", "strip")
-            for how in ("cut", "changed")
-        ),
-        ("cube", "cut"),
-    ],
+    [*product(("a", "valid", "test", "network", "stars", "sky", "strip"), ("cut", "changed")), ("cube", "cut")],
 )
-def test_a_damaged_file_is_reported(
-    kind: str,
-    how: str,
-    examples: Path,
-    undisturbed: Path,
-    stars: Path,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_damaged_file_is_reported(kind, how, examples, undisturbed, stars, tmp_path: Path, capfd) -> None:
     path, words = reading(kind, tmp_path, examples, undisturbed, stars)
     content = bytearray(path.read_bytes())
     if how == "cut":
@@ -317,11 +300,7 @@ MANY = 30_000  # profiles, drawn in about a second
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project whose profiles take a while to draw."""
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    config["examples"]["train"] = MANY
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    return project
+    return changed_project(tmp_path / "project", examples={"train": MANY})
 
 
 @pytest.fixture(scope="module")

@@ -292,6 +292,7 @@ def test_a_single_channel_has_no_mask_plane() -> None:
 VIEW = View(TWOMASS, {"J": 16.3, "Ks": 14.8}, 4.0, {"J": 0.27, "Ks": 0.11}, "Ks", ("J", "Ks"),
             (5.0, 15.0), (-0.5, 6.0), 16)  # fmt: skip
 MODEL = one_survey(VIEW, EDGES)
+Files = tuple[list[Path], np.ndarray]  # paths of examples, and their profiles
 
 
 def write(path: Path, number: int, seed: int) -> np.ndarray:
@@ -310,14 +311,14 @@ def write(path: Path, number: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[list[Path], np.ndarray]:
+def files(tmp_path: Path) -> Files:
     """Three files of examples, the last with an incomplete block, and all their profiles."""
     paths = [tmp_path / f"{i}.nc" for i in range(3)]
     profiles = [write(path, number, i) for i, (path, number) in enumerate(zip(paths, (512, 512, 300), strict=True))]
     return paths, np.concatenate(profiles)
 
 
-def test_evaluation_reads_each_example_once_and_in_order(files: tuple[list[Path], np.ndarray]) -> None:
+def test_evaluation_reads_each_example_once_and_in_order(files: Files) -> None:
     paths, profiles = files
     source = DiagramFiles(paths)
     data = Examples(source, batch=100)
@@ -331,7 +332,7 @@ def test_evaluation_reads_each_example_once_and_in_order(files: tuple[list[Path]
     assert ((reference >= 1.0) & (reference <= 2.0)).all()  # stars per deg2 times the tile's area
 
 
-def test_rounds_of_a_pass_do_not_overlap(files: tuple[list[Path], np.ndarray]) -> None:
+def test_rounds_of_a_pass_do_not_overlap(files: Files) -> None:
     paths, profiles = files
     data = Examples(DiagramFiles(paths), batch=64, buffer=2, seed=5, rounds=2)
     seen = []
@@ -361,7 +362,7 @@ def test_a_filter_that_is_missing_is_explained() -> None:
         require_filter(SimpleNamespace(has_zstd_filter=lambda: False))
 
 
-def test_too_few_examples_are_refused(files: tuple[list[Path], np.ndarray]) -> None:
+def test_too_few_examples_are_refused(files: Files) -> None:
     with pytest.raises(ValueError, match=r"lower training\.batch"):
         Examples(DiagramFiles(files[0]), batch=1000, buffer=2, rounds=2)
 
@@ -510,24 +511,26 @@ def train(
     )
 
 
+def assert_same(one: tuple[nn.Module, list], other: tuple[nn.Module, list]) -> None:
+    """Two trainings ended with the same weights and histories."""
+    assert all(torch.equal(a, b) for a, b in zip(one[0].parameters(), other[0].parameters(), strict=True))
+    assert one[1] == other[1]
+
+
 def cut(estimator: Small) -> None:
     """Interrupt the training in the third round, as a kill would."""
     if estimator.batches == 18:
         raise RuntimeError("cut")
 
 
-def test_an_interrupted_training_resumes_to_the_same_weights(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path
-) -> None:
-    whole, history = train(files[0], tmp_path / "whole")
+def test_an_interrupted_training_resumes_to_the_same_weights(files: Files, tmp_path: Path) -> None:
+    whole = train(files[0], tmp_path / "whole")
     with pytest.raises(RuntimeError, match="cut"):
         train(files[0], tmp_path / "cut", cut)
     assert (tmp_path / "cut/last.ckpt").exists()
     # the number of workers has no effect
-    resumed, resumed_history = train(files[0], tmp_path / "cut", workers=1)
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert resumed_history == history
+    assert_same(train(files[0], tmp_path / "cut", workers=1), whole)
+    history = whole[1]
     assert [row["epoch"] for row in history] == [0, 1, 2, 3]
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
 
@@ -550,40 +553,30 @@ def test_a_gpu_that_is_missing_is_reported(monkeypatch: pytest.MonkeyPatch, capl
 # 8 batches a round; the signal comes during a batch of the third round, or during its validation
 @pytest.mark.parametrize(("batch", "kept"), [(0, 17), (3, 20), (7, 24), (None, 24)])
 def test_a_terminated_training_resumes_after_the_batch(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path, batch: int | None, kept: int
+    files: Files, tmp_path: Path, batch: int | None, kept: int
 ) -> None:
     def terminate(estimator: Small) -> None:
         at = estimator.training and estimator.batches - 16 == batch
         if at or (batch is None and estimator.batches == 24 and not estimator.training):
             signal.raise_signal(signal.SIGTERM)
 
-    whole, history = train(files[0], tmp_path / "whole")
+    whole = train(files[0], tmp_path / "whole")
     with pytest.raises(SystemExit, match="stopped by SIGTERM or as its time is up; run again"):
         train(files[0], tmp_path / "cut", terminate)
     assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["progress"]["steps"] == kept
-    resumed, resumed_history = train(files[0], tmp_path / "cut")
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert resumed_history == history
+    assert_same(train(files[0], tmp_path / "cut"), whole)
 
 
-def test_a_training_at_its_time_limit_resumes_after_the_batch(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path
-) -> None:
-    whole, history = train(files[0], tmp_path / "whole")
+def test_a_training_at_its_time_limit_resumes_after_the_batch(files: Files, tmp_path: Path) -> None:
+    whole = train(files[0], tmp_path / "whole")
     for step in (1, 2):
         with pytest.raises(SystemExit, match="as its time is up; run again"):
             train(files[0], tmp_path / "cut", seconds=0.0)
         assert torch.load(tmp_path / "cut/last.ckpt", weights_only=True)["progress"]["steps"] == step
-    resumed, resumed_history = train(files[0], tmp_path / "cut")
-    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert resumed_history == history
+    assert_same(train(files[0], tmp_path / "cut"), whole)
 
 
-def test_a_training_without_patience_left_does_not_continue(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path
-) -> None:
+def test_a_training_without_patience_left_does_not_continue(files: Files, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="cut"):
         train(files[0], tmp_path, cut)
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
@@ -593,7 +586,7 @@ def test_a_training_without_patience_left_does_not_continue(
     assert history == checkpoint["progress"]["history"]
 
 
-def test_a_loss_that_is_never_finite_is_reported(files: tuple[list[Path], np.ndarray], tmp_path: Path) -> None:
+def test_a_loss_that_is_never_finite_is_reported(files: Files, tmp_path: Path) -> None:
     def spoil(estimator: Small) -> None:
         with torch.no_grad():
             next(estimator.network.parameters()).fill_(torch.nan)
@@ -639,9 +632,7 @@ def test_two_devices_train_like_one(many: list[Path], config: dict[str, Any], tm
         assert two[name].iloc[-1] == pytest.approx(one[name].iloc[-1], abs=tolerance)
 
 
-def test_a_compiler_that_is_missing_is_named(
-    files: tuple[list[Path], np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_compiler_that_is_missing_is_named(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match=r"training\.compile: found no no-such-compiler"):
         train(files[0], tmp_path, compile=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
-from conftest import PERFECT, one_survey
+from conftest import GAIA, PERFECT, one_survey
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -17,23 +17,12 @@ from galcarto.dustmap.diagrams.integration import Integrator
 from galcarto.galaxy.components import load
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.surveys.survey import Band, Survey
 
 ROBIN = load("robin2003")
 FEW = ROBIN.model_copy(update={"components": tuple(c for c in ROBIN.components if c.name in ("thin5", "thick"))})
 LIMITS = {"J": 16.3, "Ks": 14.8}
 BEYOND = 1.5  # mag: depth of star lists below the limits, so that errors scatter in all stars that they can
 TILES = 1000
-# Gaia-like: made-up errors and limits
-GAIA = Survey(
-    name="gaia",
-    title="Gaia-like",
-    bands={
-        "G": Band(wavelength=0.64, floor=0.01, ten_sigma=18.5, half=18.2, width=0.2),
-        "BP": Band(wavelength=0.52, floor=0.03, ten_sigma=18.0, half=19.0, width=0.3),
-        "RP": Band(wavelength=0.78, floor=0.02, ten_sigma=17.5, half=18.5, width=0.3),
-    },
-)
 EDGES = np.linspace(0.0, 10.0, 21)
 DUST = {
     "no dust": np.zeros(20),

@@ -21,7 +21,6 @@ from galcarto.dustmap.limit.tables import Mix, Widths
 from galcarto.figures import limit, style
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
-from galcarto.surveys import TWOMASS
 
 LIMITS = {"J": 16.3, "Ks": 14.8}
 EDGES = np.linspace(0.0, 2.5, 26)
@@ -51,20 +50,8 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def view() -> View:
-    return View(
-        survey=TWOMASS,
-        limits=LIMITS,
-        bright=4.0,
-        coefficients={"J": 0.274, "Ks": 0.107},
-        magnitude_band="Ks",
-        colour_bands=("J", "Ks"),
-        magnitude_range=(5.0, 15.0),
-        colour_range=(-0.5, 6.0),
-        pixels=64,
-        offsets={"J": (-0.01, 0.002)},
-        normalisation=0.98,
-    )
+def view(make_view) -> View:
+    return make_view(coefficients={"J": 0.274, "Ks": 0.107}, offsets={"J": (-0.01, 0.002)}, normalisation=0.98)
 
 
 @pytest.fixture(scope="module")

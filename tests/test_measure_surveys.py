@@ -1,11 +1,6 @@
 """Surveys measured from catalogues: known answers, and the tables of the package from the real ones."""
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from test_workflow import copy_project, planned, snakemake
 
 from galcarto.__main__ import main
 from galcarto.core.settings import SettingsError
@@ -235,26 +231,14 @@ def test_no_region_takes_the_surveys_folder(config):
 @pytest.mark.parametrize("there", [False, True])
 def test_a_survey_is_left_out_where_a_catalogue_is_missing(tmp_path, there):
     """A copy of the workflow, beside which there are no catalogues, or those of 2MASS."""
-    for part in ("rules", "config", "envs"):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    shutil.copy(ROOT / "Snakefile", tmp_path)
+    copy_project(tmp_path)
     files = [tmp_path / f"{name}.fits" for name in "abc"]
     for path in files if there else []:
         path.touch()
-    ran = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "-n", "measure_surveys", "--config",
-         "catalogues={twomass: [a.fits, b.fits, c.fits], gaia: [d.csv, e.dat, f.fits]}"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )  # fmt: skip
+    catalogues = "catalogues={twomass: [a.fits, b.fits, c.fits], gaia: [d.csv, e.dat, f.fits]}"
+    ran = snakemake(tmp_path, "-n", "measure_surveys", "--config", catalogues, tiny=False)
     assert ran.returncode == 0, ran.stdout
-    jobs = set(re.findall(r"^(\w+) +1$", ran.stdout.split("Job stats:", 1)[1], re.MULTILINE)) - {"total"}
-    assert jobs == {"measure_surveys"} | ({"measure_survey", "plot_survey"} if there else set())
+    assert set(planned(ran.stdout)) == {"measure_surveys"} | ({"measure_survey", "plot_survey"} if there else set())
     left_out = "d.csv, e.dat, f.fits" if there else "a.fits, b.fits, c.fits, d.csv, e.dat, f.fits"
     assert f"left out: {left_out}." in ran.stdout
     assert f"Surveys measured: {'2mass' if there else 'none'};" in ran.stdout

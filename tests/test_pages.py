@@ -176,5 +176,6 @@ def test_the_site_builds_without_warnings_or_remote_assets(tmp_path: Path) -> No
             assert "//" not in address, f"{page.name} fetches {address}"
             assert not address or (page.parent / address.partition("?")[0]).is_file() or page.name == "404.html"
     assert not any(re.search(r"url\((?:https?:)?//", path.read_text()) for path in tmp_path.rglob("*.css"))
+    assert "Gaussian radius (kpc)" in (tmp_path / "api/dust.html").read_text()  # from the comment at a field
     maps = (tmp_path / "api/maps.html").read_text()
     assert 'id="galcarto.maps.reader.open_cube"' in maps

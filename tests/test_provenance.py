@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def test_inputs_of_the_same_name_are_kept_apart(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / "l284.nc")
         paths[-1].write_text(folder)
-    found = json.loads(provenance.attributes("rule", {}, 1, paths)["galcarto_inputs_sha256"])
+    found = json.loads(provenance.attributes("rule", Namespace(), paths)["galcarto_inputs_sha256"])
     assert set(found) == {"train/l284.nc", "valid/l284.nc"}
     assert found["train/l284.nc"] != found["valid/l284.nc"]
 
@@ -28,9 +29,8 @@ def test_the_digest_of_a_part_of_a_file_follows_its_values() -> None:
     def digest(**changes: object) -> str:
         values = {"counts": ("tile", [1, 2]), "survey": ("survey", np.array(["gaia"], object))} | changes
         part = {"sky/cmds.nc, strip 0000": xr.Dataset(values)}
-        return json.loads(provenance.attributes("rule", {}, 1, [], part)["galcarto_inputs_sha256"])[
-            "sky/cmds.nc, strip 0000"
-        ]
+        attributes = provenance.attributes("rule", Namespace(), [], part)
+        return json.loads(attributes["galcarto_inputs_sha256"])["sky/cmds.nc, strip 0000"]
 
     assert digest() == digest()
     others = {digest(counts=("tile", [1, 3])), digest(survey=("survey", np.array(["2mass"], object)))}
@@ -39,7 +39,9 @@ def test_the_digest_of_a_part_of_a_file_follows_its_values() -> None:
 
 def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:
     (tmp_path / "a.nc").write_text("x")
-    text = json.dumps(provenance.attributes("rule", {"dust": {"law": "G23"}}, 1, [tmp_path / "a.nc"]))
+    text = json.dumps(
+        provenance.attributes("rule", Namespace(settings='{"dust": {"law": "G23"}}'), [tmp_path / "a.nc", None])
+    )
     assert str(tmp_path) not in text
     assert "G23" in text
 

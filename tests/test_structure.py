@@ -132,17 +132,10 @@ def test_the_maps_are_ranked_against_the_colours_and_each_other(tmp_path, rng):
     at = hp.pix2ang(256, np.arange(hp.nside2npix(256)), lonlat=True)[0]
     for name, values in (("rising", at / 100), ("falling", 1.0 - at / 100)):
         hp.write_map(tmp_path / f"{name}.fits", values, column_names=["EBV"], dtype=np.float64)
-    options = {
-        "settings": settings.for_stage("compare_excess"),
-        "stars": tmp_path / "stars.parquet",
-        "footprint": tmp_path / "footprint.nc",
-        "comparison": tmp_path / "excess.nc",
-        "metrics": tmp_path / "excess.json",
-    }
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    assert (
-        main(["compare_excess", *words, "--maps", *(str(tmp_path / f"{n}.fits") for n in ("rising", "falling"))]) == 0
-    )
+    words = ["compare_excess", "--settings", settings.for_stage("compare_excess")]
+    words += [f"--stars={tmp_path / 'stars.parquet'}", f"--footprint={tmp_path / 'footprint.nc'}"]
+    words += [f"--comparison={tmp_path / 'excess.nc'}", f"--metrics={tmp_path / 'excess.json'}"]
+    assert main([*words, "--maps", *(str(tmp_path / f"{n}.fits") for n in ("rising", "falling"))]) == 0
     found = json.loads((tmp_path / "excess.json").read_text())
     assert found["maps_spearman"] == {"rising,falling": pytest.approx(-1.0)}
     assert found["colour_excess"]["rising"]["spearman"] > 0.95

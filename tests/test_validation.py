@@ -1,11 +1,7 @@
 """The checks of the mock Galaxy: numbers whose answers are known, tables that cannot be used, the rule."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +9,7 @@ import pytest
 import xarray as xr
 import yaml
 from matplotlib.text import Text
+from test_workflow import copy_project, planned, snakemake
 
 from galcarto.__main__ import main
 from galcarto.core.settings import SettingsError
@@ -329,28 +326,13 @@ def test_the_region_galaxy_is_refused(config):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the workflow whose default table is not there."""
-    folder = tmp_path_factory.mktemp("outer") / "project"
-    for part in ("rules", "config", "envs"):
-        shutil.copytree(ROOT / part, folder / part)
-    shutil.copy(ROOT / "Snakefile", folder)
-    return folder
+    return copy_project(tmp_path_factory.mktemp("outer") / "project")
 
 
 def plan(project: Path, *config: str) -> str:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "-n", "validate_galaxy"]
-    ran = subprocess.run(
-        [*command, *(["--config", *config] if config else [])],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
+    ran = snakemake(project, "-n", "validate_galaxy", *(["--config", *config] if config else []), tiny=False)
     assert ran.returncode == 0, ran.stdout
-    jobs = set(re.findall(r"^(\w+) +1$", ran.stdout.split("Job stats:", 1)[1], re.MULTILINE))
-    assert jobs == {"measure_galaxy", "plot_galaxy", "validate_galaxy"}
+    assert planned(ran.stdout) == dict.fromkeys(("measure_galaxy", "plot_galaxy", "validate_galaxy"), 1)
     return ran.stdout
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from galcarto.__main__ import STAGES
 from galcarto.core.provenance import code_digest
 
 ROOT = Path(__file__).parent.parent
+FILES = [{"path": "stars.csv", "columns": {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}}]
 PARTS = ("Snakefile", "rules", "config", "slurm", "src", "envs")
 
 
@@ -34,6 +36,17 @@ def copy_project(to: Path) -> Path:
             shutil.copy(source, to / part)
     shutil.copy(ROOT / "tests/tiny.yaml", to / "config/tiny.yaml")
     return to
+
+
+def changed_project(to: Path, **sections: Any) -> Path:
+    """A copy in which keys of the tiny region's sections are others."""
+    project = copy_project(to)
+    path = project / "config/tiny.yaml"
+    config = yaml.safe_load(path.read_text())
+    for name, keys in sections.items():
+        config[name] = config.get(name, {}) | keys if isinstance(keys, dict) else keys
+    path.write_text(yaml.safe_dump(config))
+    return project
 
 
 def command(*arguments: str) -> list[str]:
@@ -75,6 +88,13 @@ def planned(output: str) -> dict[str, int]:
     return jobs
 
 
+def plan(project: Path, *arguments: str) -> tuple[dict[str, int], list[str]]:
+    """Numbers of jobs by rule in a dry run of the tiny region, and the commands."""
+    ran = snakemake(project, "-n", "--printshellcmds", *arguments)
+    assert ran.returncode == 0, ran.stdout
+    return planned(ran.stdout), [line for line in ran.stdout.splitlines() if "python -m galcarto" in line]
+
+
 def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     ran = snakemake(ROOT, "-n", "--forceall", "--nolock", tiny=False)
     assert ran.returncode == 0, ran.stdout
@@ -95,11 +115,7 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
 
 
 def test_the_settings_choose_the_published_forms(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    config["publish"] = {"forms": ["healpix"]}
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    jobs = planned(snakemake(project, "-n").stdout)
+    jobs, _ = plan(changed_project(tmp_path, publish={"forms": ["healpix"]}))
     assert [name for name in jobs if name.startswith("publish_")] == ["publish_healpix"]
 
 
@@ -110,35 +126,19 @@ def test_the_slurm_profile_resolves_from_the_root() -> None:
 
 
 def test_a_catalogue_replaces_the_synthetic_sky(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    (project / "stars.csv").write_text("glon,glat,j,k\n")
-    columns = {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}
-    config["sky"] |= {"source": "files", "files": [{"path": "stars.csv", "columns": columns}]}
-    config["compare"] = {"planck": []}
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n")
-    assert ran.returncode == 0, ran.stdout
-    jobs = planned(ran.stdout)
+    (tmp_path / "stars.csv").write_text("glon,glat,j,k\n")
+    jobs, _ = plan(changed_project(tmp_path, sky={"source": "files", "files": FILES}, compare={"planck": []}))
     assert jobs["observe_sky"] == 1
     assert "compare_truth" not in jobs
     assert "compare_planck" not in jobs
 
 
 def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    (project / "stars.csv").write_text("glon,glat,j,k\n")
-    columns = {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}
-    files = [{"path": "stars.csv", "columns": columns}]
-    config["control"] = {"l": ["230 deg", "233 deg"], "b": ["-20 deg", "-18 deg"], "files": files}
-    config["compare"]["structure"] = {"map": "synthetic"}
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n", "--printshellcmds")
-    assert ran.returncode == 0, ran.stdout
-    jobs = planned(ran.stdout)
+    (tmp_path / "stars.csv").write_text("glon,glat,j,k\n")
+    control = {"l": ["230 deg", "233 deg"], "b": ["-20 deg", "-18 deg"], "files": FILES}
+    project = changed_project(tmp_path, control=control, compare={"structure": {"map": "synthetic"}})
+    jobs, commands = plan(project)
     assert jobs["measure_control"] == jobs["compare_excess"] == jobs["compare_structure"] == 1
-    commands = [line for line in ran.stdout.splitlines() if "python -m galcarto" in line]
     for stage in ("synthesize_stars", "render_cmds", "render_references"):
         own = [line for line in commands if f" {stage} " in line]
         assert own
@@ -146,18 +146,11 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
 
 
 def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    (project / "masers.txt").write_text("ra dec plx e_plx\n")
-    config["sky"]["offline"] = True
-    config["tracers"] = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n", "--printshellcmds")
-    assert ran.returncode == 0, ran.stdout
-    assert planned(ran.stdout)["collect_tracers"] == 1
-    commands = {
-        line.split("galcarto ")[1].split()[0]: line for line in ran.stdout.splitlines() if " -m galcarto " in line
-    }
+    (tmp_path / "masers.txt").write_text("ra dec plx e_plx\n")
+    tracers = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
+    jobs, lines = plan(changed_project(tmp_path, sky={"offline": True}, tracers=tracers))
+    assert jobs["collect_tracers"] == 1
+    commands = {line.split("galcarto ")[1].split()[0]: line for line in lines}
     assert "--offline" in commands["collect_tracers"]
     for stage in ("compare_arms", "plot_faceon"):
         assert "--tracers results/tiny/tracers.nc" in commands[stage]
@@ -165,17 +158,11 @@ def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Pat
 
 
 def test_published_maps_are_fetched_unless_they_are_on_disk(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    (project / "marshall.h5").write_text("")
-    config["compare"]["maps"] = [{"name": "bayestar19"}, {"name": "marshall06", "path": "marshall.h5"}]
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n", "--printshellcmds")
-    assert ran.returncode == 0, ran.stdout
-    jobs = planned(ran.stdout)
+    (tmp_path / "marshall.h5").write_text("")
+    maps = [{"name": "bayestar19"}, {"name": "marshall06", "path": "marshall.h5"}]
+    jobs, commands = plan(changed_project(tmp_path, compare={"maps": maps}))
     assert jobs["fetch_map"] == 1
     assert jobs["compare_maps"] == jobs["plot_map"] == 2
-    commands = ran.stdout.splitlines()
     (one,) = (line for line in commands if "galcarto compare_maps --name bayestar19" in line)
     assert "--map results/tiny/maps/bayestar19.json" in one
     (other,) = (line for line in commands if "galcarto compare_maps --name marshall06" in line)
@@ -199,28 +186,20 @@ def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tm
 
 
 def test_shards_are_jobs_of_their_own(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    config["examples"] |= {"train": 5000, "shards": 3}
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n", "--printshellcmds", "results/tiny/network/network.pt")
-    assert ran.returncode == 0, ran.stdout
-    assert planned(ran.stdout)["render_cmds"] == 3 + 1
-    (command,) = (line for line in ran.stdout.splitlines() if "galcarto train_network" in line)
+    project = changed_project(tmp_path, examples={"train": 5000, "shards": 3})
+    jobs, commands = plan(project, "results/tiny/network/network.pt")
+    assert jobs["render_cmds"] == 3 + 1
+    (command,) = (line for line in commands if "galcarto train_network" in line)
     for shard in ("0000", "0001", "0002"):
         name = f"results/tiny/cmds/train/l284.200_b+00.200.{shard}.nc"
         assert name in command
-        (rendered,) = (line for line in ran.stdout.splitlines() if f"--output {name}" in line)
+        (rendered,) = (line for line in commands if f"--output {name}" in line)
         assert f"--first {1024 * {'0000': 0, '0001': 1, '0002': 3}[shard]} --number" in rendered
     assert "results/tiny/cmds/valid/l284.200_b+00.200.nc" in command
 
 
 def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:
-    project = copy_project(tmp_path / "project")
-    config = yaml.safe_load((project / "config/tiny.yaml").read_text())
-    config["training"]["epoch"] = 3
-    (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
-    ran = snakemake(project, "-n")
+    ran = snakemake(changed_project(tmp_path, training={"epoch": 3}), "-n")
     assert ran.returncode != 0
     assert "training.epoch: unknown key" in ran.stdout
 

@@ -3,6 +3,7 @@
 import errno
 import glob
 import json
+import math
 import os
 import secrets
 import shutil
@@ -26,15 +27,25 @@ def variable(dims: str | tuple[str, ...], values: Any, units: str, long_name: st
     return dims, values, {"units": units, "long_name": long_name}
 
 
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON; numbers that it does not have, NaN and infinity, become null."""
+    Path(path).write_text(json.dumps(_finite(content), indent=2, ensure_ascii=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if hasattr(value, "item"):  # a number of numpy
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class Output(str):
     """Temporary, unique path of a file or folder to write, which `whole` renames.
 
     The path is unique because a job may outlive the run that started it and write at the same time as its successor.
-
-    Attributes
-    ----------
-    final : str
-        Final path.
     """
 
     __slots__ = ("final",)

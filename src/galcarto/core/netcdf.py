@@ -40,10 +40,6 @@ def create_variables(
         Use NaN as the fill value of floating-point variables; otherwise variables have none.
     **storage
         Compression, as for `netCDF4.Dataset.createVariable`.
-
-    Returns
-    -------
-    dict of netCDF4.Variable
     """
     created = {}
     for name, (dimensions, kind, attributes) in table.items():

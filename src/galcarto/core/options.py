@@ -16,6 +16,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "gpus": {"type": int, "default": 0, "help": "GPUs of the job; default 0"},
     "offline": {"action": "store_true", "help": "send no request; use what was fetched before"},
     "metrics": {"required": True, "type": Output, "help": "JSON file to write"},
+    "output": {"required": True, "type": Output, "help": "netCDF file to write"},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the rules import this module, and need no xarray
 
+import argparse
 import ast
 import hashlib
 import json
@@ -68,9 +69,8 @@ def part_sha256(part: xr.Dataset) -> str:
 
 def attributes(
     rule: str,
-    settings: dict[str, Any],
-    seed: int | None,
-    inputs: Sequence[str | Path],
+    args: argparse.Namespace,
+    inputs: Sequence[str | Path | None],
     parts: Mapping[str, xr.Dataset] | None = None,
 ) -> dict[str, Any]:
     """Global attributes from which a file can be rebuilt: versions, settings, seed, inputs; no date, host or path.
@@ -79,30 +79,24 @@ def attributes(
     ----------
     rule : str
         Name of the rule that writes the file.
-    settings : dict
-        The settings the rule was given.
-    seed : int or None
-        The region's seed; none where nothing is random.
-    inputs : sequence of path
-        Files the rule read; their names, with the folder, and sha256 are stored.
+    args : Namespace
+        Options of the stage, of which ``settings`` (JSON) and ``seed`` are stored where it has them.
+    inputs : sequence of path or None
+        Files the rule read; their names, with the folder, and sha256 are stored. None is an option that was left out.
     parts : mapping of str to Dataset
         Inputs of which only a part was read: a description of the part, and its data.
-
-    Returns
-    -------
-    dict of str
     """
-    text = json.dumps(settings, sort_keys=True)
+    text = json.dumps(json.loads(getattr(args, "settings", "{}")), sort_keys=True)
     return {
         "galcarto_version": __version__,
         "galcarto_commit": git_commit(),
         "galcarto_rule": rule,
         "galcarto_config": text,
         "galcarto_config_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        **({} if seed is None else {"galcarto_seed": seed}),
+        **({"galcarto_seed": args.seed} if "seed" in args else {}),
         "galcarto_software": json.dumps({name: metadata.version(name) for name in LIBRARIES}),
         "galcarto_inputs_sha256": json.dumps(
-            {short_name(path): file_sha256(path) for path in inputs}
+            {short_name(path): file_sha256(path) for path in inputs if path is not None}
             | {name: part_sha256(part) for name, part in (parts or {}).items()}
         ),
     }

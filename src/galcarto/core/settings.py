@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galcarto.core.errors import UserError
 
-STAGES = Path(__file__).parents[1] / "stages"
+PACKAGE = Path(__file__).parents[1]
 
 
 class SettingsError(UserError):
@@ -103,11 +103,20 @@ def read(text: str, model: type[S]) -> S:
 def stage_sections(stage: str) -> list[str]:
     """Names of the sections that a stage declares in its class ``Settings``.
 
-    They are read from the source: to import the stage would load libraries for seconds.
+    They are read from the source, with those of its base classes: to import the stage would load libraries for seconds.
     """
-    for node in ast.parse((STAGES / f"{stage}.py").read_text()).body:
-        if isinstance(node, ast.ClassDef) and node.name == "Settings":
-            return [item.target.id for item in node.body if isinstance(item, ast.AnnAssign)]  # type: ignore[union-attr]
+    return _fields(PACKAGE / "stages" / f"{stage}.py", "Settings")
+
+
+def _fields(path: Path, name: str) -> list[str]:
+    """Annotated names of a class in a file, those of its bases first; none if the file has no such class."""
+    body = ast.parse(path.read_text()).body
+    for node in body:
+        if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
+            return _fields(PACKAGE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py"), name)
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            bases = [field for base in node.bases if base.id != "BaseModel" for field in _fields(path, base.id)]  # type: ignore[attr-defined]
+            return bases + [item.target.id for item in node.body if isinstance(item, ast.AnnAssign)]  # type: ignore[union-attr]
     return []
 
 

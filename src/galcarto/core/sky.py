@@ -11,14 +11,9 @@ SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 13
 
 @dataclass(frozen=True)
 class Tiles:
-    """A grid of tiles of equal size in l and b.
+    """A grid of tiles of equal size in l and b."""
 
-    Attributes
-    ----------
-    l_edges, b_edges : ndarray, deg
-        Edges of the tiles; l increases and may pass 360.
-    """
-
+    # deg: edges of the tiles; l increases and may pass 360
     l_edges: np.ndarray
     b_edges: np.ndarray
 

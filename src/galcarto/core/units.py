@@ -22,10 +22,6 @@ def parse(value: Any, unit: str) -> float:
     unit : str
         The astropy unit to convert to.
 
-    Returns
-    -------
-    float
-
     Raises
     ------
     ValueError

@@ -20,18 +20,9 @@ ATTEMPTS = 100
 
 
 def gaussian_field(rng: np.random.Generator, number: int, cells: int, slope: float) -> np.ndarray:
-    """Gaussian random fields of unit variance and zero mean over the realisations.
+    """Gaussian random fields of unit variance and zero mean over the realisations, shape (number, cells).
 
-    Parameters
-    ----------
-    rng : numpy Generator
-    number, cells : int
-    slope : float
-        The power spectrum goes as k^-slope.
-
-    Returns
-    -------
-    ndarray, shape (number, cells)
+    The power spectrum goes as k^-slope.
     """
     # twice the length, of which half is kept: a Fourier sum is periodic and a sightline is not
     length = 2 * cells

@@ -27,30 +27,16 @@ CLOUD_DISTANCE = (0.3, 3.0)  # kpc
 
 @dataclass(frozen=True)
 class SyntheticDust:
-    """Dust density of the synthetic sky.
+    """Dust density of the synthetic sky."""
 
-    Attributes
-    ----------
-    local_density : float, mag/kpc
-    scale_length, scale_height : float, kpc
-    arm_contrast : float
-        Density on the ridge of an arm relative to that between arms, minus one.
-    turbulence : float
-        Standard deviation of ln(density).
-    waves : ndarray, shape (mode, 3), rad/kpc
-    phases : ndarray, shape (mode,), rad
-    clouds : ndarray, shape (cloud, 5)
-        x, y, z, Gaussian radius (kpc), central density (mag/kpc).
-    """
-
-    local_density: float
-    scale_length: float
-    scale_height: float
-    arm_contrast: float
-    turbulence: float
-    waves: np.ndarray
-    phases: np.ndarray
-    clouds: np.ndarray
+    local_density: float  # mag/kpc
+    scale_length: float  # kpc
+    scale_height: float  # kpc
+    arm_contrast: float  # density on the ridge of an arm relative to that between arms, minus one
+    turbulence: float  # standard deviation of ln(density)
+    waves: np.ndarray  # shape (mode, 3), rad/kpc
+    phases: np.ndarray  # shape (mode,), rad
+    clouds: np.ndarray  # shape (cloud, 5): x, y, z, Gaussian radius (kpc), central density (mag/kpc)
 
     @classmethod
     def draw(
@@ -161,7 +147,7 @@ def _log_uniform(rng: np.random.Generator, ends: tuple[float, float], number: in
 
 
 def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float) -> np.ndarray:
-    """Smooth a patch of the sphere by a Gaussian beam, normalised over the pixels of the patch.
+    """Smooth a patch of the sphere by a Gaussian beam, normalised over the pixels of the patch, shape (pixel,).
 
     Parameters
     ----------
@@ -170,10 +156,6 @@ def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float
         RING indices.
     values : ndarray, shape (pixel,)
     fwhm : float, deg
-
-    Returns
-    -------
-    ndarray, shape (pixel,)
     """
     vectors = np.stack(hp.pix2vec(nside, pixels), axis=1)
     sigma = np.radians(fwhm) / np.sqrt(8 * np.log(2))

@@ -25,23 +25,12 @@ OFF: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant of the training.
+    """A variant of the training."""
 
-    Attributes
-    ----------
-    title : str
-        Name of the ingredient that is left out.
-    settings : Settings
-        Of the region, changed.
-    control : bool
-        Whether the corrections of the control field are used.
-    mock : str or None
-        Name of the mock Galaxy if it differs from that of the region, with other star lists and references.
-    """
-
-    title: str
-    settings: Settings
-    control: bool
+    title: str  # name of the ingredient that is left out
+    settings: Settings  # of the region, changed
+    control: bool  # whether the corrections of the control field are used
+    # name of the mock Galaxy if it differs from that of the region, with other star lists and references
     mock: str | None = None
 
 

@@ -38,23 +38,13 @@ UNSEEN = 99.0  # mag in bands that do not detect a source
 
 @dataclass(frozen=True)
 class Corrections:
-    """Corrections of the mock Galaxy, measured in the control field; none by default.
+    """Corrections of the mock Galaxy, measured in the control field; none by default."""
 
-    Attributes
-    ----------
-    normalisation : float
-        ln of the observed over the mock number of stars.
-    metallicity : float, dex
-        Shift of the metallicities of the stars.
-    galaxies : float
-        Background galaxies per deg2 and mag at Ks = 14.
-    colour, colour_sd : mapping of str to (float, float), mag and mag/mag
-        By survey: zero point of the colour at magnitude 13 and its slope with magnitude, and their standard deviations.
-    """
-
-    normalisation: float = 0.0
-    metallicity: float = 0.0
-    galaxies: float = 0.0
+    normalisation: float = 0.0  # ln of the observed over the mock number of stars
+    metallicity: float = 0.0  # dex: shift of the metallicities of the stars
+    galaxies: float = 0.0  # background galaxies per deg2 and mag at Ks = 14
+    # by survey, mag and mag/mag: zero point of the colour at magnitude 13 and its slope with magnitude, and their
+    # standard deviations
     colour: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     colour_sd: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -120,15 +110,9 @@ def _law_by_r_v(law: str, wavelength: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Instrument:
-    """Forward model of a region: mock Galaxy, surveys, diagrams, nuisances.
+    """Forward model of a region: mock Galaxy, surveys, diagrams, nuisances."""
 
-    Attributes
-    ----------
-    surveys, pixels, dust, distance, galaxy, realism, galaxies
-        Settings; the last three may be left out where they are not used.
-    corrections : Corrections
-    """
-
+    # settings; the last three may be left out where they are not used
     surveys: Sequence[SurveySettings]
     pixels: int
     dust: Dust
@@ -136,7 +120,7 @@ class Instrument:
     galaxy: GalaxySettings = field(default_factory=GalaxySettings)
     realism: Realism = field(default_factory=Realism)
     galaxies: BackgroundGalaxies = field(default_factory=BackgroundGalaxies)
-    corrections: Corrections = field(default_factory=Corrections)
+    corrections: Corrections = field(default_factory=Corrections)  # of the mock Galaxy
 
     @classmethod
     def of(cls, region: Section, corrections: Corrections | None = None) -> "Instrument":

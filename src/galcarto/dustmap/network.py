@@ -32,15 +32,10 @@ class ProfileEstimator(Estimator):
     dropout : float
     support : (float, float), mag
         Floor of the posterior's increments and ceiling of the cumulative profile.
-
-    Attributes
-    ----------
-    references : Tensor, shape (file, channel, magnitude, colour), per deg2
-        Of the examples that it is trained on.
     """
 
     head: Tree
-    references: Tensor
+    references: Tensor  # shape (file, channel, magnitude, colour), per deg2: of the examples that it is trained on
 
     def __init__(
         self, name: str, channels: int, pixels: int, bins: int, dropout: float, support: Sequence[float]
@@ -115,7 +110,7 @@ class ProfileNetwork(Trained):
 
 
 def log_density_sd(samples: np.ndarray, floor: float) -> np.ndarray:
-    """Standard deviation of the log-density of each bin over samples, a running mean over bins.
+    """Standard deviation of the log-density of each bin over samples, a running mean over bins, shape (..., bin).
 
     Parameters
     ----------
@@ -123,10 +118,6 @@ def log_density_sd(samples: np.ndarray, floor: float) -> np.ndarray:
         Cumulative profiles.
     floor : float
         Added to the increments.
-
-    Returns
-    -------
-    ndarray, shape (..., bin)
     """
     sd = np.log(np.diff(samples, axis=-1, prepend=0.0) + floor).std(axis=-2)
     padded = np.concatenate([np.repeat(sd[..., :1], SLOW // 2, -1), sd, np.repeat(sd[..., -1:], SLOW // 2, -1)], -1)

@@ -108,6 +108,23 @@ class Realism(Section):
         return self
 
 
+class DiagramSettings(Section):
+    """Sections that describe the diagrams: of stages that need no mock star."""
+
+    surveys: list[SurveySettings]
+    pixels: int
+    dust: Dust
+    distance: Distance
+
+
+class InstrumentSettings(DiagramSettings):
+    """Sections that describe the whole forward model: of stages that simulate diagrams."""
+
+    galaxy: GalaxySettings
+    realism: Realism
+    galaxies: BackgroundGalaxies
+
+
 class Position(Section):
     """A direction on the sky."""
 

@@ -25,23 +25,13 @@ MAP = {"pixels_per_tile", "planck_nside", "planck_beam", "planck_noise"}  # sett
 
 @dataclass(frozen=True)
 class DustGrid:
-    """Dust in front of the window, tabulated on pixels finer than the tiles.
-
-    Attributes
-    ----------
-    dust : SyntheticDust
-    pixels : Tiles
-    per_tile : int
-        Pixels along the side of a tile.
-    edges : ndarray, shape (distance + 1,), kpc
-    extinction : ndarray of float32, shape (l, b, distance), mag
-        Cumulative A_V of each pixel at the outer edge of each bin.
-    """
+    """Dust in front of the window, tabulated on pixels finer than the tiles."""
 
     dust: SyntheticDust
     pixels: Tiles
-    per_tile: int
-    edges: np.ndarray
+    per_tile: int  # pixels along the side of a tile
+    edges: np.ndarray  # shape (distance + 1,), kpc
+    # float32, shape (l, b, distance), mag: cumulative A_V of each pixel at the outer edge of each bin
     extinction: np.ndarray
 
     @classmethod
@@ -166,7 +156,7 @@ def _observe(
 def star_extinction(
     survey: SurveySettings, dust: Dust, stars: Mapping[str, np.ndarray], extinction: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Extinction of stars in the bands of a survey that have limits.
+    """Extinction of stars in the bands of a survey that have limits, shape (star,), mag.
 
     Parameters
     ----------
@@ -176,10 +166,6 @@ def star_extinction(
         With BP and RP if the survey is Gaia.
     extinction : ndarray, shape (star,), mag
         A_V.
-
-    Returns
-    -------
-    dict of ndarray, shape (star,), mag
     """
     waves = {band: wave for band, wave in wavelengths(survey).items() if band in survey.limits}
     colour = stars["BP"] - stars["RP"] if "BP" in stars else np.array(TYPICAL_COLOUR)

@@ -9,25 +9,14 @@ GOLDEN = 0.6180339887498949  # multiples modulo 1 are evenly distributed
 
 @dataclass(frozen=True)
 class Multiplicity:
-    """Multiplicity fraction and distribution of mass ratios by the mass of the primary.
+    """Multiplicity fraction and distribution of mass ratios by the mass of the primary."""
 
-    Attributes
-    ----------
-    mass : ndarray, shape (node,), Msun
-        Of the primary. The other columns are linear in its logarithm between nodes and constant beyond them.
-    fraction : ndarray, shape (node,)
-        Fraction of primaries with a companion.
-    companions : ndarray, shape (node,)
-        Companions per primary, including those of higher multiples.
-    exponent : ndarray, shape (node,)
-        f(q) ~ q^exponent between `least_ratio` and 1.
-    least_ratio : float
-    """
-
+    # shape (node,), Msun: of the primary. The other columns are linear in its logarithm between nodes and constant
+    # beyond them
     mass: np.ndarray
-    fraction: np.ndarray
-    companions: np.ndarray
-    exponent: np.ndarray
+    fraction: np.ndarray  # shape (node,): fraction of primaries with a companion
+    companions: np.ndarray  # shape (node,): companions per primary, including those of higher multiples
+    exponent: np.ndarray  # shape (node,): f(q) ~ q^exponent between `least_ratio` and 1
     least_ratio: float
 
     def multiplicity_fraction(self, mass: np.ndarray) -> np.ndarray:

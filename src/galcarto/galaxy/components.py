@@ -56,40 +56,19 @@ class MassFunction(Table):
 
 
 class Component(Table):
-    """One stellar population.
-
-    Attributes
-    ----------
-    name : str
-    age : tuple of float, Gyr
-        Range of ages; the star formation rate decreases with time as exp(-t / star_formation_time).
-    metallicity : tuple of float, dex
-        Mean [Fe/H] at the Sun and standard deviation.
-    gradient : float, dex/kpc
-        d[Fe/H]/dR.
-    alpha : float, dex
-        [alpha/Fe], which raises [M/H] above [Fe/H] (Salaris et al. 1993, ApJ 414, 580).
-    star_formation_time : float or None, Gyr
-        None for a constant rate.
-    warped : bool
-        Whether the component follows the model's warp and flare.
-    warp : Warp or None
-        Warp of its own instead of the model's.
-    imf : MassFunction
-    density : Law
-        Density of living stars.
-    """
+    """One stellar population."""
 
     name: str
+    # Gyr: range of ages; the star formation rate decreases with time as exp(-t / star_formation_time)
     age: tuple[PositiveFloat, PositiveFloat]
-    metallicity: tuple[float, PositiveFloat]
-    gradient: float = 0.0
-    alpha: float = 0.0
-    star_formation_time: PositiveFloat | None = None
-    warped: bool
-    warp: Warp | None = None
+    metallicity: tuple[float, PositiveFloat]  # dex: mean [Fe/H] at the Sun and standard deviation
+    gradient: float = 0.0  # dex/kpc: d[Fe/H]/dR
+    alpha: float = 0.0  # dex: [alpha/Fe], which raises [M/H] above [Fe/H] (Salaris et al. 1993, ApJ 414, 580)
+    star_formation_time: PositiveFloat | None = None  # Gyr: none for a constant rate
+    warped: bool  # whether the component follows the model's warp and flare
+    warp: Warp | None = None  # warp of its own instead of the model's
     imf: MassFunction
-    density: Law
+    density: Law  # density of living stars
 
     @property
     def overall_metallicity(self) -> float:

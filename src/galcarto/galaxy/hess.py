@@ -11,27 +11,16 @@ BITS, ORIGIN = 13, 4096  # encoding of a cell's index along an axis
 
 @dataclass(frozen=True)
 class Hess:
-    """Stars per unit of density, by population.
+    """Stars per unit of density, by population."""
 
-    Attributes
-    ----------
-    step : ndarray, shape (axis,), mag
-        Width of the cells.
-    cell : ndarray of int, shape (cell, axis)
-        A cell spans ``cell * step`` to ``(cell + 1) * step``; sorted, the first axis first. Only cells with stars.
-    first : ndarray of int, shape (population + 1,)
-        First entry of each population; a population is a component at one metallicity.
-    entry : ndarray of int, shape (entry,)
-        Row of `cell`, ascending within a population.
-    number : ndarray, shape (entry,)
-        Stars per unit of the component's density.
-    """
-
-    step: np.ndarray
+    step: np.ndarray  # shape (axis,), mag: width of the cells
+    # int, shape (cell, axis): a cell spans ``cell * step`` to ``(cell + 1) * step``; sorted, the first axis first. Only
+    # cells with stars
     cell: np.ndarray
+    # int, shape (population + 1,): first entry of each population; a population is a component at one metallicity
     first: np.ndarray
-    entry: np.ndarray
-    number: np.ndarray
+    entry: np.ndarray  # int, shape (entry,): row of `cell`, ascending within a population
+    number: np.ndarray  # shape (entry,): stars per unit of the component's density
 
     @classmethod
     def fold(

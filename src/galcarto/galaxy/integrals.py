@@ -47,17 +47,13 @@ def moduli(model: StarModel) -> np.ndarray:
 
 
 def brighter_than(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray:
-    """Number of stars brighter than limits per unit of density.
+    """Number of stars brighter than limits per unit of density, shape (population, distance, limit).
 
     Parameters
     ----------
     model : StarModel
     band : str
     limits : ndarray, shape (limit,), mag
-
-    Returns
-    -------
-    ndarray, shape (population, distance, limit)
     """
     hess = model.hess([(band,)], [CELL])
     first = hess.cell[0, 0]
@@ -71,7 +67,7 @@ def brighter_than(model: StarModel, band: str, limits: np.ndarray) -> np.ndarray
 
 
 def expected(model: StarModel, l: np.ndarray, b: np.ndarray, numbers: Sequence[np.ndarray]) -> np.ndarray:
-    """Expected stars per deg2 in several directions, without dust.
+    """Expected stars per deg2 in several directions, without dust, shape (numbers, direction, limit).
 
     Parameters
     ----------
@@ -79,10 +75,6 @@ def expected(model: StarModel, l: np.ndarray, b: np.ndarray, numbers: Sequence[n
     l, b : ndarray, shape (direction,), deg
     numbers : sequence of ndarray, shape (population, distance, limit)
         From `brighter_than`, of this model or of one that differs only in its binaries.
-
-    Returns
-    -------
-    ndarray, shape (numbers, direction, limit)
     """
     # rows (numbers, limit), columns (population, distance)
     matrix = np.stack(numbers).transpose(0, 3, 1, 2).reshape(len(numbers) * numbers[0].shape[2], -1)
@@ -91,17 +83,13 @@ def expected(model: StarModel, l: np.ndarray, b: np.ndarray, numbers: Sequence[n
 
 
 def density_within(model: StarModel, radius: float) -> np.ndarray:
-    """Mean density of each population within a distance from the Sun.
+    """Mean density of each population within a distance from the Sun, shape (population,), Msun/pc3 or stars/pc3.
 
     Parameters
     ----------
     model : StarModel
     radius : float, kpc
         Rounded to an edge of the distance bins.
-
-    Returns
-    -------
-    ndarray, shape (population,), Msun/pc3 or stars/pc3
     """
     bins = int(np.argmin(np.abs(np.log(model.edges / radius))))
     pixels = np.arange(hp.nside2npix(DIRECTIONS))
@@ -113,21 +101,13 @@ def density_within(model: StarModel, radius: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Segments:
-    """Segments of the isochrones, and the stars or unresolved binaries on them at the Sun.
+    """Segments of the isochrones, and the stars or unresolved binaries on them at the Sun."""
 
-    Attributes
-    ----------
-    number : ndarray, shape (segment,), pc-3
-    component : ndarray of int, shape (segment,)
-    ratio : ndarray, shape (segment,)
-        Mass ratio of a binary; 0 for a single star.
-    values : dict of ndarray, shape (segment,)
-        At the middle of the segment: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of the primary.
-    """
-
-    number: np.ndarray
-    component: np.ndarray
-    ratio: np.ndarray
+    number: np.ndarray  # shape (segment,), pc-3
+    component: np.ndarray  # int, shape (segment,)
+    ratio: np.ndarray  # shape (segment,): mass ratio of a binary; 0 for a single star
+    # shape (segment,): at the middle of the segment: absolute magnitudes, ``mass`` (Msun), ``logte`` and ``logg`` of
+    # the primary
     values: dict[str, np.ndarray]
 
     @classmethod

@@ -46,26 +46,15 @@ BOOST = 2.0  # least ratio of an AGB lifetime to its neighbours' in the AGB boos
 
 @dataclass(frozen=True)
 class Isochrones:
-    """The grid, resampled so that each point has the same evolutionary phase at every node.
+    """The grid, resampled so that each point has the same evolutionary phase at every node."""
 
-    Attributes
-    ----------
-    metallicity : ndarray, shape (metallicity,), dex
-        [M/H] of the nodes.
-    log_age : ndarray, shape (age,)
-        log10 of the age in years.
-    log_mass : tuple of ndarray, shape (metallicity, age, point)
-        log10 initial mass per phase. A missing phase has zero width.
-    values : tuple of ndarray, shape (metallicity, age, point, property)
-        Absolute magnitudes and properties per phase.
-    present : ndarray of bool, shape (metallicity, age, phase)
-    """
-
-    metallicity: np.ndarray
-    log_age: np.ndarray
+    metallicity: np.ndarray  # shape (metallicity,), dex: [M/H] of the nodes
+    log_age: np.ndarray  # shape (age,): log10 of the age in years
+    # shape (metallicity, age, point): log10 initial mass per phase. A missing phase has zero width
     log_mass: tuple[np.ndarray, ...]
+    # shape (metallicity, age, point, property): absolute magnitudes and properties per phase
     values: tuple[np.ndarray, ...]
-    present: np.ndarray
+    present: np.ndarray  # bool, shape (metallicity, age, phase)
 
     def at(self, metallicity: np.ndarray, age: float) -> list[tuple[np.ndarray, np.ndarray]]:
         """Interpolate isochrones of one age and several metallicities.

@@ -23,31 +23,20 @@ class Population:
     """Segments of a component's isochrones, sorted by metallicity and then by the limit that reveals them.
 
     A segment is a piece of an isochrone for single stars, or for binaries of one mass ratio.
-
-    Attributes
-    ----------
-    metallicity : ndarray, shape (metallicity,), dex
-    first : ndarray of int, shape (metallicity + 1,)
-        First segment of each metallicity.
-    key : ndarray, shape (segment,), mag
-        Observable at distance modulus mu where key + mu <= 0; ascending for one metallicity.
-    number : ndarray, shape (segment + 1,), stars per unit of the component's density
-        Cumulative number before each segment, over all metallicities.
-    low, high : ndarray, shape (segment, property)
-        Values at the segment's two ends.
-    age : ndarray, shape (segment,), Gyr
-    ratio : ndarray, shape (segment,)
-        Mass ratio of the binary; 0 for a single star.
     """
 
-    metallicity: np.ndarray
-    first: np.ndarray
+    metallicity: np.ndarray  # shape (metallicity,), dex
+    first: np.ndarray  # int, shape (metallicity + 1,): first segment of each metallicity
+    # shape (segment,), mag: observable at distance modulus mu where key + mu <= 0; ascending for one metallicity
     key: np.ndarray
+    # shape (segment + 1,), stars per unit of the component's density: cumulative number before each segment, over all
+    # metallicities
     number: np.ndarray
+    # shape (segment, property): values at the segment's two ends
     low: np.ndarray
     high: np.ndarray
-    age: np.ndarray
-    ratio: np.ndarray
+    age: np.ndarray  # shape (segment,), Gyr
+    ratio: np.ndarray  # shape (segment,): mass ratio of the binary; 0 for a single star
 
     def observable(self, modulus: np.ndarray) -> np.ndarray:
         """Potentially observable stars at each distance modulus, shape (metallicity, modulus)."""

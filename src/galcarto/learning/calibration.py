@@ -15,18 +15,11 @@ FEWEST = 1000  # informative examples of an output below which all examples cali
 
 @dataclass(frozen=True)
 class Calibration:
-    """How samples of a posterior become calibrated samples.
+    """How samples of a posterior become calibrated samples."""
 
-    Attributes
-    ----------
-    shift : Tensor, shape (output,)
-        Of the median, in units of half the 68 % interval.
-    stretch : Tensor, shape (2, level, output)
-        Factors on a sample's deviation from the median, below and above it, at the ends of the central intervals of
-        `LEVELS`; in between and beyond they are interpolated by the sample's rank.
-    """
-
-    shift: Tensor
+    shift: Tensor  # shape (output,): of the median, in units of half the 68 % interval
+    # shape (2, level, output): factors on a sample's deviation from the median, below and above it, at the ends of the
+    # central intervals of `LEVELS`; in between and beyond they are interpolated by the sample's rank
     stretch: Tensor
 
     @classmethod

@@ -20,18 +20,10 @@ AHEAD = 2  # windows that each worker reads ahead of the training
 
 
 class Source(Protocol):
-    """Where examples come from: files, or arrays in memory.
+    """Where examples come from: files, or arrays in memory."""
 
-    Attributes
-    ----------
-    block : int
-        Examples that are read at once.
-    sizes : list of int
-        Number of examples in each file.
-    """
-
-    block: int
-    sizes: list[int]
+    block: int  # examples that are read at once
+    sizes: list[int]  # number of examples in each file
 
     def read(self, file: int, start: int, number: int) -> list[np.ndarray]:
         """Arrays of some examples of a file, each of shape (example, ...)."""
@@ -85,23 +77,12 @@ class Windows(Dataset):
 
 @dataclass
 class Order:
-    """The order in which blocks are read.
+    """The order in which blocks are read."""
 
-    Attributes
-    ----------
-    blocks : list of Block
-        All blocks of the source.
-    batch : int
-        Examples in a batch of one device.
-    buffer : int
-        Blocks in a window of one device; 0 to read one at a time, in order.
-    seed, rounds, devices, rank
-        As in `Examples`.
-    """
-
-    blocks: list[Block]
-    batch: int
-    buffer: int
+    blocks: list[Block]  # all blocks of the source
+    batch: int  # examples in a batch of one device
+    buffer: int  # blocks in a window of one device; 0 to read one at a time, in order
+    # as in `Examples`
     seed: int
     rounds: int
     devices: int
@@ -249,9 +230,7 @@ class Examples(IterableDataset):
                 mixed = [part[lacking:] for part in mixed]
                 if len(rest[0]) == batch:
                     left -= 1
-                    if (
-                        not left
-                    ):  # set before the last batch is yielded: a reader that counts batches does not ask again
+                    if not left:  # before the yield: a reader that counts batches does not ask again
                         self._next = after
                     self.waited += time.perf_counter() - asked
                     yield rest

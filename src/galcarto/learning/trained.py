@@ -22,26 +22,13 @@ FORMAT = 4
 
 @dataclass(frozen=True)
 class Trained:
-    """An estimator, its calibration and its shape. A task may subclass it with properties and predictions of its own.
+    """An estimator, its calibration and its shape, which a task may subclass with predictions of its own."""
 
-    Attributes
-    ----------
-    estimator : Estimator
-        In evaluation mode.
-    shape : dict
-        Arguments that build the estimator, in JSON's types.
-    calibration : Calibration
-    features : FeatureDistribution or None
-        Of validation examples; None until the estimator is trained.
-    extra : dict of Tensor
-        What else the task keeps.
-    """
-
-    estimator: Estimator
-    shape: Mapping[str, Any]
+    estimator: Estimator  # in evaluation mode
+    shape: Mapping[str, Any]  # arguments that build the estimator, in JSON's types
     calibration: Calibration
-    features: FeatureDistribution | None
-    extra: Mapping[str, Tensor]
+    features: FeatureDistribution | None  # of validation examples; None until the estimator is trained
+    extra: Mapping[str, Tensor]  # what else the task keeps
 
     def on_gpu(self, gpus: int) -> Self:
         """The same with its estimator on a GPU, where the job was given one and torch can use it."""

@@ -38,33 +38,17 @@ AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 @dataclass
 class Progress:
-    """Where a training is: all of a checkpoint but tensors of the network, the optimiser and the random state.
+    """Where a training is: all of a checkpoint but tensors of the network, the optimiser and the random state."""
 
-    Attributes
-    ----------
-    round : int
-        Rounds that are complete; a round is a part of a pass over the training set, with a validation at its end.
-    batch : int
-        Batches of the present round that were learnt from.
-    steps : int
-        Steps of the optimiser.
-    losses : (float, float)
-        Sums over the present round's batches: of the loss times their size, and of their size.
-    best : float
-        Lowest validation loss.
-    since_best : int
-        Rounds since then.
-    history : list of dict
-        One row per round.
-    """
-
+    # rounds that are complete; a round is a part of a pass over the training set, with a validation at its end
     round: int = 0
-    batch: int = 0
-    steps: int = 0
+    batch: int = 0  # batches of the present round that were learnt from
+    steps: int = 0  # steps of the optimiser
+    # sums over the present round's batches: of the loss times their size, and of their size
     losses: tuple[float, float] = (0.0, 0.0)
-    best: float = math.inf
-    since_best: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = math.inf  # lowest validation loss
+    since_best: int = 0  # rounds since then
+    history: list[dict[str, float]] = field(default_factory=list)  # one row per round
 
 
 class Loss(nn.Module):

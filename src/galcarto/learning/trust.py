@@ -18,18 +18,11 @@ class FeatureDistribution:
 
     The covariance is shrunk towards its diagonal; scikit-learn's estimators shrink towards a multiple of the identity,
     which features of very different variances are far from.
-
-    Attributes
-    ----------
-    mean : Tensor, shape (feature,)
-    whitening : Tensor, shape (feature, feature)
-        Makes deviations independent, with unit variance.
-    distances : Tensor, shape (example,)
-        Mahalanobis distances of examples that were not used for the mean, in ascending order.
     """
 
-    mean: Tensor
-    whitening: Tensor
+    mean: Tensor  # shape (feature,)
+    whitening: Tensor  # shape (feature, feature): makes deviations independent, with unit variance
+    # shape (example,): Mahalanobis distances of examples that were not used for the mean, in ascending order
     distances: Tensor
 
     @classmethod

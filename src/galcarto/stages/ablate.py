@@ -7,46 +7,31 @@ Example:
 """
 
 import argparse
-import json
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap import variant
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import (
     Ablation,
-    BackgroundGalaxies,
     Compare,
-    Distance,
-    Dust,
-    GalaxySettings,
     Inference,
+    InstrumentSettings,
     Network,
     ProfileSettings,
-    Realism,
     Sky,
-    SurveySettings,
     Tile,
     Training,
 )
 
 
-class Settings(Section):
-    galaxy: GalaxySettings
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
+class Settings(InstrumentSettings):
     tile: Tile
-    realism: Realism
-    galaxies: BackgroundGalaxies
     sky: Sky
     profiles: ProfileSettings
     network: Network
@@ -81,8 +66,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--sky: found {len(images['l'])} tiles; expected {number}, as given by sky and tile")
     instrument = Instrument.of(region, Corrections.read(args.control))
     trained, history = variant.train(region, instrument, args.stars, args.seed)
-    inputs = [*args.stars, *args.test, args.sky, *args.references, *args.maps]
-    inputs += [args.control] if args.control else []
+    inputs = [*args.stars, *args.test, args.sky, *args.references, *args.maps, args.control]
     result = {
         "variant": args.variant,
         "title": args.title,
@@ -92,11 +76,9 @@ def run(args: argparse.Namespace) -> None:
         },
         "heldout": variant.score_held_out(region, instrument, trained, args.test, args.seed),
         **variant.score_sky(region, trained, images, args.maps, args.seed),
-        "provenance": provenance.attributes("ablate", json.loads(args.settings), args.seed, inputs),
+        "provenance": provenance.attributes("ablate", args, inputs),
     }
-    with open(args.output, "w") as handle:
-        json.dump(_finite(result), handle, indent=2)
-        handle.write("\n")
+    write_json(args.output, result)
 
 
 def _sky(path: str, strips: list[str]) -> xr.Dataset:
@@ -112,10 +94,3 @@ def _sky(path: str, strips: list[str]) -> xr.Dataset:
             f"{images['reference'].shape}: name every strip once, in order"
         )
     return images.assign(reference=other["reference"], detectable=other["detectable"])
-
-
-def _finite(value: Any) -> Any:
-    """Replace numbers that JSON does not have, NaN and infinity, by null."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value

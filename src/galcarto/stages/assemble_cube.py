@@ -6,30 +6,23 @@ Example:
 """
 
 import argparse
-import json
 
 import netCDF4
 import numpy as np
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap.settings import (
-    BackgroundGalaxies,
     Control,
     Credits,
-    Distance,
-    Dust,
     Examples,
-    GalaxySettings,
     Inference,
+    InstrumentSettings,
     Network,
     ProfileSettings,
-    Realism,
     Sightlines,
     Sky,
-    SurveySettings,
     SyntheticSky,
     Tile,
     Training,
@@ -39,20 +32,13 @@ from galcarto.maps.grid import window_attributes
 from galcarto.surveys import SURVEYS
 
 
-class Settings(Section):
+class Settings(InstrumentSettings):
     """Sections that the stage uses or records: those of every stage before it."""
 
     sky: Sky
     synthetic: SyntheticSky
     tile: Tile
-    distance: Distance
-    galaxy: GalaxySettings
-    dust: Dust
-    surveys: list[SurveySettings]
-    pixels: int
     control: Control | None
-    realism: Realism
-    galaxies: BackgroundGalaxies
     profiles: ProfileSettings
     examples: Examples
     sightlines: Sightlines
@@ -63,11 +49,10 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", settings=Settings)
+    options(parser, "seed", "output", settings=Settings)
     parser.add_argument("--region", required=True, help="the region's name, for the title")
     parser.add_argument("--strips", required=True, nargs="+", help="posteriors of the strips, in order (netCDF)")
     parser.add_argument("--fits", required=True, nargs="+", help="checks of the strips, in order (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -92,9 +77,7 @@ def run(args: argparse.Namespace) -> None:
                 )
             yield number * sky.strip_columns, cube.summarise(strip, edges, settings.inference.min_stars)
 
-    attributes = provenance.attributes(
-        "assemble_cube", json.loads(args.settings), args.seed, [*args.strips, *args.fits]
-    )
+    attributes = provenance.attributes("assemble_cube", args, [*args.strips, *args.fits])
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts: posterior "

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,25 +13,15 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.core.sky import sightline_position
 from galcarto.dustmap.instrument import (
     Corrections,
     Instrument,
 )
-from galcarto.dustmap.settings import (
-    BackgroundGalaxies,
-    Distance,
-    Dust,
-    GalaxySettings,
-    Realism,
-    Sky,
-    SurveySettings,
-    Tile,
-)
+from galcarto.dustmap.settings import InstrumentSettings, Sky, Tile
 from galcarto.learning.trust import goodness_of_fit
 
 REPLICATES = 128
@@ -40,24 +29,16 @@ REPLICATES = 128
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
 
-class Settings(Section):
+class Settings(InstrumentSettings):
     sky: Sky
     tile: Tile
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
-    galaxy: GalaxySettings
-    realism: Realism
-    galaxies: BackgroundGalaxies
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "control", "strip", settings=Settings)
+    options(parser, "seed", "control", "strip", "output", settings=Settings)
     parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
             p_value[at], chi2[at] = goodness_of_fit(observed["counts"][at].to_numpy()[seen], replicates[:, seen])
             predicted[at, seen] = replicates[:, seen].mean(axis=0)
             progress.update()
-    inputs = [args.posterior, *args.stars, *([args.control] if args.control else [])]
+    inputs = [args.posterior, *args.stars, args.control]
     part = {f"{provenance.short_name(args.sky)}, strip {args.strip}": observed}
     dataset = xr.Dataset(
         {
@@ -110,6 +91,6 @@ def run(args: argparse.Namespace) -> None:
                 {"units": "1", "long_name": "stars per pixel, mean of the posterior's predictions"},
             ),
         },
-        attrs=provenance.attributes("check_sightlines", json.loads(args.settings), args.seed, inputs, part),
+        attrs=provenance.attributes("check_sightlines", args, inputs, part),
     )
     dataset.to_netcdf(args.output, encoding={"predicted": PREDICTED})

@@ -7,12 +7,13 @@ Example:
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare.settings import Compare
@@ -69,13 +70,8 @@ def run(args: argparse.Namespace) -> None:
         "best_valid_loss": float(history["valid_loss"].min()),
     }
     if args.control:
-        with open(args.control) as handle:
-            metrics["control"] = json.load(handle)
+        metrics["control"] = json.loads(Path(args.control).read_text())
     for path in args.parts:
-        with open(path) as handle:
-            # a missing value, such as a score without a distance within reach, is null: JSON has no NaN
-            for block, values in json.load(handle, parse_constant=lambda _: None).items():
-                metrics.setdefault(block, {}).update(values)
-    with open(args.output, "w") as handle:
-        json.dump(metrics, handle, indent=2)
-        handle.write("\n")
+        for block, values in json.loads(Path(path).read_text()).items():
+            metrics.setdefault(block, {}).update(values)
+    write_json(args.output, metrics)

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.download import Client, DownloadError, fetch
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.tables import TableError
@@ -29,9 +27,8 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "offline", settings=Settings)
+    options(parser, "offline", "output", settings=Settings)
     parser.add_argument("--folder", required=True, help="folder that keeps what is fetched")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def _hii(source: str, folder: str, offline: bool) -> tuple[pd.DataFrame, Path]:
@@ -73,6 +70,6 @@ def run(args: argparse.Namespace) -> None:
     dataset = xr.Dataset(
         {name: ("tracer", found[name].to_numpy(float), {"units": unit}) for name, unit in units.items()}
         | {"kind": ("tracer", np.array(found["kind"], dtype=object))},
-        attrs=said | provenance.attributes("collect_tracers", json.loads(args.settings), None, inputs),
+        attrs=said | provenance.attributes("collect_tracers", args, inputs),
     )
     dataset.to_netcdf(args.output)

@@ -6,14 +6,13 @@ Example:
 """
 
 import argparse
-import json
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
@@ -88,7 +87,6 @@ def run(args: argparse.Namespace) -> None:
         attrs={"arms": spirals.source, "arm_width_kpc": asked.arm_width, "height_kpc": asked.height},
     )
     inputs = [path for path in (args.cube, args.truth, args.tracers) if path]
-    dataset.attrs |= provenance.attributes("compare_arms", json.loads(args.settings), args.seed, inputs)
+    dataset.attrs |= provenance.attributes("compare_arms", args, inputs)
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"arms": metrics}, handle, indent=2)
+    write_json(args.metrics, {"arms": metrics})

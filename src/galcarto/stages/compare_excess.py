@@ -7,7 +7,6 @@ Example:
 """
 
 import argparse
-import json
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
@@ -72,21 +71,16 @@ def run(args: argparse.Namespace) -> None:
         theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, settings.dust.r_v)
         used = np.isfinite(found) & np.isfinite(theirs) & (theirs < entry.ceiling)
         seen[entry.name] = np.where(used, theirs, np.nan)
-        line = planck.straight_line(found[used], theirs[used], entry.line_below)
-        metrics[entry.name] = {name: value if np.isfinite(value) else None for name, value in line.items()}
+        metrics[entry.name] = planck.straight_line(found[used], theirs[used], entry.line_below)
     between = {}
     for (one, ours), (other, theirs) in combinations(seen.items(), 2):
         both = np.isfinite(ours) & np.isfinite(theirs)
-        rank = planck.straight_line(ours[both], theirs[both])["spearman"]
-        between[f"{one},{other}"] = rank if np.isfinite(rank) else None
+        between[f"{one},{other}"] = planck.straight_line(ours[both], theirs[both])["spearman"]
     dataset = xr.Dataset(
         {"extinction": (("l", "b"), found, {"units": "mag", "long_name": "A_V of the mean colour excess"})},
         coords=tile_coordinates(tiles),
-        attrs=provenance.attributes(
-            "compare_excess", json.loads(args.settings), None, [args.stars, args.footprint, *args.maps]
-        ),
+        attrs=provenance.attributes("compare_excess", args, [args.stars, args.footprint, *args.maps]),
     )
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        result = {"colour_excess": metrics | {"control_colour_mag": intrinsic}, "maps_spearman": between}
-        json.dump(result, handle, indent=2)
+    result = {"colour_excess": metrics | {"control_colour_mag": intrinsic}, "maps_spearman": between}
+    write_json(args.metrics, result)

@@ -7,69 +7,48 @@ Example:
 """
 
 import argparse
-import json
 
 import pyarrow.parquet as pq
 import torch
 
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.comparison import HeldOut, measure
 from galcarto.dustmap.network import ProfileNetwork
-from galcarto.dustmap.settings import (
-    BackgroundGalaxies,
-    Compare,
-    Distance,
-    Dust,
-    GalaxySettings,
-    Inference,
-    ProfileSettings,
-    Realism,
-    SurveySettings,
-)
+from galcarto.dustmap.settings import Compare, Inference, InstrumentSettings, ProfileSettings
 
 MOCK = 60_000  # stars for the colour excesses
 
 
-class Settings(Section):
-    galaxy: GalaxySettings
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
-    realism: Realism
-    galaxies: BackgroundGalaxies
+class Settings(InstrumentSettings):
     profiles: ProfileSettings
     inference: Inference
     compare: Compare
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "network", "control", settings=Settings)
+    options(parser, "seed", "network", "control", "metrics", settings=Settings)
     parser.add_argument("--examples", required=True, help="test examples of one sightline (netCDF)")
     parser.add_argument("--stars", required=True, help="bare stars of that sightline (Parquet)")
     parser.add_argument("--processes", type=int, default=1, help="examples solved at once, each with one thread")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: errors by distance")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall numbers")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write errors and CPU times of the three methods, where enough stars remain behind the true profile."""
-    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles, inference, compare = dict(
-        read(args.settings, Settings)
-    ).values()
-    limit = compare.limit
+    settings = read(args.settings, Settings)
+    limit = settings.compare.limit
     if limit is None:
         raise UserError("compare.limit: missing; expected this key, for example {examples: 24}")
     torch.set_num_threads(1)
-    corrections = Corrections.read(args.control)
-    instrument = Instrument(surveys[:1], pixels, dust, distance, galaxy, realism, galaxies, corrections)
+    first = settings.model_copy(update={"surveys": settings.surveys[:1]})
+    instrument = Instrument.of(first, Corrections.read(args.control))
     number = max(limit.examples, limit.excess)
-    examples = HeldOut.read(args.examples, number, limit.examples, inference.min_stars)
+    examples = HeldOut.read(args.examples, number, limit.examples, settings.inference.min_stars)
     table = pq.read_table(args.stars, page_checksum_verification=True)
     direction = float(table.schema.metadata[b"l_deg"]), float(table.schema.metadata[b"b_deg"])
     frame = table.to_pandas()
@@ -78,17 +57,16 @@ def run(args: argparse.Namespace) -> None:
     dataset, metrics = measure(
         ProfileNetwork.load(args.network),
         instrument,
-        profiles,
+        settings.profiles,
         examples,
         direction,
         stars,
         limit,
-        samples=inference.samples,
+        samples=settings.inference.samples,
         processes=args.processes,
         seed=args.seed,
     )
-    inputs = [args.network, args.examples, args.stars, *([args.control] if args.control else [])]
-    dataset.attrs = provenance.attributes("compare_limit", json.loads(args.settings), args.seed, inputs)
+    inputs = [args.network, args.examples, args.stars, args.control]
+    dataset.attrs = provenance.attributes("compare_limit", args, inputs)
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"limit": metrics}, handle, indent=2)
+    write_json(args.metrics, {"limit": metrics})

@@ -11,7 +11,7 @@ import logging
 from pathlib import Path
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.dustmap.compare import agreement, published
 from galcarto.maps.reader import open_cube
@@ -40,7 +40,6 @@ def run(args: argparse.Namespace) -> None:
             comparison = agreement.compare(cube, args.name, source)
     if comparison.attrs["status"] != "compared":
         logging.warning("%s: %s", args.name, comparison.attrs["status"])
-    comparison.attrs |= provenance.attributes("compare_maps", {}, None, [args.cube, args.map])
+    comparison.attrs |= provenance.attributes("compare_maps", args, [args.cube, args.map])
     comparison.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"maps": {args.name: agreement.metrics(comparison)}}, handle, indent=2)
+    write_json(args.metrics, {"maps": {args.name: agreement.metrics(comparison)}})

@@ -6,14 +6,12 @@ Example:
 """
 
 import argparse
-import json
 import logging
 
-import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
@@ -67,10 +65,6 @@ def run(args: argparse.Namespace) -> None:
         coords=coordinates,
         attrs={"name": args.name, **({"reach": f"to {far}"} if settings.compare.distance else {}), **metrics},
     )
-    dataset.attrs |= provenance.attributes(
-        "compare_planck", json.loads(args.settings), args.seed, [args.cube, args.map]
-    )
+    dataset.attrs |= provenance.attributes("compare_planck", args, [args.cube, args.map])
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        known = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
-        json.dump({"planck": {args.name: known | {"left_out": left_out}}}, handle, indent=2)
+    write_json(args.metrics, {"planck": {args.name: metrics | {"left_out": left_out}}})

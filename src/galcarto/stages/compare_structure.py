@@ -6,13 +6,12 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare import structure
@@ -68,9 +67,6 @@ def run(args: argparse.Namespace) -> None:
         attrs={"map": asked.map, "above": asked.above, "window": list(asked.window)}
         | {name: metrics[name] for name in ("trend_kpc_per_deg", "trend_sd") if metrics[name] is not None},
     )
-    dataset.attrs |= provenance.attributes(
-        "compare_structure", json.loads(args.settings), None, [args.cube, args.planck]
-    )
+    dataset.attrs |= provenance.attributes("compare_structure", args, [args.cube, args.planck])
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"distance": metrics}, handle, indent=2)
+    write_json(args.metrics, {"distance": metrics})

@@ -6,14 +6,13 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 import torch
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare.structure import at_distance
@@ -81,8 +80,7 @@ def run(args: argparse.Namespace) -> None:
             "b": ("tile", images["b"].to_numpy()[chosen], {"units": "degree"}),
         },
         coords={"survey": list(kinds), "distance": ("distance", distances, {"units": "kiloparsec"})},
-        attrs=provenance.attributes("compare_surveys", json.loads(args.settings), args.seed, [args.network, args.sky]),
+        attrs=provenance.attributes("compare_surveys", args, [args.network, args.sky]),
     )
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"surveys": metrics}, handle, indent=2)
+    write_json(args.metrics, {"surveys": metrics})

@@ -5,13 +5,12 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.dustmap.compare.heldout import bins
 from galcarto.learning.scores import score
@@ -19,10 +18,9 @@ from galcarto.maps.reader import open_cube
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "cube")
+    options(parser, "seed", "cube", "metrics")
     parser.add_argument("--truth", required=True, help="true extinction on the same grid (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,7 +34,6 @@ def run(args: argparse.Namespace) -> None:
         seen = np.isfinite(reach)
         dataset = score(samples.to_numpy()[seen], known[seen], valid[seen], bins(cube["distance"].to_numpy()), "mag")
     metrics = dict(dataset.attrs)
-    dataset.attrs |= provenance.attributes("compare_truth", {}, args.seed, [args.cube, args.truth])
+    dataset.attrs |= provenance.attributes("compare_truth", args, [args.cube, args.truth])
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"sky": metrics}, handle, indent=2)
+    write_json(args.metrics, {"sky": metrics})

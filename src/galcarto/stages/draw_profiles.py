@@ -6,12 +6,10 @@ Example:
 """
 
 import argparse
-import json
 
 import netCDF4
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
@@ -27,10 +25,9 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", settings=Settings)
+    options(parser, "seed", "output", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--number", type=int, required=True, help="profiles to draw")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     edges = settings.distance.edges()
     rng = generator(args.seed, "draw_profiles", args.split)
     with netCDF4.Dataset(args.output, "w") as file:
-        file.setncatts(provenance.attributes("draw_profiles", json.loads(args.settings), args.seed, []))
+        file.setncatts(provenance.attributes("draw_profiles", args, []))
         file.createDimension("profile", args.number)
         file.createDimension("distance", len(edges) - 1)
         file.createDimension("bounds", 2)

@@ -6,14 +6,13 @@ Example:
 """
 
 import argparse
-import json
 
 import netCDF4
 import numpy as np
 import torch
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.batches import owners
@@ -27,10 +26,9 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "network", "gpus", settings=Settings)
+    options(parser, "seed", "network", "gpus", "metrics", settings=Settings)
     parser.add_argument("--examples", required=True, nargs="+", help="test examples (netCDF)")
     parser.add_argument("--comparison", required=True, type=Output, help="netCDF file to write: scores by distance")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: overall scores")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -58,7 +56,6 @@ def run(args: argparse.Namespace) -> None:
     drawn, valid = (np.concatenate(part) for part in zip(*answers, strict=True))
     dataset, metrics = heldout.evaluate(drawn, np.concatenate(truths), valid, trained.edges)
     inputs = [args.network, *args.examples]
-    dataset.attrs |= provenance.attributes("evaluate_heldout", json.loads(args.settings), args.seed, inputs)
+    dataset.attrs |= provenance.attributes("evaluate_heldout", args, inputs)
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"heldout": metrics}, handle, indent=2)
+    write_json(args.metrics, {"heldout": metrics})

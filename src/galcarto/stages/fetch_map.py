@@ -5,12 +5,11 @@ Example:
 """
 
 import argparse
-import json
 import logging
 import textwrap
 from pathlib import Path
 
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.dustmap.compare import published
 
@@ -31,5 +30,4 @@ def run(args: argparse.Namespace) -> None:
     except Exception as error:  # dustmaps raises errors of any kind
         note = {"reason": f"fetching it ended in {type(error).__name__}: {textwrap.shorten(str(error), 300)}"}
         logging.warning("%s: %s; the rest goes on; to try again: --forcerun fetch_map", args.name, note["reason"])
-    with open(args.output, "w") as handle:
-        json.dump(note, handle, indent=2)
+    write_json(args.output, note)

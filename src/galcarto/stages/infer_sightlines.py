@@ -6,12 +6,10 @@ Example:
 """
 
 import argparse
-import json
 
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.infer import infer
@@ -26,9 +24,8 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "network", "strip", "gpus", settings=Settings)
+    options(parser, "seed", "network", "strip", "gpus", "output", settings=Settings)
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -48,8 +45,7 @@ def run(args: argparse.Namespace) -> None:
     ).assign({name: images[name] for name in ("l", "b", "stars", "area", "full_area")})
     dataset.attrs = provenance.attributes(
         "infer_sightlines",
-        json.loads(args.settings),
-        args.seed,
+        args,
         [args.network],
         {f"{provenance.short_name(args.sky)}, strip {args.strip}": images},
     )

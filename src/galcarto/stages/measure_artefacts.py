@@ -8,13 +8,12 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.dustmap.compare import artefacts
@@ -62,11 +61,10 @@ def run(args: argparse.Namespace) -> None:
             },
             attrs={"smoothing": metrics["smoothing"]},
         )
-    inputs = [args.cube, *([args.truth] if args.truth else [])]
-    dataset.attrs |= provenance.attributes("measure_artefacts", {}, args.seed, inputs)
+    inputs = [args.cube, args.truth]
+    dataset.attrs |= provenance.attributes("measure_artefacts", args, inputs)
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"artefacts": metrics}, handle, indent=2)
+    write_json(args.metrics, {"artefacts": metrics})
 
 
 def _truth(path: str | None) -> np.ndarray | None:

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 import logging
 from dataclasses import replace
 from functools import partial
@@ -14,22 +13,18 @@ from functools import partial
 import xarray as xr
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap import control_field
 from galcarto.dustmap.instrument import MARGIN, Instrument, star_model
-from galcarto.dustmap.settings import BackgroundGalaxies, Control, Distance, Dust, GalaxySettings, SurveySettings
+from galcarto.dustmap.settings import BackgroundGalaxies, Control, DiagramSettings, GalaxySettings
 
 
-class Settings(Section):
+class Settings(DiagramSettings):
     control: Control
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
     galaxy: GalaxySettings
     galaxies: BackgroundGalaxies
-    distance: Distance
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +67,6 @@ def run(args: argparse.Namespace) -> None:
         parts.append(part.expand_dims(survey=[survey.name]))
     dataset = xr.concat(parts, dim="survey")
     inputs = [file.path for file in settings.control.files]
-    dataset.attrs |= provenance.attributes("measure_control", json.loads(args.settings), None, inputs)
+    dataset.attrs |= provenance.attributes("measure_control", args, inputs)
     dataset.to_netcdf(args.comparison)
-    with open(args.output, "w") as handle:
-        json.dump(control_field.corrections(fits, settings.control.extinction_sd), handle, indent=2)
-        handle.write("\n")
+    write_json(args.output, control_field.corrections(fits, settings.control.extinction_sd))

@@ -6,14 +6,13 @@ Example:
 """
 
 import argparse
-import json
 import logging
 from typing import Any
 
 import numpy as np
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.galaxy.checks import BANDS, measure
@@ -30,9 +29,8 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, settings=Settings)
+    options(parser, "metrics", settings=Settings)
     parser.add_argument("--counts", nargs="?", help="star counts of the Besançon model (optional)")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
@@ -54,20 +52,16 @@ def run(args: argparse.Namespace) -> None:
     metrics, dataset = measure(model, single, table)
     for name, ratio in metrics.get("counts", {}).get("median_ratio", {}).items():
         logging.info("K < %s mag: median of mock over Besançon counts %.3f", name, ratio)
-    inputs = [args.counts] if args.counts else []
-    dataset.attrs |= provenance.attributes("measure_galaxy", json.loads(args.settings), None, inputs)
+    dataset.attrs |= provenance.attributes("measure_galaxy", args, [args.counts])
     dataset.to_netcdf(args.output)
-    with open(args.metrics, "w") as handle:
-        json.dump(_plain(metrics), handle, indent=2, ensure_ascii=False)
+    write_json(args.metrics, _rounded(metrics))
 
 
-def _plain(value: Any) -> Any:
-    """Prepare numbers for JSON: five digits, 0 below 1e-12, null if not finite."""
+def _rounded(value: Any) -> Any:
+    """Round to five digits, and below 1e-12 to 0."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: _rounded(part) for name, part in value.items()}
     if isinstance(value, float | np.floating):
         number = float(value)
-        if not np.isfinite(number):
-            return None
-        return float(f"{number:.5g}") if abs(number) > 1e-12 else 0.0
+        return 0.0 if abs(number) <= 1e-12 else float(f"{number:.5g}")
     return value

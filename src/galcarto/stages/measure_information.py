@@ -6,26 +6,22 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 
 from galcarto.core.errors import UserError
+from galcarto.core.files import write_json
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit import information
-from galcarto.dustmap.settings import BackgroundGalaxies, Distance, Dust, Realism, SurveySettings
+from galcarto.dustmap.settings import BackgroundGalaxies, DiagramSettings, Realism
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
-class Settings(Section):
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
+class Settings(DiagramSettings):
     realism: Realism
     galaxies: BackgroundGalaxies
 
@@ -49,5 +45,4 @@ def run(args: argparse.Namespace) -> None:
         profile = np.nanmean(cube["extinction"].to_numpy().reshape(-1, len(instrument.edges) - 1), axis=0)
         area = float(np.median(cube["area"].to_numpy()[cube["area"].to_numpy() > 0]))
     result = information.measure(instrument, stars, profile, area, args.seed)
-    with open(args.metrics, "w") as handle:
-        json.dump({"surveys": {"information": result}}, handle, indent=2)
+    write_json(args.metrics, {"surveys": {"information": result}})

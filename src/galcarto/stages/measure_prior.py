@@ -6,12 +6,11 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
@@ -37,7 +36,6 @@ def run(args: argparse.Namespace) -> None:
     profiles, distance, sky = dict(read(args.settings, Settings)).values()
     rng = generator(args.seed, "measure_prior")
     dataset, metrics = prior.statistics(rng, distance.edges(), profiles.model_dump(), float(np.mean(sky.b)))
-    dataset.attrs |= provenance.attributes("measure_prior", json.loads(args.settings), args.seed, [])
+    dataset.attrs |= provenance.attributes("measure_prior", args, [])
     dataset.to_netcdf(args.comparison)
-    with open(args.metrics, "w") as handle:
-        json.dump({"prior": metrics}, handle, indent=2)
+    write_json(args.metrics, {"prior": metrics})

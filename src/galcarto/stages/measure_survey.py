@@ -7,13 +7,12 @@ Example:
 """
 
 import argparse
-import json
 import logging
 
 import yaml
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
+from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.settings import Dust, GalaxySettings
@@ -26,12 +25,11 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, settings=Settings)
+    options(parser, "metrics", settings=Settings)
     parser.add_argument("--survey", required=True, choices=sorted(CATALOGUES))
     roles = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in CATALOGUES.items())
     parser.add_argument("--catalogues", required=True, nargs=3, help=f"in this order, {roles}")
     parser.add_argument("--table", required=True, type=Output, help="YAML file to write: the survey")
-    parser.add_argument("--metrics", required=True, type=Output, help="JSON file to write: every number")
     parser.add_argument("--output", required=True, type=Output, help="netCDF file to write: data of the figures")
 
 
@@ -48,7 +46,6 @@ def run(args: argparse.Namespace) -> None:
     with open(args.table, "w") as handle:
         handle.write("# Made by the rule measure_survey from observed catalogues: not to be edited.\n")
         yaml.safe_dump(table, handle, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-    with open(args.metrics, "w") as handle:
-        json.dump(metrics, handle, indent=2, default=float)
-    dataset.attrs |= provenance.attributes("measure_survey", json.loads(args.settings), None, args.catalogues)
+    write_json(args.metrics, metrics)
+    dataset.attrs |= provenance.attributes("measure_survey", args, args.catalogues)
     dataset.to_netcdf(args.output)

@@ -83,6 +83,6 @@ def write(
     dataset = xr.Dataset(coords=tile_coordinates(tiles) | {"survey": [survey.name for survey in settings.surveys]})
     areas = np.stack([area for _, area, _ in parts])
     dataset["area"] = variable(("survey", "l", "b"), areas, "degree2", "observed solid angle")
-    dataset.attrs = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, list(inputs))
+    dataset.attrs = provenance.attributes("observe_sky", args, list(inputs))
     dataset.attrs["rows"] = json.dumps(log)
     dataset.to_netcdf(args.footprint)

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 import logging
 
 import healpy as hp
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     sky, synthetic, tile, distance, galaxy, law, surveys = dict(read(args.settings, Settings)).values()
     tiles, edges = sky.grid(tile.size), distance.edges()
     dust = DustGrid.draw(sky, synthetic, tile.size, edges, args.seed)
-    attributes = provenance.attributes("observe_sky", json.loads(args.settings), args.seed, [])
+    attributes = provenance.attributes("observe_sky", args, [])
     writer, number = None, 0
     for observed in observe(dust, sky, galaxy, law, surveys, args.seed):
         if len(observed) > 0:

@@ -6,10 +6,8 @@ Example:
 """
 
 import argparse
-import json
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import SUN_RADIUS
@@ -23,8 +21,7 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "cube", settings=Settings)
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
+    options(parser, "seed", "cube", "output", settings=Settings)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     settings = read(args.settings, Settings)
     with open_cube(args.cube) as cube:
         dataset = project(cube, settings.faceon.pixel)
-    dataset.attrs |= provenance.attributes("project_faceon", json.loads(args.settings), args.seed, [args.cube])
+    dataset.attrs |= provenance.attributes("project_faceon", args, [args.cube])
     dataset.attrs |= {"sun_radius_kpc": SUN_RADIUS}
     coordinates = {name: {"_FillValue": None} for name in dataset.coords}
     dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}, **coordinates})

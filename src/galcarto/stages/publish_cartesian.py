@@ -6,10 +6,8 @@ Example:
 """
 
 import argparse
-import json
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.maps import cartesian
@@ -22,8 +20,7 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "cube", settings=Settings)
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
+    options(parser, "seed", "cube", "output", settings=Settings)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,5 +28,5 @@ def run(args: argparse.Namespace) -> None:
     settings = read(args.settings, Settings)
     with open_cube(args.cube) as cube:
         dataset = cartesian.resample(cube, settings.publish.step)
-    dataset.attrs |= provenance.attributes("publish_cartesian", json.loads(args.settings), args.seed, [args.cube])
+    dataset.attrs |= provenance.attributes("publish_cartesian", args, [args.cube])
     dataset.to_netcdf(args.output, encoding=cartesian.encoding(dataset))

@@ -6,10 +6,8 @@ Example:
 """
 
 import argparse
-import json
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.maps import healpix
@@ -22,13 +20,12 @@ class Settings(Section):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "cube", settings=Settings)
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
+    options(parser, "seed", "cube", "output", settings=Settings)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the variables of the cube in HEALPix pixels."""
     settings = read(args.settings, Settings)
-    attributes = provenance.attributes("publish_healpix", json.loads(args.settings), args.seed, [args.cube])
+    attributes = provenance.attributes("publish_healpix", args, [args.cube])
     with open_cube(args.cube) as cube:
         healpix.write(args.output, cube, settings.publish.nside, attributes)

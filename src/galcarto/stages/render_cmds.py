@@ -6,49 +6,30 @@ Example:
 """
 
 import argparse
-import json
 
 import netCDF4
 import numpy as np
 from tqdm import tqdm
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import (
-    CHUNK,
-    BackgroundGalaxies,
-    Distance,
-    Dust,
-    GalaxySettings,
-    Realism,
-    SurveySettings,
-    Tile,
-)
+from galcarto.dustmap.settings import CHUNK, InstrumentSettings, Tile
 
 
-class Settings(Section):
-    galaxy: GalaxySettings
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
+class Settings(InstrumentSettings):
     tile: Tile
-    realism: Realism
-    galaxies: BackgroundGalaxies
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "control", settings=Settings)
+    options(parser, "seed", "control", "output", settings=Settings)
     parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
     parser.add_argument("--profiles", required=True, help="profiles of the split (netCDF)")
     parser.add_argument("--first", type=int, required=True, help="first profile to use")
     parser.add_argument("--number", type=int, required=True, help="profiles to use")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
             for start in tqdm(chunks, desc="rendering", unit="chunk", mininterval=5):
                 yield np.asarray(file["extinction"][start : min(start + CHUNK, end)])
 
-    inputs = [args.stars, args.profiles, *([args.control] if args.control else [])]
-    attributes = provenance.attributes("render_cmds", json.loads(args.settings), args.seed, inputs)
+    inputs = [args.stars, args.profiles, args.control]
+    attributes = provenance.attributes("render_cmds", args, inputs)
     examples.render(
         args.output,
         args.stars,

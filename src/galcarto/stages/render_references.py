@@ -6,34 +6,27 @@ Example:
 """
 
 import argparse
-import json
 
 import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
 from galcarto.core import provenance
-from galcarto.core.files import Output
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.settings import Distance, Dust, GalaxySettings, Sky, SurveySettings, Tile
+from galcarto.dustmap.settings import DiagramSettings, GalaxySettings, Sky, Tile
 
 
-class Settings(Section):
+class Settings(DiagramSettings):
     sky: Sky
     tile: Tile
-    distance: Distance
     galaxy: GalaxySettings
-    dust: Dust
-    surveys: list[SurveySettings]
-    pixels: int
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "control", "strip", settings=Settings)
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
+    options(parser, "control", "strip", "output", settings=Settings)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -53,9 +46,7 @@ def run(args: argparse.Namespace) -> None:
             "l": ("tile", l, {"units": "degree"}),
             "b": ("tile", b, {"units": "degree"}),
         },
-        attrs=provenance.attributes(
-            "render_references", json.loads(args.settings), None, [args.control] if args.control else []
-        ),
+        attrs=provenance.attributes("render_references", args, [args.control]),
     )
     compressed = {"zlib": True, "complevel": 1}
     dataset.to_netcdf(args.output, encoding={"reference": compressed, "detectable": compressed})

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -17,15 +16,14 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
 from galcarto.core.netcdf import Table, create_variables
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.diagrams.files import axis_centres
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.instrument import Instrument
-from galcarto.dustmap.settings import Distance, Dust, Sky, SurveySettings, Tile
+from galcarto.dustmap.settings import DiagramSettings, Sky, Tile
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes
@@ -51,21 +49,16 @@ SMALL: Table = {
 }
 
 
-class Settings(Section):
+class Settings(DiagramSettings):
     sky: Sky
     tile: Tile
-    distance: Distance
-    dust: Dust
-    surveys: list[SurveySettings]
-    pixels: int
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", settings=Settings)
+    options(parser, "seed", "output", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
     parser.add_argument("--references", required=True, nargs="+", help="references of the strips, in order (netCDF)")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -78,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     with xr.open_dataset(args.footprint) as footprint:
         area = footprint["area"].sel(survey=names).to_numpy().reshape(len(names), -1).T
     inputs = [args.stars, args.footprint, *args.references]
-    attributes = provenance.attributes("render_sky", json.loads(args.settings), args.seed, inputs)
+    attributes = provenance.attributes("render_sky", args, inputs)
     with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
         # on disk: the images of a whole plane may exceed the memory
         counts = np.memmap(

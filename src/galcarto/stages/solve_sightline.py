@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 
 import netCDF4
 import numpy as np
@@ -15,47 +14,30 @@ import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
-from galcarto.core.files import Output
 from galcarto.core.options import options
-from galcarto.core.settings import Section, read
+from galcarto.core.settings import read
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
 from galcarto.dustmap.limit.tables import tabulate
-from galcarto.dustmap.settings import (
-    BackgroundGalaxies,
-    Distance,
-    Dust,
-    GalaxySettings,
-    ProfileSettings,
-    Realism,
-    SurveySettings,
-)
+from galcarto.dustmap.settings import InstrumentSettings, ProfileSettings
 
 
-class Settings(Section):
-    galaxy: GalaxySettings
-    surveys: list[SurveySettings]
-    pixels: int
-    dust: Dust
-    distance: Distance
-    realism: Realism
-    galaxies: BackgroundGalaxies
+class Settings(InstrumentSettings):
     profiles: ProfileSettings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "control", settings=Settings)
+    options(parser, "seed", "control", "output", settings=Settings)
     parser.add_argument("--diagrams", required=True, help="diagrams of tiles or of examples (netCDF)")
     parser.add_argument("--number", type=int, required=True, help="which of them, from 0")
     parser.add_argument("--l", type=float, help="galactic longitude of an example, deg; a tile has its own")
     parser.add_argument("--b", type=float, help="galactic latitude of an example, deg")
     parser.add_argument("--particles", type=int, default=512, help="posterior samples")
-    parser.add_argument("--output", required=True, type=Output, help="netCDF file to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write samples, mean and standard deviation of the cumulative extinction, and diagnostics of the solver."""
-    galaxy, surveys, pixels, dust, distance, realism, galaxies, profiles = dict(read(args.settings, Settings)).values()
+    settings = read(args.settings, Settings)
     torch.set_num_threads(1)
     with netCDF4.Dataset(args.diagrams) as file:
         number = len(file["counts"])
@@ -70,14 +52,14 @@ def run(args: argparse.Namespace) -> None:
     l, b = (given if given is not None else value for given, value in zip((args.l, args.b), own, strict=True))
     if l is None or b is None:
         raise UserError(f"--l, --b: missing; expected both, as {args.diagrams} holds examples, not tiles")
-    corrections = Corrections.read(args.control)
-    instrument = Instrument(surveys[:1], pixels, dust, distance, galaxy, realism, galaxies, corrections)
+    first = settings.model_copy(update={"surveys": settings.surveys[:1]})
+    instrument = Instrument.of(first, Corrections.read(args.control))
     slices, mix, widths = tabulate(instrument, l, b)
     edges = instrument.edges
-    prior = Prior(edges, profiles.model_dump(), len(mix.tilt))
+    prior = Prior(edges, settings.profiles.model_dump(), len(mix.tilt))
     solution = solve(Likelihood(slices, prior, counts, area, widths, mix), args.particles, args.seed)
-    inputs = [args.diagrams, *([args.control] if args.control else [])]
-    attributes = provenance.attributes("solve_sightline", json.loads(args.settings), args.seed, inputs)
+    inputs = [args.diagrams, args.control]
+    attributes = provenance.attributes("solve_sightline", args, inputs)
     attributes |= {
         "l_deg": l,
         "b_deg": b,

@@ -6,7 +6,6 @@ Example:
 """
 
 import argparse
-import json
 import logging
 
 import pyarrow as pa
@@ -42,9 +41,7 @@ def run(args: argparse.Namespace) -> None:
     area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
     rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
     stars = model.draw(args.l, args.b, area, rng)
-    attributes = provenance.attributes(
-        "synthesize_stars", json.loads(args.settings), args.seed, [args.control] if args.control else []
-    )
+    attributes = provenance.attributes("synthesize_stars", args, [args.control])
     attributes |= {"area_deg2": area, "l_deg": args.l, "b_deg": args.b}
     table = pa.Table.from_pandas(stars, preserve_index=False)
     table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))

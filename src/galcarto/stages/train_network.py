@@ -51,9 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
     network, training, distance, profiles = dict(read(args.settings, Settings)).values()
-    attributes = provenance.attributes(
-        "train_network", json.loads(args.settings), args.seed, [*args.train, *args.valid]
-    )
+    attributes = provenance.attributes("train_network", args, [*args.train, *args.valid])
     # a checkpoint is gone on with only by the same settings, data and code
     identity = hashlib.sha256(
         json.dumps([attributes, provenance.code_digest("train_network")], sort_keys=True).encode()

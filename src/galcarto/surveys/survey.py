@@ -23,18 +23,10 @@ class SurveyTableError(UserError):
 
 @dataclass(frozen=True)
 class Errors:
-    """A tabulated error as a function of magnitude.
+    """A tabulated error as a function of magnitude."""
 
-    Attributes
-    ----------
-    magnitude : tuple of float, mag
-        Ascending.
-    error : tuple of float
-        Median error at each magnitude; never decreasing.
-    """
-
-    magnitude: tuple[float, ...]
-    error: tuple[float, ...]
+    magnitude: tuple[float, ...]  # mag: ascending
+    error: tuple[float, ...]  # median error at each magnitude; never decreasing
 
     def at(self, magnitude: np.ndarray) -> np.ndarray:
         """Interpolate the logarithm of the error.
@@ -49,30 +41,14 @@ class Errors:
 
 @dataclass(frozen=True)
 class Band:
-    """One band of a survey.
+    """One band of a survey."""
 
-    Attributes
-    ----------
-    wavelength : float, micrometre
-        Effective wavelength.
-    floor : float, mag
-        Photometric error of bright stars.
-    ten_sigma : float, mag
-        Magnitude at which the background alone gives a signal-to-noise ratio of ten.
-    half : float, mag
-        Magnitude at which half of the stars are detected.
-    width : float, mag
-        Scale of the logistic decline of the detected fraction.
-    errors : Errors or None
-        Table that replaces the error from floor and background.
-    """
-
-    wavelength: float
-    floor: float
-    ten_sigma: float
-    half: float
-    width: float
-    errors: Errors | None = None
+    wavelength: float  # micrometre: effective wavelength
+    floor: float  # mag: photometric error of bright stars
+    ten_sigma: float  # mag: magnitude at which the background alone gives a signal-to-noise ratio of ten
+    half: float  # mag: magnitude at which half of the stars are detected
+    width: float  # mag: scale of the logistic decline of the detected fraction
+    errors: Errors | None = None  # table that replaces the error from floor and background
 
     def error(self, magnitude: np.ndarray) -> np.ndarray:
         """Standard deviation of the measured magnitude, mag.
@@ -95,23 +71,12 @@ class Band:
 
 @dataclass(frozen=True)
 class Parallax:
-    """Parallaxes of a survey.
+    """Parallaxes of a survey."""
 
-    Attributes
-    ----------
-    band : str
-        Band whose magnitude determines the error.
-    errors : Errors
-        In mas.
-    zero_point : float, mas
-        Published mean of the parallaxes measured for distant sources; not part of the error.
-    half, width : float, mag
-        Decline of the fraction of detected stars with a parallax, as in `Band`.
-    """
-
-    band: str
-    errors: Errors
-    zero_point: float
+    band: str  # band whose magnitude determines the error
+    errors: Errors  # in mas
+    zero_point: float  # mas: published mean of the parallaxes measured for distant sources; not part of the error
+    # mag: decline of the fraction of detected stars with a parallax, as in `Band`
     half: float
     width: float
 
@@ -132,19 +97,10 @@ def logistic(magnitude: np.ndarray, half: float, width: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Survey:
-    """A photometric survey.
-
-    Attributes
-    ----------
-    name : str
-    title : str
-        Name for readers.
-    bands : dict of str to Band
-    parallax : Parallax or None
-    """
+    """A photometric survey."""
 
     name: str
-    title: str
+    title: str  # name for readers
     bands: dict[str, Band]
     parallax: Parallax | None = None
 

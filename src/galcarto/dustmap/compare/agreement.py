@@ -19,16 +19,9 @@ UNTRUSTED = NOT_OBSERVED | PARTLY_OBSERVED | POOR_FIT | UNLIKE_TRAINING
 
 
 def common_edges(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Edges of bins that each contain an edge of both maps: locally, the edges of the coarser map.
+    """Edges of bins that each contain an edge of both maps: locally, the edges of the coarser map, kpc.
 
-    Parameters
-    ----------
-    ours, theirs : ndarray, shape (edge,), kpc
-        Starting at 0.
-
-    Returns
-    -------
-    ndarray, shape (bin + 1,), kpc
+    Both maps' edges, in kpc, start at 0.
     """
     edges = [0.0]
     while True:

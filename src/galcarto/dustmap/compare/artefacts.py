@@ -33,20 +33,11 @@ def patches(observed: np.ndarray) -> np.ndarray:
 def jackknife(
     statistic: Callable[..., np.ndarray], patch: np.ndarray, *fields: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics and their jackknife errors, leaving out one patch of tiles in turn.
+    """Statistics and their jackknife errors, leaving out one patch of tiles in turn; shape (statistic,).
 
-    Parameters
-    ----------
-    statistic : callable
-        Maps fields, NaN where unknown, to statistics of shape (statistic,).
-    patch : ndarray of int, shape (l, b)
-        -1 for tiles that are not observed.
-    *fields : ndarray, shape (l, b, distance)
-
-    Returns
-    -------
-    values, errors : ndarray, shape (statistic,)
-        NaN if undefined; errors are also NaN if fewer than two patches define the statistic.
+    `statistic` maps the fields, of shape (l, b, distance) and NaN where unknown, to the statistics. `patch`, of shape
+    (l, b), is -1 for tiles that are not observed. Undefined statistics are NaN, and so are errors if fewer than two
+    patches define the statistic.
     """
     parts = np.array(
         [
@@ -188,17 +179,9 @@ def isotropic(rng: np.random.Generator, l: np.ndarray, b: np.ndarray, edges: np.
 
 
 def jumps(value: np.ndarray) -> np.ndarray:
-    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or b.
+    """Mean squared difference of tiles that are 1, 2, ... `TILES_APART` tiles apart in l or b, shape (TILES_APART,).
 
-    Parameters
-    ----------
-    value : ndarray, shape (l, b, distance)
-        NaN where unknown.
-
-    Returns
-    -------
-    ndarray, shape (TILES_APART,)
-        NaN if no two tiles are that far apart.
+    `value` has the shape (l, b, distance) and is NaN where unknown. NaN if no two tiles are that far apart.
     """
     result = np.full(TILES_APART, np.nan)
     for apart in range(1, TILES_APART + 1):
@@ -220,14 +203,10 @@ def jump_ratio(value: np.ndarray) -> float:
 
 
 def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
-    """Rms difference of adjacent tiles over that expected from their stated errors.
+    """Rms difference of adjacent tiles over that expected from their stated errors, both of shape (l, b, distance).
 
     With independent, correct errors it is 1 for a smooth sky and larger otherwise. Below 1 the errors of neighbours are
     correlated, or overestimated.
-
-    Parameters
-    ----------
-    value, sd : ndarray, shape (l, b, distance)
     """
     expected = 0.0
     pairs = 0
@@ -241,12 +220,8 @@ def jump_over_noise(value: np.ndarray, sd: np.ndarray) -> float:
 def shared(error: np.ndarray) -> float:
     """Correlation of the errors of adjacent tiles, after subtracting the mean error at each distance.
 
-    0 for independent errors, 1 for equal errors; undefined for a perfect map, which has none.
-
-    Parameters
-    ----------
-    error : ndarray, shape (l, b, distance)
-        NaN where unknown.
+    0 for independent errors, 1 for equal errors; undefined for a perfect map, which has none. `error` has the shape
+    (l, b, distance) and is NaN where unknown.
     """
     known = np.isfinite(error)
     number = known.sum(axis=(0, 1))
@@ -260,27 +235,16 @@ def shared(error: np.ndarray) -> float:
 
 
 class Stripes(NamedTuple):
-    """Rows that differ from their neighbours.
+    """Rows that differ from their neighbours."""
 
-    Attributes
-    ----------
-    correlation : float
-        Correlation of the local values of distant tiles of a row: the fraction of the local variance that whole rows
-        have in common. A perfect map has the value of the true sky: 0 if rows have no physical meaning.
-    error : float
-        Standard deviation of the null.
-    p_value : float
-        Fraction of the shifted maps with at least this correlation.
-    amplitude : float
-        Standard deviation of the stripes, in the unit of the map; 0 if the correlation is not positive.
-    rows, rows_error : ndarray, shape (row,)
-        Contribution of each row times the number of rows, and the standard deviation of the null; NaN at the ends.
-    """
-
+    # correlation of the local values of distant tiles of a row: the fraction of the local variance that whole rows have
+    # in common. A perfect map has the value of the true sky: 0 if rows have no physical meaning
     correlation: float
-    error: float
-    p_value: float
-    amplitude: float
+    error: float  # standard deviation of the null
+    p_value: float  # fraction of the shifted maps with at least this correlation
+    amplitude: float  # standard deviation of the stripes, in the unit of the map; 0 if the correlation is not positive
+    # shape (row,): contribution of each row times the number of rows, and the standard deviation of the null; NaN at
+    # the ends
     rows: np.ndarray
     rows_error: np.ndarray
 
@@ -344,24 +308,17 @@ def stripes(value: np.ndarray, rng: np.random.Generator) -> Stripes:
 
 
 def largest_step(density: np.ndarray) -> np.ndarray:
-    """Bin of each sightline's largest density; shape (sightline,).
+    """Bin of each sightline's largest density, shape (sightline,).
 
-    Parameters
-    ----------
-    density : ndarray, shape (sightline, distance)
-        NaN in bins that are ignored; at least one must not be.
+    `density` has the shape (sightline, distance) and is NaN in bins that are ignored, which must not be all.
     """
     return np.where(np.isnan(density), -np.inf, density).argmax(axis=1)
 
 
 def fraction(hits: np.ndarray) -> tuple[float, float]:
-    """Fraction of sightlines and its error: half of Wilson's 68 % interval, which is not 0 even without hits.
+    """Fraction of `hits` and its error: half of Wilson's 68 % interval, which is not 0 even without hits.
 
     A perfect map has the value of the true sky.
-
-    Parameters
-    ----------
-    hits : ndarray of bool, shape (sightline,)
     """
     if not len(hits):
         return np.nan, np.nan
@@ -371,34 +328,21 @@ def fraction(hits: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Map:
-    """A map within its trusted distances, and the true sky if it is known.
+    """A map within its trusted distances, and the true sky if it is known."""
 
-    Attributes
-    ----------
-    l, b : ndarray, deg
-        Centres of the tiles, in equal steps.
-    edges : ndarray, shape (distance + 1,), kpc
-        In equal steps from 0.
-    density, extinction, extinction_sd : ndarray, shape (l, b, distance)
-        Posterior means (mag/kpc, mag) and standard deviation (mag).
-    samples : ndarray, shape (sample, l, b, distance), mag/kpc
-        Some samples of the density.
-    distance_min, distance_max : ndarray, shape (l, b), kpc
-        Trusted distances; NaN where not observed.
-    truth : ndarray, shape (l, b, distance), mag, optional
-        True cumulative extinction.
-    """
-
+    # deg: centres of the tiles, in equal steps
     l: np.ndarray
     b: np.ndarray
-    edges: np.ndarray
+    edges: np.ndarray  # shape (distance + 1,), kpc: in equal steps from 0
+    # shape (l, b, distance): posterior means (mag/kpc, mag) and standard deviation (mag)
     density: np.ndarray
     extinction: np.ndarray
     extinction_sd: np.ndarray
-    samples: np.ndarray
+    samples: np.ndarray  # shape (sample, l, b, distance), mag/kpc: some samples of the density
+    # shape (l, b), kpc: trusted distances; NaN where not observed
     distance_min: np.ndarray
     distance_max: np.ndarray
-    truth: np.ndarray | None = None
+    truth: np.ndarray | None = None  # shape (l, b, distance), mag: true cumulative extinction
     trusted: np.ndarray = field(init=False)
     patch: np.ndarray = field(init=False)
 

@@ -46,17 +46,9 @@ PUBLISHED = (
 
 
 def variants(prior: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The prior and what is left of it without each of its parts.
+    """The prior and what is left of it without each of its parts: ``full``, ``no_clouds`` and ``no_bubble``.
 
-    Parameters
-    ----------
-    prior : mapping
-        Keywords of `dust.profiles.draw`.
-
-    Returns
-    -------
-    dict of dict
-        Keywords of ``full``, ``no_clouds`` and ``no_bubble``.
+    Values are keywords of `dust.profiles.draw`, as is `prior`.
     """
     full = dict(prior)
     return {
@@ -67,12 +59,7 @@ def variants(prior: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def draw(rng: np.random.Generator, number: int, edges: np.ndarray, prior: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Profiles of each variant.
-
-    Returns
-    -------
-    dict of ndarray, shape (profile, distance), mag
-    """
+    """Profiles of each variant, shape (profile, distance), mag."""
     return {name: profiles.draw(rng, number, edges, **keywords) for name, keywords in variants(prior).items()}
 
 

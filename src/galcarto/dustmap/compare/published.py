@@ -39,20 +39,14 @@ LALLEMENT_MD5 = "5600c99aa869c6ad8971c5bb3b6aaea1"
 
 
 class MapExtinction(NamedTuple):
-    """Extinction of a map along sightlines.
+    """Extinction of a map along sightlines."""
 
-    Attributes
-    ----------
-    extinction : ndarray, shape (sample, point, distance), mag
-        Cumulative A_V at each distance, NaN outside the map. Maps without samples have one, the mean.
-    sd : ndarray, shape (point, distance), mag, or None
-        Standard deviation, if the map gives it apart from samples.
-    reliable : ndarray of bool, shape (point, distance)
-    """
-
+    # shape (sample, point, distance), mag: cumulative A_V at each distance, NaN outside the map. Maps without samples
+    # have one, the mean
     extinction: np.ndarray
+    # shape (point, distance), mag, or None: standard deviation, if the map gives it apart from samples
     sd: np.ndarray | None
-    reliable: np.ndarray
+    reliable: np.ndarray  # bool, shape (point, distance)
 
 
 class Published(Protocol):
@@ -177,28 +171,14 @@ def _fetch_lallement() -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """A published map: its name and origin, and functions to read and fetch it.
-
-    Attributes
-    ----------
-    title : str
-    reference : str
-    conversion : str
-        Conversion from the map's own quantity to A_V.
-    file : str
-        Path below the data folder of dustmaps.
-    read : callable
-        Opens the map, from the file, the extinction law and R_V.
-    fetch : callable
-        Downloads the file.
-    """
+    """A published map: its name and origin, and functions to read and fetch it."""
 
     title: str
     reference: str
-    conversion: str
-    file: str
-    read: Callable[[str, str, float], Published]
-    fetch: Callable[[], Any]
+    conversion: str  # conversion from the map's own quantity to A_V
+    file: str  # path below the data folder of dustmaps
+    read: Callable[[str, str, float], Published]  # opens the map, from the file, the extinction law and R_V
+    fetch: Callable[[], Any]  # downloads the file
 
 
 SOURCES = {

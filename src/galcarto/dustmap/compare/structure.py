@@ -10,7 +10,7 @@ NOTHING = 1e-6  # mag, added to avoid division by zero
 
 
 def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> np.ndarray:
-    """A_V at a distance, interpolated linearly.
+    """A_V at a distance, interpolated linearly, shape (...,), mag.
 
     Parameters
     ----------
@@ -18,10 +18,6 @@ def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> n
         At the outer edges of the bins.
     edges : ndarray, shape (distance + 1,), kpc
     distance : float, kpc
-
-    Returns
-    -------
-    ndarray, shape (...,), mag
     """
     profile = np.concatenate([np.zeros((*extinction.shape[:-1], 1)), extinction], axis=-1)
     position = np.interp(distance, edges, np.arange(len(edges)))
@@ -30,17 +26,13 @@ def at_distance(extinction: np.ndarray, edges: np.ndarray, distance: float) -> n
 
 
 def half_rise(extinction: np.ndarray, edges: np.ndarray, total: float) -> np.ndarray:
-    """Distance at which a profile reaches half of its A_V at distance `total`.
+    """Distance at which a profile reaches half of its A_V at distance `total`, shape (profile,), kpc.
 
     Parameters
     ----------
     extinction : ndarray, shape (profile, distance), mag
     edges : ndarray, shape (distance + 1,), kpc
     total : float, kpc
-
-    Returns
-    -------
-    ndarray, shape (profile,), kpc
     """
     half = 0.5 * at_distance(extinction, edges, total)
     profile = np.pad(extinction, ((0, 0), (1, 0)))

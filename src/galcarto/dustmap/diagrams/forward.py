@@ -20,59 +20,32 @@ NO_LIMIT = 1e9  # for parallaxes; finite, since the kernel is compiled with fast
 
 @dataclass(frozen=True)
 class Stars:
-    """Bare stars of a sightline, packed for the kernel.
+    """Bare stars of a sightline, packed for the kernel."""
 
-    Attributes
-    ----------
-    packed : ndarray of float32, shape (star, 3 + band)
-        See `stars` of `kernel.render`.
-    populations : Populations
-    area : float, deg2
-        Solid angle in which this many stars are expected.
-    """
-
-    packed: np.ndarray
+    packed: np.ndarray  # float32, shape (star, 3 + band): see `stars` of `kernel.render`
     populations: Populations
-    area: float
+    area: float  # deg2: solid angle in which this many stars are expected
 
 
 @dataclass(frozen=True)
 class View:
-    """Limits and diagrams of one survey in a region.
-
-    Attributes
-    ----------
-    survey : Survey
-    limits : dict of str to float, mag
-        Faint limits; a star must be detected in all of these bands.
-    bright : float, mag
-    coefficients : dict of str to float
-        A_band / A_V of a typical star.
-    magnitude_band : str
-    colour_bands : (str, str)
-    magnitude_range, colour_range : (float, float), mag
-    parallax_range : (float, float) or None, mas
-        Rows of a second diagram, parallax against colour; None for no such diagram.
-    offsets : dict of str to (float, float)
-        Observed minus mock magnitude in a band: at magnitude 13 (mag), and per magnitude.
-    normalisation : float
-        Observed over mock number of stars.
-    pixels : int
-        Along each side of a diagram.
-    """
+    """Limits and diagrams of one survey in a region."""
 
     survey: Survey
-    limits: Mapping[str, float]
-    bright: float
-    coefficients: Mapping[str, float]
+    limits: Mapping[str, float]  # mag: faint limits; a star must be detected in all of these bands
+    bright: float  # mag
+    coefficients: Mapping[str, float]  # A_band / A_V of a typical star
     magnitude_band: str
     colour_bands: tuple[str, str]
+    # mag
     magnitude_range: tuple[float, float]
     colour_range: tuple[float, float]
-    pixels: int
+    pixels: int  # along each side of a diagram
+    # mas: rows of a second diagram, parallax against colour; None for no such diagram
     parallax_range: tuple[float, float] | None = None
+    # observed minus mock magnitude in a band: at magnitude 13 (mag), and per magnitude
     offsets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    normalisation: float = 1.0
+    normalisation: float = 1.0  # observed over mock number of stars
 
     @property
     def bands(self) -> list[str]:
@@ -124,16 +97,12 @@ class View:
         )
 
     def images(self, stars: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Bin an observed catalogue, whose rows pass the limits, into the diagrams.
+        """Bin an observed catalogue, whose rows pass the limits, into the diagrams, shape (channel, row, column).
 
         Parameters
         ----------
         stars : mapping of str to ndarray, shape (star,)
             Bands, and the parallax (mas) if there is a diagram of it, where stars without a parallax are left out.
-
-        Returns
-        -------
-        ndarray of int64, shape (channel, row, column)
         """
         counts = np.zeros((1, len(self.channels), self.pixels, self.pixels), np.int64)
         self.add(stars, np.zeros(len(stars[self.magnitude_band]), np.int64), counts)
@@ -182,24 +151,13 @@ class View:
 
 @dataclass(frozen=True)
 class ForwardModel:
-    """How surveys observe stars behind dust, as diagrams.
+    """How surveys observe stars behind dust, as diagrams."""
 
-    Attributes
-    ----------
-    views : sequence of View
-        One for each survey.
-    edges : ndarray, shape (distance + 1,), kpc
-        Equal steps from 0.
-    law : ndarray, shape (class, band, grid), mag
-        Extinction of the views' bands on `LAW_GRID`, for classes of intrinsic BP-RP.
-    colours : ndarray, shape (class - 1,), mag
-        Borders of the classes; empty if one law holds for all stars.
-    """
-
-    views: Sequence[View]
-    edges: np.ndarray
+    views: Sequence[View]  # one for each survey
+    edges: np.ndarray  # shape (distance + 1,), kpc: equal steps from 0
+    # shape (class, band, grid), mag: extinction of the views' bands on `LAW_GRID`, for classes of intrinsic BP-RP
     law: np.ndarray
-    colours: np.ndarray
+    colours: np.ndarray  # shape (class - 1,), mag: borders of the classes; empty if one law holds for all stars
 
     def __post_init__(self) -> None:
         names = [band for view in self.views for band in view.bands]
@@ -360,17 +318,13 @@ class ForwardModel:
 
 
 def stars_beyond(detectable: np.ndarray, extinction: np.ndarray) -> np.ndarray:
-    """Expected detectable stars in and beyond each bin, behind a profile.
+    """Expected detectable stars in and beyond each bin, behind a profile, shape (..., distance), per deg2.
 
     Parameters
     ----------
     detectable : ndarray, shape (..., distance, grid), per deg2
         From `Integrator.detectable`.
     extinction : ndarray, shape (..., distance), mag
-
-    Returns
-    -------
-    ndarray, shape (..., distance), per deg2
     """
     at = np.clip(np.searchsorted(EXTINCTION_GRID, extinction, side="right") - 1, 0, len(EXTINCTION_GRID) - 2)
     fraction = np.clip((extinction - EXTINCTION_GRID[at]) / (EXTINCTION_GRID[at + 1] - EXTINCTION_GRID[at]), 0, 1)

@@ -25,39 +25,23 @@ NEGLIGIBLE = 1e-10  # fraction of all stars below which a cell, or a population 
 
 @dataclass(frozen=True)
 class Diagram:
-    """Survey and axes of a diagram, as the integrals take them.
+    """Survey and axes of a diagram, as the integrals take them."""
 
-    Attributes
-    ----------
-    bands : tuple of str
-        Magnitude; other bands of the colour; then bands that only have limits.
-    colour : (int, int)
-        Bands of the colour's first and second term.
-    limits, coefficients : ndarray, shape (band,)
-        Faint limits in mag, and A_band / A_V.
-    bright : float, mag
-    table_start, table_step : float, mag
-    errors, completeness : ndarray, shape (band, table)
-    magnitude_edges, colour_edges : ndarray, mag
-    offsets : ndarray, shape (band, 2), mag and mag/mag
-        Survey minus true magnitude: at magnitude 13, and per magnitude.
-    normalisation : float
-        Factor on the number of stars.
-    """
-
-    bands: tuple[str, ...]
-    colour: tuple[int, int]
+    bands: tuple[str, ...]  # magnitude; other bands of the colour; then bands that only have limits
+    colour: tuple[int, int]  # bands of the colour's first and second term
+    # shape (band,): faint limits in mag, and A_band / A_V
     limits: np.ndarray
     coefficients: np.ndarray
-    bright: float
-    table_start: float
-    table_step: float
-    errors: np.ndarray
-    completeness: np.ndarray
-    magnitude_edges: np.ndarray
-    colour_edges: np.ndarray
+    bright: float  # mag
+    table_start: float  # mag
+    table_step: float  # mag
+    errors: np.ndarray  # shape (band, table)
+    completeness: np.ndarray  # shape (band, table)
+    magnitude_edges: np.ndarray  # mag
+    colour_edges: np.ndarray  # mag
+    # shape (band, 2), mag and mag/mag: survey minus true magnitude: at magnitude 13, and per magnitude
     offsets: np.ndarray
-    normalisation: float
+    normalisation: float  # factor on the number of stars
 
     @property
     def axes(self) -> list[tuple[str, ...]]:
@@ -135,17 +119,13 @@ class Integrator:
         return fraction * ((hue >= d.colour_edges[0]) & (hue < d.colour_edges[-1]))
 
     def image(self, l: float, b: float, extinction: np.ndarray | None = None) -> np.ndarray:
-        """Expected stars per deg2 and pixel, with errors, completeness and limits.
+        """Expected stars per deg2 and pixel, with errors, completeness and limits, shape (magnitude, colour).
 
         Parameters
         ----------
         l, b : float, deg
         extinction : ndarray, shape (distance,), mag
             Cumulative A_V at the outer edge of each bin; None for no dust.
-
-        Returns
-        -------
-        ndarray, shape (magnitude, colour)
         """
         d, hess = self.diagram, self.hess
         half = np.repeat(np.sqrt(self.model.edges[:-1] * self.model.edges[1:]), 2)

@@ -27,69 +27,43 @@ NEXT = np.uint32(1)
 
 
 class Tiles(NamedTuple):
-    """Inputs that differ from image to image.
+    """Inputs that differ from image to image."""
 
-    Attributes
-    ----------
-    profiles : ndarray of float32, shape (profile, edge + 1), mag
-        A_V at each bin edge, the last one repeated.
-    gaps : ndarray of float64, shape (profile,)
-        Mean gap between visits: solid angle of the list over that of the image, for a population of weight 1.
-    seeds : ndarray of uint64, shape (profile,)
-    weights : ndarray of float32, shape (profile, population)
-        Fraction of a population's visits that enter, at most 1.
-    factors : ndarray of float32, shape (profile, LEVELS)
-        Differential extinction: equally probable ratios of a star's A_V to its profile's.
-    scales : ndarray of float32, shape (profile, band)
-        Factor on the extinction of a band, where R_V differs from the law's.
-    offsets : ndarray of float32, shape (profile, band, 2), mag and mag/mag
-        Survey minus true magnitude: at magnitude 13, and per magnitude.
-    """
-
-    profiles: np.ndarray
+    profiles: np.ndarray  # float32, shape (profile, edge + 1), mag: A_V at each bin edge, the last one repeated
+    # float64, shape (profile,): mean gap between visits: solid angle of the list over that of the image, for a
+    # population of weight 1
     gaps: np.ndarray
-    seeds: np.ndarray
-    weights: np.ndarray
+    seeds: np.ndarray  # uint64, shape (profile,)
+    weights: np.ndarray  # float32, shape (profile, population): fraction of a population's visits that enter, at most 1
+    # float32, shape (profile, LEVELS): differential extinction: equally probable ratios of a star's A_V to its
+    # profile's
     factors: np.ndarray
+    # float32, shape (profile, band): factor on the extinction of a band, where R_V differs from the law's
     scales: np.ndarray
+    # float32, shape (profile, band, 2), mag and mag/mag: survey minus true magnitude: at magnitude 13, and per
+    # magnitude
     offsets: np.ndarray
 
 
 class Detection(NamedTuple):
-    """How the surveys measure a star, and the axes of their diagrams.
+    """How the surveys measure a star, and the axes of their diagrams."""
 
-    Attributes
-    ----------
-    law : ndarray of float32, shape (class, band, grid), mag
-        Extinction of a band on a grid of A_V that starts at 0.
-    law_step : float32, mag
-        Step of that grid.
-    limits, bright : ndarray of float32, shape (band,), mag
-        Faint and bright limits.
-    flags : ndarray of uint32, shape (band,)
-        Bit of the survey that measures the band: 1, 2, 4...
-    sources : ndarray of int64, shape (band,)
-        Band whose magnitude sets the error: the band itself, except for a parallax.
-    errors, completeness : ndarray of float32, shape (band, table)
-        Against true magnitude, from `table_start` in steps of `table_step`.
-    table_start, table_step : float32, mag
-    axes : ndarray of int64, shape (channel, 3)
-        Bands of the rows and of the first and second term of the columns (-1: none).
-    origin, pixel : ndarray of float32, shape (channel, 2)
-        Lower edge and pixel width of rows and columns.
-    """
-
-    law: np.ndarray
-    law_step: np.float32
+    law: np.ndarray  # float32, shape (class, band, grid), mag: extinction of a band on a grid of A_V that starts at 0
+    law_step: np.float32  # mag: step of that grid
+    # float32, shape (band,), mag: faint and bright limits
     limits: np.ndarray
     bright: np.ndarray
-    flags: np.ndarray
+    flags: np.ndarray  # uint32, shape (band,): bit of the survey that measures the band: 1, 2, 4...
+    # int64, shape (band,): band whose magnitude sets the error: the band itself, except for a parallax
     sources: np.ndarray
+    # float32, shape (band, table): against true magnitude, from `table_start` in steps of `table_step`
     errors: np.ndarray
     completeness: np.ndarray
-    table_start: np.float32
-    table_step: np.float32
+    table_start: np.float32  # mag
+    table_step: np.float32  # mag
+    # int64, shape (channel, 3): bands of the rows and of the first and second term of the columns (-1: none)
     axes: np.ndarray
+    # float32, shape (channel, 2): lower edge and pixel width of rows and columns
     origin: np.ndarray
     pixel: np.ndarray
 

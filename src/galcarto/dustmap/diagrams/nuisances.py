@@ -17,26 +17,14 @@ LARGEST_SHIFT = 3.0  # largest factor by which a shift of metallicity raises a p
 
 @dataclass(frozen=True)
 class Populations:
-    """Groups of stars whose numbers vary together.
+    """Groups of stars whose numbers vary together."""
 
-    Attributes
-    ----------
-    number : ndarray, shape (population,)
-        Stars in the list.
-    component : ndarray of int, shape (population,)
-        Galactic component; -1 for galaxies.
-    binary : ndarray of bool, shape (population,)
-    metallicity : ndarray, shape (population,)
-        Mean of the group minus that of its component, in standard deviations of the component.
-    sigma : ndarray, shape (population,), dex
-        Standard deviation of the component.
-    """
-
-    number: np.ndarray
-    component: np.ndarray
-    binary: np.ndarray
+    number: np.ndarray  # shape (population,): stars in the list
+    component: np.ndarray  # int, shape (population,): Galactic component; -1 for galaxies
+    binary: np.ndarray  # bool, shape (population,)
+    # shape (population,): mean of the group minus that of its component, in standard deviations of the component
     metallicity: np.ndarray
-    sigma: np.ndarray
+    sigma: np.ndarray  # shape (population,), dex: standard deviation of the component
 
     @classmethod
     def single(cls, number: int) -> "Populations":
@@ -94,23 +82,13 @@ class Populations:
 
 @dataclass(frozen=True)
 class Nuisances:
-    """Nuisances of a set of images, as the kernel takes them.
+    """Nuisances of a set of images, as the kernel takes them."""
 
-    Attributes
-    ----------
-    weights : ndarray, shape (profile, population)
-        Number of stars of a population relative to the list.
-    differential_extinction : ndarray, shape (profile, LEVELS)
-        Equally probable ratios of a star's A_V to its profile's, of mean 1.
-    scales : ndarray, shape (profile, band)
-        Factor on the extinction of a band.
-    offsets : ndarray, shape (profile, band, 2), mag and mag/mag
-        Survey minus true magnitude: at magnitude 13, and per magnitude.
-    """
-
-    weights: np.ndarray
+    weights: np.ndarray  # shape (profile, population): number of stars of a population relative to the list
+    # shape (profile, LEVELS): equally probable ratios of a star's A_V to its profile's, of mean 1
     differential_extinction: np.ndarray
-    scales: np.ndarray
+    scales: np.ndarray  # shape (profile, band): factor on the extinction of a band
+    # shape (profile, band, 2), mag and mag/mag: survey minus true magnitude: at magnitude 13, and per magnitude
     offsets: np.ndarray
 
     @classmethod

@@ -35,26 +35,14 @@ _likelihood: tuple[Any, ...] = ()  # arguments of `Likelihood` that the examples
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out examples that the first survey sees.
+    """Held-out examples that the first survey sees."""
 
-    Attributes
-    ----------
-    counts : ndarray of int, shape (example, channel, magnitude, colour)
-    reference : ndarray, shape (example, channel, magnitude, colour)
-        Expected counts without dust.
-    present : ndarray, shape (example, channel)
-    area : ndarray, shape (example,), deg2
-    truth : ndarray, shape (example, distance), mag
-    valid : ndarray of bool, shape (example, distance)
-        Where enough stars remain behind the true profile.
-    """
-
-    counts: np.ndarray
-    reference: np.ndarray
-    present: np.ndarray
-    area: np.ndarray
-    truth: np.ndarray
-    valid: np.ndarray
+    counts: np.ndarray  # int, shape (example, channel, magnitude, colour)
+    reference: np.ndarray  # shape (example, channel, magnitude, colour): expected counts without dust
+    present: np.ndarray  # shape (example, channel)
+    area: np.ndarray  # shape (example,), deg2
+    truth: np.ndarray  # shape (example, distance), mag
+    valid: np.ndarray  # bool, shape (example, distance): where enough stars remain behind the true profile
 
     @classmethod
     def read(cls, path: str | Path, number: int, least: int, min_stars: float) -> "HeldOut":

@@ -132,22 +132,18 @@ def slopes(
     nuisances: Mapping[str, tuple[Nuisances, Nuisances]],
     amount: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Expected counts and their derivatives.
+    """Expected counts, shape (channel, magnitude, colour), and their derivatives, shape (step + nuisance, ...).
+
+    Derivatives are per mag of the steps, then per standard deviation of the nuisances.
 
     Parameters
     ----------
     image : callable
-        Expected counts, shape (channel, magnitude, colour), of steps of A_V (mag) and nuisances.
+        Expected counts of steps of A_V (mag) and nuisances.
     depth : ndarray, shape (step,), mag
     nuisances : mapping
         From `perturbed`, by `amount` standard deviations.
     amount : float
-
-    Returns
-    -------
-    expected : ndarray, shape (channel, magnitude, colour)
-    derivatives : ndarray, shape (step + nuisance, channel, magnitude, colour)
-        Per mag of the steps, then per standard deviation of the nuisances.
     """
     middle, _ = nuisances["middle"]
     found = []
@@ -163,23 +159,10 @@ def slopes(
 def perturbed(
     instrument: Instrument, populations: Populations, amount: float = AMOUNT
 ) -> dict[str, tuple[Nuisances, Nuisances]]:
-    """Nuisances of one image with one of them at a time moved down and up.
+    """Nuisances of one image with one of them at a time moved down and up by `amount` standard deviations, by name.
 
-    As in `Instrument.draw_nuisances`, except that the covering fraction stays in the middle of its range. Nuisances
-    without width are left out.
-
-    Parameters
-    ----------
-    instrument : Instrument
-    populations : Populations
-        Of the star list.
-    amount : float
-        Standard deviations.
-
-    Returns
-    -------
-    dict of (Nuisances, Nuisances)
-        By name; ``middle`` is unperturbed.
+    ``middle`` is unperturbed. As in `Instrument.draw_nuisances`, except that the covering fraction stays in the middle
+    of its range. Nuisances without width are left out. `populations` are those of the star list.
     """
     model, realism, p = instrument.forward_model, instrument.realism, populations
     star = p.component >= 0

@@ -28,40 +28,24 @@ LEAST = 1e-9  # probability below which a pixel is left out
 
 @dataclass(frozen=True)
 class Slices:
-    """Diagrams of slices of a sightline behind uniform dust.
+    """Diagrams of slices of a sightline behind uniform dust."""
 
-    Attributes
-    ----------
-    position : ndarray, shape (slice, QUANTILES)
-        Quantiles of the distance of the stars of a slice as a fractional index into the bin edges: one slice for each
-        bin, one for stars behind the last edge and one for background galaxies, both placed at the last edge.
-    images : ndarray of float32, shape (slice, node, magnitude * colour), per deg2
-        Expected diagram of a slice behind each A_V of `NODES`.
-    stars : ndarray, shape (slice, row, column), per deg2
-        Slices without dust and errors, in fine cells of apparent magnitude and colour.
-    response : csr_array, shape (magnitude * colour, cell)
-        Probability that a star of a cell of the apparent diagram is detected in a pixel.
-    place : ndarray, shape (cell, 2), mag
-        Magnitude and colour of those cells.
-    lag : ndarray of int, shape (2,)
-        Row and column of `stars` at which the apparent diagram starts.
-    shape : (int, int)
-        Rows and columns of the apparent diagram.
-    step : ndarray, shape (2,), mag
-        Size of the fine cells.
-    along : ndarray, shape (2,)
-        Change of magnitude and colour per mag of A_V.
-    """
-
+    # shape (slice, QUANTILES): quantiles of the distance of the stars of a slice as a fractional index into the bin
+    # edges: one slice for each bin, one for stars behind the last edge and one for background galaxies, both placed at
+    # the last edge
     position: np.ndarray
+    # float32, shape (slice, node, magnitude * colour), per deg2: expected diagram of a slice behind each A_V of `NODES`
     images: np.ndarray
+    # shape (slice, row, column), per deg2: slices without dust and errors, in fine cells of apparent magnitude and
+    # colour
     stars: np.ndarray
+    # shape (magnitude * colour, cell): probability that a star of a cell of the apparent diagram is detected in a pixel
     response: csr_array
-    place: np.ndarray
-    lag: np.ndarray
-    shape: tuple[int, int]
-    step: np.ndarray
-    along: np.ndarray
+    place: np.ndarray  # shape (cell, 2), mag: magnitude and colour of those cells
+    lag: np.ndarray  # int, shape (2,): row and column of `stars` at which the apparent diagram starts
+    shape: tuple[int, int]  # rows and columns of the apparent diagram
+    step: np.ndarray  # shape (2,), mag: size of the fine cells
+    along: np.ndarray  # shape (2,): change of magnitude and colour per mag of A_V
 
     @classmethod
     def build(

@@ -41,35 +41,16 @@ IMPOSSIBLE = -1e9  # ln likelihood of a profile beyond the maximum of the prior
 
 @dataclass(frozen=True)
 class Solution:
-    """Posterior samples of a profile, with diagnostics of the sampler.
+    """Posterior samples of a profile, with diagnostics of the sampler."""
 
-    Attributes
-    ----------
-    samples : ndarray, shape (sample, distance), mag
-        Cumulative A_V at the outer edge of each bin; equally weighted.
-    clouds : ndarray of int, shape (sample,)
-    log_evidence : float
-        ln of the probability of the diagram under the prior, without the factorials of the counts.
-    acceptance : dict of str to float
-        Fraction of accepted moves of each kind at the last temperature.
-    effective : float
-        Smallest effective number of particles after a step in temperature.
-    distinct : int
-        Particles of the first draw with descendants among the samples.
-    steps : int
-        Number of temperatures.
-    seconds : float
-        CPU time.
-    """
-
-    samples: np.ndarray
-    clouds: np.ndarray
-    log_evidence: float
-    acceptance: dict[str, float]
-    effective: float
-    distinct: int
-    steps: int
-    seconds: float
+    samples: np.ndarray  # shape (sample, distance), mag: cumulative A_V at the outer edge of each bin; equally weighted
+    clouds: np.ndarray  # int, shape (sample,)
+    log_evidence: float  # ln of the probability of the diagram under the prior, without the factorials of the counts
+    acceptance: dict[str, float]  # fraction of accepted moves of each kind at the last temperature
+    effective: float  # smallest effective number of particles after a step in temperature
+    distinct: int  # particles of the first draw with descendants among the samples
+    steps: int  # number of temperatures
+    seconds: float  # CPU time
 
     @property
     def mean(self) -> np.ndarray:
@@ -107,17 +88,13 @@ class Prior:
         self.number = torch.tensor(number / number.sum(), dtype=torch.float32)
 
     def profile(self, latent: Tensor, clouds: Tensor) -> Tensor:
-        """Cumulative A_V at the bins' outer edges.
+        """Cumulative A_V at the bins' outer edges, shape (particle, distance), mag.
 
         Parameters
         ----------
         latent : Tensor, shape (particle, size)
         clouds : Tensor of int, shape (particle,)
             Number of clouds, which occupy the first slots.
-
-        Returns
-        -------
-        Tensor, shape (particle, distance), mag
         """
         p, edges = self.profiles, self.edges
         shape = torch.special.ndtr(latent[:, self.cells : self.cells + SHAPE])  # uniform
@@ -287,18 +264,7 @@ class Likelihood:
 
 
 def solve(likelihood: Likelihood, particles: int, seed: int) -> Solution:
-    """Sample the posterior of a diagram.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    particles : int
-    seed : int
-
-    Returns
-    -------
-    Solution
-    """
+    """Sample the posterior of a diagram."""
     start = time.process_time()
     generator = torch.Generator().manual_seed(seed)
     prior = likelihood.prior

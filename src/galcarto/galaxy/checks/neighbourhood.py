@@ -42,19 +42,9 @@ def clump_model(
 
 
 def fit_clump(magnitude: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Fit `clump_model` to a histogram with Poisson errors, as observers do.
+    """Fit `clump_model` to a histogram with Poisson errors, as observers do; return its 6 parameters.
 
-    Parameters
-    ----------
-    magnitude : ndarray, shape (bin,), mag
-        M_Ks at the centres of the bins.
-    number : ndarray, shape (bin,)
-        Stars, in any unit.
-
-    Returns
-    -------
-    ndarray, shape (6,)
-        Parameters of the model; the second is M_Ks of the clump.
+    The second is M_Ks of the clump. `magnitude` is M_Ks at the centres of the bins, `number` the stars in any unit.
     """
     peak, scale = magnitude[np.argmax(number)], number.max()
     start = [1.0, peak, 0.15, number.min() / scale, 0.0, 0.0]

@@ -29,21 +29,12 @@ K_OVER_KS = 0.044
 
 @dataclass(frozen=True)
 class Counts:
-    """Cumulative star counts of the Besançon model, without dust.
+    """Cumulative star counts of the Besançon model, without dust."""
 
-    Attributes
-    ----------
-    l, b : ndarray, shape (direction,), deg
-    limit : ndarray, shape (limit,), mag
-        In the K of Bessell & Brett (1988, PASP 100, 1134).
-    number : ndarray, shape (direction, limit), deg-2
-        Stars brighter than the limit.
-    """
-
-    l: np.ndarray
-    b: np.ndarray
-    limit: np.ndarray
-    number: np.ndarray
+    l: np.ndarray  # shape (direction,), deg
+    b: np.ndarray  # shape (direction,), deg
+    limit: np.ndarray  # shape (limit,), mag: in the K of Bessell & Brett (1988, PASP 100, 1134)
+    number: np.ndarray  # shape (direction, limit), deg-2: stars brighter than the limit
 
 
 def read_counts(path: str | Path) -> Counts:

@@ -45,15 +45,9 @@ def _cooling(band: str, absolute: np.ndarray) -> np.ndarray:
 
 
 def white_dwarf_counts(band: str, limit: float, modulus: np.ndarray, density: np.ndarray) -> float:
-    """Expected white dwarfs per deg2, without dust.
+    """Expected white dwarfs per deg2 brighter than a limit (mag) in ``G`` or ``Ks``, without dust.
 
-    Parameters
-    ----------
-    band : {'G', 'Ks'}
-    limit : float, mag
-    modulus : ndarray, shape (distance,), mag
-        Distance moduli, in equal steps.
-    density : ndarray, shape (distance,), pc-3
+    `modulus` holds distance moduli in equal steps, `density` the density there in pc-3, both of shape (distance,).
     """
     step = modulus[1] - modulus[0]
     volume = np.radians(1.0) ** 2 * 0.2 * np.log(10.0) * step * 10.0 ** (0.6 * modulus + 3.0)  # pc3 per deg2

@@ -79,26 +79,15 @@ def levels(bins: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Posterior of a batch of profiles.
+    """Posterior of a batch of profiles."""
 
-    Attributes
-    ----------
-    mean, log_sigma : Tensor, shape (batch, bin)
-        Marginal of y = log(1 + A).
-    context : Tensor, shape (batch, bin, CONTEXT)
-    tree : Tree
-    floor : float
-        Added to both parts of an interval, so that their ratio is defined where both are zero.
-    ceiling : float
-        Largest cumulative value of a sample: that of the prior.
-    """
-
+    # shape (batch, bin): marginal of y = log(1 + A)
     mean: Tensor
     log_sigma: Tensor
-    context: Tensor
+    context: Tensor  # shape (batch, bin, CONTEXT)
     tree: Tree
-    floor: float
-    ceiling: float
+    floor: float  # added to both parts of an interval, so that their ratio is defined where both are zero
+    ceiling: float  # largest cumulative value of a sample: that of the prior
 
     @classmethod
     def from_outputs(cls, outputs: Tensor, tree: Tree, floor: float, ceiling: float) -> "Posterior":

@@ -44,7 +44,7 @@ def layer(extinction: float, b: float) -> Callable[[np.ndarray], np.ndarray]:
 def expected(
     model: StarModel, band: str, l: float, b: float, edges: np.ndarray, dust: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Expected stars per deg2 between magnitudes, without errors and incompleteness.
+    """Expected stars per deg2 between magnitudes, without errors and incompleteness, shape (magnitude,).
 
     Parameters
     ----------
@@ -55,10 +55,6 @@ def expected(
         In equal steps.
     dust : callable
         Extinction in the band against distance in kpc.
-
-    Returns
-    -------
-    ndarray, shape (magnitude,)
     """
     behind = dust(np.sqrt(model.edges[:-1] * model.edges[1:]))
     step = edges[1] - edges[0]
@@ -79,31 +75,20 @@ def mock_counts(
 
 @dataclass(frozen=True)
 class Decline:
-    """A fitted completeness.
+    """A fitted completeness."""
 
-    Attributes
-    ----------
-    half, width : float, mag
-    half_error, width_error : float, mag
-        Statistical, increased if the fit is worse than Poisson noise allows.
-    magnitude, found, fitted, complete : ndarray, shape (bin,)
-        Centres of the bins in mag; numbers of stars: observed, fitted, and fitted for a complete survey.
-    quality : float
-        Deviance per degree of freedom.
-    tilt : float, mag-1
-        Additional slope of ln of the true counts with magnitude.
-    """
-
-    half: float
-    width: float
+    half: float  # mag
+    width: float  # mag
+    # mag: statistical, increased if the fit is worse than Poisson noise allows
     half_error: float
     width_error: float
+    # shape (bin,): centres of the bins in mag; numbers of stars: observed, fitted, and fitted for a complete survey
     magnitude: np.ndarray
     found: np.ndarray
     fitted: np.ndarray
     complete: np.ndarray
-    quality: float
-    tilt: float
+    quality: float  # deviance per degree of freedom
+    tilt: float  # mag-1: additional slope of ln of the true counts with magnitude
 
 
 def deviance(found: np.ndarray, fitted: np.ndarray) -> np.ndarray:

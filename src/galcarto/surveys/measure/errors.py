@@ -26,22 +26,14 @@ NODES = {"BP": np.arange(13.0, 21.1), "RP": np.arange(12.0, 19.6)}  # mag, of th
 
 @dataclass(frozen=True)
 class Medians:
-    """Errors of a catalogue by magnitude.
+    """Errors of a catalogue by magnitude."""
 
-    Attributes
-    ----------
-    magnitude : ndarray, shape (bin,), mag
-        Centres of the bins.
-    error, low, high : ndarray, shape (bin,)
-        Median and 1-sigma range of the stars' errors; NaN if there are too few.
-    number : ndarray, shape (bin,)
-    """
-
-    magnitude: np.ndarray
+    magnitude: np.ndarray  # shape (bin,), mag: centres of the bins
+    # shape (bin,): median and 1-sigma range of the stars' errors; NaN if there are too few
     error: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    number: np.ndarray
+    number: np.ndarray  # shape (bin,)
 
     @classmethod
     def of(cls, magnitude: np.ndarray, error: np.ndarray, edges: np.ndarray) -> "Medians":
@@ -57,20 +49,11 @@ class Medians:
 
 @dataclass(frozen=True)
 class Joint:
-    """One error curve from several catalogues.
-
-    Attributes
-    ----------
-    errors : Errors
-    offsets : dict of str to float
-        ln of the ratio of each catalogue's errors to `errors`; their mean is 0.
-    scatter : float
-        Relative scatter of the stars' errors around the median of their catalogue.
-    """
+    """One error curve from several catalogues."""
 
     errors: Errors
-    offsets: dict[str, float]
-    scatter: float
+    offsets: dict[str, float]  # ln of the ratio of each catalogue's errors to `errors`; their mean is 0
+    scatter: float  # relative scatter of the stars' errors around the median of their catalogue
 
     @classmethod
     def of(cls, catalogues: Mapping[str, Medians]) -> "Joint":
