@@ -185,6 +185,33 @@ def test_a_file_s_address_is_its_path(name, folder, opened):
         same(found, opened)
 
 
+@pytest.mark.parametrize("name", ["a#b.nc", "a?b=1.nc", "~a.nc", "a%20b c.nc", "http.nc", "a#b.zarr", "~a?.zarr"])
+def test_a_path_may_hold_what_an_address_may_not(name, folder, opened, tmp_path, monkeypatch):
+    (tmp_path / name).symlink_to(folder / f"cube{Path(name).suffix}")
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / name, name, (tmp_path / name).as_uri()):
+        with open_cube(path) as found:
+            same(found, opened)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_cube(f"~/{name}") as found:
+        same(found, opened)
+
+
+@pytest.mark.parametrize("name", ["cube.nc", "cube_healpix.nc", "cube.zarr"])
+def test_bounds_are_coordinates_in_new_files_and_old_ones(name, folder, tmp_path):
+    opening = partial(xr.open_zarr, chunks=None) if name.endswith("zarr") else xr.open_dataset
+    with open_cube(folder / name) as found, opening(folder / name) as plain:
+        bounds = {f"{one}_bounds" for one in ("l", "b", "distance") if one in found.dims}
+        assert bounds <= set(found.coords) & set(plain.coords)
+    if name.endswith("nc"):
+        old = tmp_path / name
+        old.write_bytes((folder / name).read_bytes())
+        with netCDF4.Dataset(old, "a") as file:
+            file.delncattr("coordinates")
+        with open_cube(old) as before, open_cube(folder / name) as now:
+            same(before, now)
+
+
 def test_a_sightline_is_all_that_is_fetched(tmp_path, serve):
     tiles, edges = Tiles.cover((0, 16), (-8, 8), 1), np.linspace(0, 2, 41)
     columns = (
@@ -218,9 +245,19 @@ def test_what_a_server_does_not_have_is_named(name, folder, serve, capfd):
         open_cube(address)
 
 
-def test_a_file_that_is_no_cube_is_named(folder):
-    with pytest.raises(UserError, match=r"footprint.moc.fits: cannot be read as a cube .*delete it and run again"):
-        open_cube(folder / "footprint.moc.fits")
+def test_a_file_that_is_no_cube_is_named_and_only_ours_is_to_be_deleted(folder, tmp_path):
+    (tmp_path / "mine.nc").write_text("my notes")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.zarr").mkdir()
+    for path in (folder / "footprint.moc.fits", tmp_path / "mine.nc", tmp_path / "folder", tmp_path / "mine.zarr"):
+        with pytest.raises(UserError, match=f"{path.name}: cannot be read as a cube .*; expected a cube.nc") as caught:
+            open_cube(path)
+        assert "delete" not in str(caught.value)
+    cut = tmp_path / "cut.nc"
+    write_cube(cut, {"galcarto_version": "0.1.0"})
+    cut.write_bytes(cut.read_bytes()[:-9000])
+    with pytest.raises(UserError, match=r"cut.nc: cannot be read as a cube .*delete it and run again"):
+        open_cube(cut)
     with pytest.raises(UserError, match="found no distance_max, extinction, quality; expected a cube"):
         open_cube(folder / "cartesian.nc")
 
@@ -249,7 +286,7 @@ def test_the_healpix_form_keeps_its_contract(pixels):
     l, b = hp.pix2ang(2**level, index.to_numpy(), nest=True, lonlat=True)
     np.testing.assert_array_equal(pixels["l"], l)
     np.testing.assert_array_equal(pixels["b"], b)
-    assert {"l", "b", "healpix_index", "distance", "sample"} == set(pixels.coords)
+    assert {"l", "b", "healpix_index", "crs", "distance", "distance_bounds", "sample"} == set(pixels.coords)
     for name, (dimensions, _, attributes) in VARIABLES.items():
         expected = tuple("cell" if d == "l" else d for d in dimensions if d != "b")
         assert pixels[name].dims == expected, name

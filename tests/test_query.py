@@ -456,6 +456,79 @@ def test_the_first_of_several_distances_is_taken(cube):
     np.testing.assert_allclose(found, [0.0, 0.5, 1.0, 1.75], atol=1e-8)
 
 
+# --- a cube in the hands of xarray
+
+
+def halves(cube: xr.Dataset) -> list[xr.Dataset]:
+    return [cube.isel(l=slice(0, 1)), cube.isel(l=slice(1, None))]
+
+
+@pytest.mark.filterwarnings("ignore:In a future version of xarray:FutureWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cube: xr.concat(halves(cube), "l"),
+        lambda cube: xr.concat([cube.isel(b=[0]), cube.isel(b=[1])], "b"),
+        lambda cube: xr.combine_by_coords(halves(cube)),
+        lambda cube: xr.combine_nested([halves(cube)], ["b", "l"]),
+        lambda cube: xr.merge(halves(cube)),
+        lambda cube: cube.where(cube.quality & query.quality.NOT_OBSERVED == 0),
+        lambda cube: cube.sel(l=slice(359, 362)).isel(b=slice(None)),
+        lambda cube: cube.assign(quality=cube.quality.astype("f4")),
+        lambda cube: cube.transpose("distance", "b", "l", ...),
+    ],
+    ids=["concat", "concat_b", "combine_by_coords", "combine_nested", "merge", "where", "sel", "astype", "transpose"],
+)
+def test_a_cube_answers_after_what_xarray_does(path, change):
+    ask = at(np.array([0.5, 359.5, 1.5, 359.5]), np.array([0.5, -0.5, -0.5, 0.5]), 1.2)
+    with galcarto.open_cube(path) as cube:
+        changed = change(cube)
+        for mode in ("mean", "sd", "samples"):
+            np.testing.assert_array_equal(changed.dust.query(ask, mode), cube.dust.query(ask, mode))
+        np.testing.assert_array_equal(changed.dust.reason(ask), cube.dust.reason(ask))
+
+
+def test_a_file_with_a_fill_value_of_the_quality_answers(path, tmp_path):
+    with galcarto.open_cube(path) as cube:
+        expected = cube.dust.query(at(0.5, 0.5, 1.2))
+        encoding = {"quality": {"dtype": "u1", "_FillValue": 255}}
+        cube.where(cube.l > 360).to_netcdf(tmp_path / "other.nc", encoding=encoding)
+    with galcarto.open_cube(tmp_path / "other.nc") as cube:
+        assert cube.quality.dtype.kind == "f"
+        assert cube.dust.query(at(0.5, 0.5, 1.2)) == expected
+        assert cube.dust.reason(at(359.5, -0.5, 1.2)) == Reason.NOT_OBSERVED
+        assert np.isnan(cube.dust.query(at(359.5, -0.5, 1.2)))
+
+
+def test_pixels_answer_after_what_xarray_does(forms):
+    _, _, pixels = forms
+    ask = at(np.array([0.0, 1.0]), np.array([0.3, -0.7]), 1.3)
+    joined = xr.concat([pixels.isel(cell=slice(0, 30)), pixels.isel(cell=slice(30, None))], "cell")
+    for one in (joined, pixels.where(pixels.quality >= 0)):
+        assert one.crs.dims == ()
+        np.testing.assert_array_equal(one.dust.query(ask), pixels.dust.query(ask))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda cube: cube.where(cube.distance < 1), "quality: found dimensions l, b, distance; expected l, b"),
+        (lambda cube: xr.concat([cube, cube], "map"), "quality: found dimensions map, l, b; expected l, b"),
+        (lambda cube: cube.assign(quality=cube.quality + 0.5), "quality: found [01].5; expected sums of flags"),
+        (lambda cube: cube.assign(quality=cube.quality.astype(str)), "quality: found type <U.*; expected integers"),
+        (lambda cube: cube.assign(extinction=cube.extinction[..., 0]), "extinction: found dimensions l, b; expected"),
+        (lambda cube: cube.isel(distance=0), "distance_bounds: found dimensions bounds; expected distance, bounds"),
+        (
+            lambda cube: xr.concat(halves(cube.reset_coords()), "l", data_vars="all"),
+            "distance_bounds: found dimensions l, distance, bounds; expected distance, bounds",
+        ),
+    ],
+)
+def test_a_cube_that_cannot_answer_says_why(cube, change, message):
+    with pytest.raises(UserError, match=message):
+        change(cube).dust.query(at(0.5, 0.5, 0.7))
+
+
 # --- bands
 
 

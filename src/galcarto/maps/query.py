@@ -460,7 +460,7 @@ class DustAccessor:
         points, _ = self._locate(coords, Options())
         held = points.rows[:, 0]
         row = np.maximum(held, 0)
-        reasons = np.where(held < 0, int(Reason.OUTSIDE), self._flat("quality")[row].astype(int))
+        reasons = np.where(held < 0, int(Reason.OUTSIDE), self._quality()[row])
         if points.distance is not None:
             real = points.distance >= 0.0
             seen = points.known & real
@@ -503,7 +503,7 @@ class DustAccessor:
         )
         assert l is not None
         assert b is not None
-        observed = (self._flat("quality") & quality.NOT_OBSERVED) == 0
+        observed = (self._quality() & quality.NOT_OBSERVED) == 0
         nearest = options.interpolation == "nearest"
         rows = np.empty((len(l), 1 if nearest else 5), np.int32)
         weights = np.ones((1, 1)) if nearest else np.empty(rows.shape)
@@ -593,12 +593,33 @@ class DustAccessor:
     def _variable(self, name: str) -> xr.DataArray:
         if name not in self._cube.variables:
             raise UserError(f"found no {name} in the cube; expected it for this mode and band")
-        return self._cube[name]
+        variable = self._cube[name]
+        expected = ["cell"] if "cell" in self._cube.dims else ["l", "b"]
+        expected += ["distance"] if name.startswith("extinction") else []
+        expected += ["sample"] if name.endswith("_samples") else []
+        if set(variable.dims) != set(expected):
+            raise UserError(
+                f"{name}: found dimensions {', '.join(map(str, variable.dims))}; expected {', '.join(expected)}: join "
+                "cubes along l, b or cell, and mask them by sightline"
+            )
+        return variable
 
     def _flat(self, name: str) -> np.ndarray:
         """A variable without distances, by row."""
-        variable = self._variable(name)
-        return variable.transpose(*(d for d in ("l", "b", "cell") if d in variable.dims)).to_numpy().ravel()
+        return (
+            self._variable(name).transpose(*(d for d in ("l", "b", "cell") if d in self._cube.dims)).to_numpy().ravel()
+        )
+
+    def _quality(self) -> np.ndarray:
+        """Flags by row; a missing value, such as xarray's ``where`` and ``merge`` leave, counts as not observed."""
+        found = self._flat("quality")
+        if found.dtype.kind not in "iuf":
+            raise UserError(f"quality: found type {found.dtype}; expected integers")
+        known = np.where(np.isnan(found), quality.NOT_OBSERVED, found)
+        bad = known[(known % 1 != 0) | (known < 0)]
+        if len(bad):
+            raise UserError(f"quality: found {bad[0]:g}; expected sums of flags, which are whole numbers")
+        return known.astype(int)
 
     def _position(self, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edge before each distance (the last edge at and beyond the end), and the fraction of the bin to there."""
