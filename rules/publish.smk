@@ -75,7 +75,9 @@ rule publish_fits:
         cube=f"{RESULTS}/cube.nc",
         healpix=FORMS["healpix"],
     output:
-        FORMS["fits"],
+        image=f"{RESULTS}/cube.fits",
+        pixels=f"{RESULTS}/cube_healpix.fits",
+        sightlines=f"{RESULTS}/cube_sightlines.fits",
     log:
         f"{RESULTS}/logs/publish_fits.log",
     conda:
@@ -86,5 +88,5 @@ rule publish_fits:
     params:
         **stage("publish_fits"),
     shell:
-        "python -m galcarto {params.stage} --cube {input.cube:q} --healpix {input.healpix:q} --image {output[0]:q} "
-        "--pixels {output[1]:q} --sightlines {output[2]:q} > {log:q} 2>&1"
+        "python -m galcarto {params.stage} --cube {input.cube:q} --healpix {input.healpix:q} --image {output.image:q} "
+        "--pixels {output.pixels:q} --sightlines {output.sightlines:q} > {log:q} 2>&1"
