@@ -79,6 +79,7 @@ FORMS = {
     "healpix": f"{RESULTS}/cube_healpix.nc",
     "cartesian": f"{RESULTS}/cartesian.nc",
     "footprint": f"{RESULTS}/footprint.moc.fits",
+    "fits": [f"{RESULTS}/{name}.fits" for name in ("cube", "cube_healpix", "cube_sightlines")],
 }
 # variants of the ablation
 VARIANTS = variants(SETTINGS)

@@ -1,6 +1,6 @@
 # The forms in which the cube is published beside cube.nc.
 # in:  cube.nc
-# out: cube.zarr, cube_healpix.nc, cartesian.nc, footprint.moc.fits
+# out: cube.zarr, cube_healpix.nc, cartesian.nc, footprint.moc.fits, cube.fits, cube_healpix.fits, cube_sightlines.fits
 
 
 rule publish_zarr:
@@ -67,3 +67,26 @@ use rule publish_healpix as publish_cartesian with:
         runtime=120,
     params:
         **stage("publish_cartesian"),
+
+
+rule publish_fits:
+    """Write the cube, its HEALPix form and its sightlines as FITS."""
+    input:
+        cube=f"{RESULTS}/cube.nc",
+        healpix=FORMS["healpix"],
+    output:
+        image=f"{RESULTS}/cube.fits",
+        pixels=f"{RESULTS}/cube_healpix.fits",
+        sightlines=f"{RESULTS}/cube_sightlines.fits",
+    log:
+        f"{RESULTS}/logs/publish_fits.log",
+    conda:
+        "../envs/galcarto.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        **stage("publish_fits"),
+    shell:
+        "python -m galcarto {params.stage} --cube {input.cube:q} --healpix {input.healpix:q} --image {output.image:q} "
+        "--pixels {output.pixels:q} --sightlines {output.sightlines:q} > {log:q} 2>&1"

@@ -16,7 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "dust": set(),
     "surveys": set(),
     "surveys/measure": {"galaxy", "dust", "surveys"},
-    "maps": {"dust", "surveys"},
+    "maps": {"dust"},
     "dustmap": GROUND,
     "figures": {"galaxy"},
     "pages": {"maps", "surveys"},

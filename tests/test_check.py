@@ -111,6 +111,12 @@ def written(dataset: xr.Dataset, path: Path) -> list[Finding]:
     return format_check.check(path)
 
 
+def test_bounds_may_be_coordinates_or_data(good: xr.Dataset, tmp_path: Path) -> None:
+    assert not written(good, tmp_path / "new.nc")
+    assert not written(good.reset_coords(["l_bounds", "b_bounds", "distance_bounds"]), tmp_path / "old.nc")
+    assert not check_dataset(good.reset_coords(["l_bounds", "b_bounds", "distance_bounds"]))
+
+
 def without(name: str) -> Callable[[xr.Dataset], xr.Dataset]:
     return lambda one: one.drop_vars(name)
 
@@ -203,6 +209,7 @@ GRID = {
         (attribute("frame", "icrs"), "frame: found 'icrs'; expected 'galactic'"),
         (attribute("survey_limits", "deep"), "survey_limits: found 'deep'; expected limits such as"),
         (attribute("survey_limits"), "survey_limits: found 'None'; expected limits such as"),
+        (attribute("bands", "J"), "bands: found 'J'; expected JSON of each band's wavelength"),
     ],
     "provenance_is_stated": [
         (attribute("galcarto_version"), "galcarto_version: found no such attribute"),

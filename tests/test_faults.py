@@ -128,7 +128,7 @@ def stars(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compressed(path: Path, name: str) -> Path:
     """Write a compressed netCDF file with one long variable."""
-    noise = xr.Dataset({name: ("tile", np.random.default_rng(1).random(50_000))})
+    noise = xr.Dataset({name: ("tile", np.random.default_rng(1).random(50_000))}, attrs={"galcarto_version": "0.1.0"})
     noise.to_netcdf(path, encoding={name: {"zlib": True}})
     return path
 

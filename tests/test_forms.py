@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.coordinates import SkyCoord
+from astropy.io import fits as astropy_fits
+from astropy.table import Table
+from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mocpy import MOC
@@ -28,7 +31,7 @@ from galcarto.core.settings import SettingsError
 from galcarto.core.sky import Tiles, to_icrs
 from galcarto.core.sky import cartesian as position
 from galcarto.dustmap.settings import read_settings
-from galcarto.maps import cartesian, cube, faceon, healpix, zarr
+from galcarto.maps import cartesian, cube, faceon, fits, healpix, zarr
 from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, VARIABLES
 from galcarto.maps.footprint import footprint, tile_points
 from galcarto.maps.grid import tiles_of, window_attributes
@@ -55,6 +58,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--seed", "1", *words]
     assert main(["publish_healpix", "--settings", PUBLISH, *words, str(folder / "cube_healpix.nc")]) == 0
     assert main(["publish_cartesian", "--settings", PUBLISH, *words, str(folder / "cartesian.nc")]) == 0
+    forms = ["--cube", source, "--healpix", str(folder / "cube_healpix.nc"), "--image", str(folder / "cube.fits")]
+    forms += ["--pixels", str(folder / "cube_healpix.fits"), "--sightlines", str(folder / "cube_sightlines.fits")]
+    assert main(["publish_fits", *forms]) == 0
     assert main(["project_faceon", "--settings", '{"faceon": {}}', *words, str(folder / "faceon.nc")]) == 0
     return folder
 
@@ -185,6 +191,33 @@ def test_a_file_s_address_is_its_path(name, folder, opened):
         same(found, opened)
 
 
+@pytest.mark.parametrize("name", ["a#b.nc", "a?b=1.nc", "~a.nc", "a%20b c.nc", "http.nc", "a#b.zarr", "~a?.zarr"])
+def test_a_path_may_hold_what_an_address_may_not(name, folder, opened, tmp_path, monkeypatch):
+    (tmp_path / name).symlink_to(folder / f"cube{Path(name).suffix}")
+    monkeypatch.chdir(tmp_path)
+    for path in (tmp_path / name, name, (tmp_path / name).as_uri()):
+        with open_cube(path) as found:
+            same(found, opened)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_cube(f"~/{name}") as found:
+        same(found, opened)
+
+
+@pytest.mark.parametrize("name", ["cube.nc", "cube_healpix.nc", "cube.zarr"])
+def test_bounds_are_coordinates_in_new_files_and_old_ones(name, folder, tmp_path):
+    opening = partial(xr.open_zarr, chunks=None) if name.endswith("zarr") else xr.open_dataset
+    with open_cube(folder / name) as found, opening(folder / name) as plain:
+        bounds = {f"{one}_bounds" for one in ("l", "b", "distance") if one in found.dims}
+        assert bounds <= set(found.coords) & set(plain.coords)
+    if name.endswith("nc"):
+        old = tmp_path / name
+        old.write_bytes((folder / name).read_bytes())
+        with netCDF4.Dataset(old, "a") as file:
+            file.delncattr("coordinates")
+        with open_cube(old) as before, open_cube(folder / name) as now:
+            same(before, now)
+
+
 def test_a_sightline_is_all_that_is_fetched(tmp_path, serve):
     tiles, edges = Tiles.cover((0, 16), (-8, 8), 1), np.linspace(0, 2, 41)
     columns = (
@@ -218,9 +251,19 @@ def test_what_a_server_does_not_have_is_named(name, folder, serve, capfd):
         open_cube(address)
 
 
-def test_a_file_that_is_no_cube_is_named(folder):
-    with pytest.raises(UserError, match=r"footprint.moc.fits: cannot be read as a cube .*delete it and run again"):
-        open_cube(folder / "footprint.moc.fits")
+def test_a_file_that_is_no_cube_is_named_and_only_ours_is_to_be_deleted(folder, tmp_path):
+    (tmp_path / "mine.nc").write_text("my notes")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.zarr").mkdir()
+    for path in (folder / "footprint.moc.fits", tmp_path / "mine.nc", tmp_path / "folder", tmp_path / "mine.zarr"):
+        with pytest.raises(UserError, match=f"{path.name}: cannot be read as a cube .*; expected a cube.nc") as caught:
+            open_cube(path)
+        assert "delete" not in str(caught.value)
+    cut = tmp_path / "cut.nc"
+    write_cube(cut, {"galcarto_version": "0.1.0"})
+    cut.write_bytes(cut.read_bytes()[:-9000])
+    with pytest.raises(UserError, match=r"cut.nc: cannot be read as a cube .*delete it and run again"):
+        open_cube(cut)
     with pytest.raises(UserError, match="found no distance_max, extinction, quality; expected a cube"):
         open_cube(folder / "cartesian.nc")
 
@@ -249,7 +292,7 @@ def test_the_healpix_form_keeps_its_contract(pixels):
     l, b = hp.pix2ang(2**level, index.to_numpy(), nest=True, lonlat=True)
     np.testing.assert_array_equal(pixels["l"], l)
     np.testing.assert_array_equal(pixels["b"], b)
-    assert {"l", "b", "healpix_index", "distance", "sample"} == set(pixels.coords)
+    assert {"l", "b", "healpix_index", "crs", "distance", "distance_bounds", "sample"} == set(pixels.coords)
     for name, (dimensions, _, attributes) in VARIABLES.items():
         expected = tuple("cell" if d == "l" else d for d in dimensions if d != "b")
         assert pixels[name].dims == expected, name
@@ -537,6 +580,116 @@ def test_the_footprint_holds_its_tiles_everywhere(l, b, size):
     assert moc.contains_lonlat(longitude * u.deg, latitude * u.deg).mean() > 0.999
 
 
+# --- FITS
+
+
+def test_images_are_where_their_axes_say(folder, opened):
+    with astropy_fits.open(folder / "cube.fits") as file:
+        file.verify("exception")
+        assert file[0].name == "EXTINCTION"
+        assert file[0].header["BUNIT"] == "mag"
+        assert file["EXTINCTION_DENSITY"].header["BUNIT"] == "mag kpc-1"
+        assert file["EXTINCTION"].header["UCD"] == "phys.absorption.gal"
+        assert file[0].header["TITLE"] == "tests"
+        names = {hdu.name.lower() for hdu in file}
+        assert names == {name for name, (dims, *_) in VARIABLES.items() if "sample" not in dims} | {"distance_bins"}
+        for hdu in file:
+            if hdu.name == "DISTANCE_BINS":
+                np.testing.assert_array_equal(np.stack([hdu.data["near"], hdu.data["far"]], 1), opened.distance_bounds)
+                continue
+            variable = opened[hdu.name.lower()]
+            assert hdu.data.dtype.newbyteorder("=") == variable.dtype
+            axes = WCS(hdu.header)
+            assert list(axes.wcs.ctype)[:2] == ["GLON-CAR", "GLAT-CAR"]
+            assert hdu.header["CDELT1"] < 0  # as the sky is drawn
+            indices = np.indices(hdu.data.shape).reshape(hdu.data.ndim, -1)
+            l, b, *depth = axes.wcs_pix2world(indices[::-1].T, 0).T
+            place = {"l": np.round((l - 359.5) % 360).astype(int), "b": np.round(b + 0.5).astype(int)}
+            np.testing.assert_allclose((opened.l.to_numpy()[place["l"]] - l) % 360, 0, atol=1e-9)
+            np.testing.assert_allclose(opened.b.to_numpy()[place["b"]], b, atol=1e-9)
+            if depth:
+                outer = hdu.name in ("EXTINCTION", "EXTINCTION_SD")
+                assert axes.wcs.cunit[2] == u.kpc
+                at = opened.distance_bounds[:, 1].to_numpy() if outer else opened.distance.to_numpy()
+                place["distance"] = np.argmin(abs(depth[0][:, None] - at), axis=1)
+                np.testing.assert_allclose(at[place["distance"]], depth[0], atol=1e-9)
+            expected = variable.isel({name: xr.DataArray(one, dims="point") for name, one in place.items()})
+            np.testing.assert_array_equal(hdu.data.ravel(), expected)
+
+
+def test_an_image_answers_as_the_cube_does(folder, opened):
+    values, header = astropy_fits.getdata(folder / "cube.fits", header=True)
+    sky, distance = WCS(header).pixel_to_world(*np.indices(values.shape)[::-1])
+    points = SkyCoord(sky.galactic.l, sky.galactic.b, distance=distance, frame="galactic")
+    np.testing.assert_allclose(values, opened.dust.query(points).value, rtol=1e-12)
+
+
+def test_uneven_bins_are_counted_and_uneven_tiles_refused(tmp_path, opened):
+    uneven = opened.load().isel(distance=[0, 1, 2]).copy()
+    uneven["distance_bounds"] = ("distance", "bounds"), [[0, 0.1], [0.1, 0.5], [0.5, 1.5]]
+    fits.write_image(tmp_path / "a.fits", uneven)
+    with astropy_fits.open(tmp_path / "a.fits") as file:
+        assert WCS(file[0].header).wcs_pix2world([[0, 0, 2]], 0)[0, 2] == 3
+        assert file["DISTANCE_BINS"].data["far"].tolist() == [0.1, 0.5, 1.5]
+    uneven["l_bounds"] = ("l", "bounds"), [[359, 360], [360, 360.5], [360.5, 362]]
+    with pytest.raises(UserError, match=r"l: found tiles of 0.5 to 1.5 deg; expected equal ones"):
+        fits.write_image(tmp_path / "b.fits", uneven)
+
+
+@pytest.mark.parametrize(("l", "b"), [((281, 285), (-2, 1)), ((0, 360), (-90, 90)), ((100, 103), (40, 43))])
+def test_axes_hold_in_any_window(tmp_path, opened, l, b):
+    tiles = Tiles.cover(l, b, 1)
+    shape = {"l": tiles.shape[0], "b": tiles.shape[1]}
+    plain = opened.drop_vars(["l", "b", "l_bounds", "b_bounds"]).isel(l=0, b=0, distance=[0])
+    wide = plain.expand_dims(shape).assign_coords(cube.tile_coordinates(tiles))
+    fits.write_image(tmp_path / "a.fits", wide)
+    with astropy_fits.open(tmp_path / "a.fits") as file:
+        corner = WCS(file["QUALITY"].header).wcs_pix2world([[0, 0], [shape["l"] - 1, shape["b"] - 1]], 0)
+    np.testing.assert_allclose((corner[:, 0] - tiles.l[[-1, 0]] + 180) % 360, 180, atol=1e-9)
+    np.testing.assert_allclose(corner[:, 1], tiles.b[[0, -1]], atol=1e-9)
+
+
+def test_the_healpix_map_is_read_by_healpy(folder, pixels):
+    path, index = folder / "cube_healpix.fits", pixels["healpix_index"].to_numpy()
+    for hdu, name in enumerate(("extinction", "extinction_sd", "extinction_density", "extinction_density_sd"), start=1):
+        for bin in range(4):
+            found, cards = hp.read_map(path, field=bin, hdu=hdu, nest=True, h=True, dtype=None)
+            cards = dict(cards)
+            assert (cards["ORDERING"], cards["COORDSYS"], cards["PIXTYPE"]) == ("NESTED", "G", "HEALPIX")
+            assert len(found) == hp.nside2npix(cards["NSIDE"])
+            np.testing.assert_array_equal(found[index], pixels[name][:, bin])
+            assert (np.delete(found, index) == hp.UNSEEN).all()
+    table = Table.read(path, hdu=1)
+    assert table.colnames == ["PIXEL", *(f"extinction_{far}kpc" for far in ("0.5", "1", "1.5", "2"))]
+    assert table["extinction_2kpc"].unit == u.mag
+    table = Table.read(path, hdu=5)
+    assert set(table.colnames) == {"PIXEL"} | {name for name, (dims, *_) in VARIABLES.items() if dims == ("l", "b")}
+    for name in table.colnames[1:]:
+        np.testing.assert_array_equal(table[name], pixels[name])
+    wide = pixels.isel(distance=np.zeros(999, int)).assign_coords(cube.distance_coordinate(np.arange(1000.0)))
+    with pytest.raises(UserError, match="distance: found 999 bins; expected at most 998"):
+        fits.write_pixels(folder / "none.fits", wide)
+
+
+def test_the_table_has_a_row_for_each_tile(folder, opened):
+    table = Table.read(folder / "cube_sightlines.fits", hdu=1)
+    with astropy_fits.open(folder / "cube_sightlines.fits") as file:
+        cards = file["SIGHTLINES"].header
+    tiles = opened.stack(tile=("l", "b"), create_index=False)
+    assert len(table) == TILES.l.size * TILES.b.size
+    np.testing.assert_array_equal(table["l"], tiles.l % 360)
+    np.testing.assert_array_equal(table["b"], tiles.b)
+    for i, name in enumerate(table.colnames, start=1):
+        assert cards.get(f"TUCD{i}") == opened[name].attrs.get("ucd")
+        assert cards[f"TCOMM{i}"].startswith(opened[name].attrs["long_name"])
+        unit = opened[name].attrs.get("units", "1")
+        assert (table[name].unit or u.dimensionless_unscaled) == u.Unit(unit)
+        if name not in ("l", "b"):
+            np.testing.assert_array_equal(table[name], tiles[name].transpose("tile", ...))
+    assert "16: unlike_training" in cards[f"TCOMM{table.colnames.index('quality') + 1}"]
+    assert table["extinction"].shape == (6, 4)
+
+
 # --- all of them
 
 
@@ -549,6 +702,12 @@ def test_two_runs_give_the_same_forms(folder, tmp_path):
     ):
         assert main([stage, "--settings", section, *words, str(tmp_path / name)]) == 0
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    forms = ["--cube", str(folder / "cube.nc"), "--healpix", str(folder / "cube_healpix.nc")]
+    names = ("cube.fits", "cube_healpix.fits", "cube_sightlines.fits")
+    for option, name in zip(("--image", "--pixels", "--sightlines"), names, strict=True):
+        forms += [option, str(tmp_path / name)]
+    assert main(["publish_fits", *forms]) == 0
+    assert all((tmp_path / name).read_bytes() == (folder / name).read_bytes() for name in names)
     assert main(["publish_footprint", *words[2:], str(tmp_path / "a.fits")]) == 0
     assert (tmp_path / "a.fits").read_bytes() == (folder / "footprint.moc.fits").read_bytes()
 

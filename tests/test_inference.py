@@ -351,9 +351,13 @@ def test_rounds_of_a_pass_do_not_overlap(files: Files) -> None:
     assert np.abs(np.diff(order)).mean() > 50, "not shuffled"
 
 
-def test_a_corrupt_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "bad.nc").write_bytes(b"not a netCDF file")
-    with pytest.raises(ValueError, match=r"bad\.nc.*delete it"):
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [(b"not a netCDF file", "expected a file of the rule render_cmds"), (b"galcarto_version, cut", "delete it")],
+)
+def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes, hint: str) -> None:
+    (tmp_path / "bad.nc").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"bad\.nc.*{hint}"):
         DiagramFiles([tmp_path / "bad.nc"])
 
 

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import astropy.units as u
@@ -22,11 +23,11 @@ from test_maps import write as write_cube
 import galcarto
 from galcarto.core.errors import UserError
 from galcarto.core.sky import Tiles
-from galcarto.dust.law import band_extinction
+from galcarto.dust.law import WIDE, band_extinction
+from galcarto.maps import bands, healpix, lookup, query, zarr
 from galcarto.maps import cube as cubes
-from galcarto.maps import healpix, lookup, query, zarr
 from galcarto.maps.query import MISSING, MODES, Reason
-from galcarto.surveys import TWOMASS
+from galcarto.surveys import GAIA, SURVEYS, TWOMASS
 
 ATTRIBUTES = {"extinction_law": "G23", "survey_limits": "J < 16.3 mag, Ks < 14.8 mag"}
 PLAIN = ("mean", "best", "sd", "median", "random_sample", "random_sample_per_pix")
@@ -266,6 +267,11 @@ def test_beyond_the_last_bin_its_edge_can_stand(cube):
         ({"band": "K"}, r"band: found K; expected V, J, H, Ks, G, BP, RP, E\(B-V\) or a wavelength"),
         ({"band": 2 * u.kg}, "band: found .*; expected something in um"),
         ({"band": 2 * u.mm}, "band: found .*; expected a wavelength of the law G23"),
+        ({"band": "2mm"}, "band: found 2mm; expected a wavelength of the law G23"),
+        ({"band": "nan um"}, "band: found nan um; expected V, J"),
+        ({"band": np.nan * u.um}, "band: found nan um; expected a single band or wavelength"),
+        ({"band": "0.75"}, "band: found 0.75; expected V, J"),
+        ({"band": [1, 2] * u.um}, "band: found .*; expected a single band or wavelength"),
         ({"band": "G", "colour": 2 * u.kg}, "colour: found .*; expected something in mag"),
     ],
 )
@@ -456,6 +462,79 @@ def test_the_first_of_several_distances_is_taken(cube):
     np.testing.assert_allclose(found, [0.0, 0.5, 1.0, 1.75], atol=1e-8)
 
 
+# --- a cube in the hands of xarray
+
+
+def halves(cube: xr.Dataset) -> list[xr.Dataset]:
+    return [cube.isel(l=slice(0, 1)), cube.isel(l=slice(1, None))]
+
+
+@pytest.mark.filterwarnings("ignore:In a future version of xarray:FutureWarning")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cube: xr.concat(halves(cube), "l"),
+        lambda cube: xr.concat([cube.isel(b=[0]), cube.isel(b=[1])], "b"),
+        lambda cube: xr.combine_by_coords(halves(cube)),
+        lambda cube: xr.combine_nested([halves(cube)], ["b", "l"]),
+        lambda cube: xr.merge(halves(cube)),
+        lambda cube: cube.where(cube.quality & query.quality.NOT_OBSERVED == 0),
+        lambda cube: cube.sel(l=slice(359, 362)).isel(b=slice(None)),
+        lambda cube: cube.assign(quality=cube.quality.astype("f4")),
+        lambda cube: cube.transpose("distance", "b", "l", ...),
+    ],
+    ids=["concat", "concat_b", "combine_by_coords", "combine_nested", "merge", "where", "sel", "astype", "transpose"],
+)
+def test_a_cube_answers_after_what_xarray_does(path, change):
+    ask = at(np.array([0.5, 359.5, 1.5, 359.5]), np.array([0.5, -0.5, -0.5, 0.5]), 1.2)
+    with galcarto.open_cube(path) as cube:
+        changed = change(cube)
+        for mode in ("mean", "sd", "samples"):
+            np.testing.assert_array_equal(changed.dust.query(ask, mode), cube.dust.query(ask, mode))
+        np.testing.assert_array_equal(changed.dust.reason(ask), cube.dust.reason(ask))
+
+
+def test_a_file_with_a_fill_value_of_the_quality_answers(path, tmp_path):
+    with galcarto.open_cube(path) as cube:
+        expected = cube.dust.query(at(0.5, 0.5, 1.2))
+        encoding = {"quality": {"dtype": "u1", "_FillValue": 255}}
+        cube.where(cube.l > 360).to_netcdf(tmp_path / "other.nc", encoding=encoding)
+    with galcarto.open_cube(tmp_path / "other.nc") as cube:
+        assert cube.quality.dtype.kind == "f"
+        assert cube.dust.query(at(0.5, 0.5, 1.2)) == expected
+        assert cube.dust.reason(at(359.5, -0.5, 1.2)) == Reason.NOT_OBSERVED
+        assert np.isnan(cube.dust.query(at(359.5, -0.5, 1.2)))
+
+
+def test_pixels_answer_after_what_xarray_does(forms):
+    _, _, pixels = forms
+    ask = at(np.array([0.0, 1.0]), np.array([0.3, -0.7]), 1.3)
+    joined = xr.concat([pixels.isel(cell=slice(0, 30)), pixels.isel(cell=slice(30, None))], "cell")
+    for one in (joined, pixels.where(pixels.quality >= 0)):
+        assert one.crs.dims == ()
+        np.testing.assert_array_equal(one.dust.query(ask), pixels.dust.query(ask))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda cube: cube.where(cube.distance < 1), "quality: found dimensions l, b, distance; expected l, b"),
+        (lambda cube: xr.concat([cube, cube], "map"), "quality: found dimensions map, l, b; expected l, b"),
+        (lambda cube: cube.assign(quality=cube.quality + 0.5), "quality: found [01].5; expected sums of flags"),
+        (lambda cube: cube.assign(quality=cube.quality.astype(str)), "quality: found type <U.*; expected integers"),
+        (lambda cube: cube.assign(extinction=cube.extinction[..., 0]), "extinction: found dimensions l, b; expected"),
+        (lambda cube: cube.isel(distance=0), "distance_bounds: found dimensions bounds; expected distance, bounds"),
+        (
+            lambda cube: xr.concat(halves(cube.reset_coords()), "l", data_vars="all"),
+            "distance_bounds: found dimensions l, distance, bounds; expected distance, bounds",
+        ),
+    ],
+)
+def test_a_cube_that_cannot_answer_says_why(cube, change, message):
+    with pytest.raises(UserError, match=message):
+        change(cube).dust.query(at(0.5, 0.5, 0.7))
+
+
 # --- bands
 
 
@@ -502,6 +581,78 @@ def test_wide_bands_are_converted_sample_by_sample(cube, band, colour):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=5e-5)  # mag: the table's steps
     with pytest.raises(UserError, match=f"band: found {band}; expected another for a density"):
         cube.dust.density(ask, band=band)
+
+
+def test_each_star_has_its_own_colour(cube, rng):
+    ask = at(rng.uniform(0, 2, 6), rng.uniform(-1, 1, 6), 1.9)
+    colour = np.array([0.0, 2.5, 1.3, np.nan, 50.0, -20.0])
+    for form in (colour, colour * u.mag, Masked(colour, mask=np.isnan(colour)), np.ma.masked_invalid(colour)):
+        for options in ({}, {"mode": "sd"}, {"mode": "median", "interpolation": "linear"}, {"mode": "samples"}):
+            found = cube.dust.query(ask, band="G", colour=form, **options)
+            one = [cube.dust.query(ask[i], band="G", colour=colour[i], **options).value for i in range(6)]
+            np.testing.assert_allclose(found.value, one, rtol=1e-9)
+            assert np.isfinite(found[:3]).all()
+            assert np.isnan(found[3:]).all()
+        flags = [0, 0, 0, Reason.NO_COLOUR, Reason.COLOUR_OUT_OF_RANGE, Reason.COLOUR_OUT_OF_RANGE]
+        assert (cube.dust.reason(ask, "G", form) - cube.dust.reason(ask)).tolist() == flags
+        assert (cube.dust.reason(ask, "Ks", form) == cube.dust.reason(ask)).all()
+    assert all(MISSING & flag for flag in flags[3:])
+    assert (cube.dust.query(ask, band="Ks", colour=colour) == cube.dust.query(ask, band="Ks")).all()
+    # one point, many colours; distances that they lead to
+    assert cube.dust.query(ask[0], band="G", colour=colour).shape == (6,)
+    assert cube.dust.profile(ask, band="BP", colour=colour).shape == (6, 4)
+    level = cube.dust.query(ask, "samples", "G", colour=colour)[:, 0]
+    found = cube.dust.distance_at(ask, np.nan_to_num(level), "samples", "G", colour=colour)[:, 0]
+    np.testing.assert_allclose(found.value, [1.9, 1.9, 1.9, np.nan, np.nan, np.nan], rtol=1e-6)
+    with pytest.raises(UserError, match=r"found coordinates of shape \(6,\) and values of shape \(2,\); expected one"):
+        cube.dust.query(ask, band="G", colour=[0.5, 1.0])
+    with pytest.raises(UserError, match="colour: found 'red'; expected something in mag"):
+        cube.dust.query(ask, band="G", colour="red")
+
+
+def test_many_colours_are_those_of_each(cube):
+    ask, colours = at(0.5, 0.5, 2.0), np.linspace(-0.06, 2.5, 1000)
+    for band in ("G", "BP", "RP"):
+        a_v = cube.dust.query(ask, "samples").value
+        exact = band_extinction("G23", 3.1, {band: np.nan}, colours[:, None], a_v)[..., 0]
+        found = cube.dust.query(ask, "samples", band, colour=colours).value
+        np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-4)
+
+
+def test_the_bands_are_those_of_the_file(cube, monkeypatch):
+    ask = at(0.5, 0.5, 2.0)
+    expected = {band: cube.dust.query(ask, band=band) for band in ("J", "Ks", "G")}
+    told = bands.described({"J": 1.0, "Z": 0.9, "G": 0.62}, WIDE)
+    assert told == {"bands": '{"J": 1.0, "Z": 0.9, "G": "Gaia EDR3"}'}
+    own = cube.assign_attrs(told)
+    assert own.dust.query(ask, band="J") == cube.dust.query(ask, band=1.0 * u.um)
+    assert own.dust.query(ask, band="Z") == cube.dust.query(ask, band=0.9 * u.um)
+    assert own.dust.query(ask, band="G") == expected["G"]
+    with pytest.raises(UserError, match=r"band: found Ks; expected V, J, Z, G, E\(B-V\) or a wavelength"):
+        own.dust.query(ask, band="Ks")
+    # a G that is not Gaia's
+    other = cube.assign_attrs(bands='{"G": 0.48}')
+    assert other.dust.query(ask, band="G", colour=np.nan) == cube.dust.query(ask, band=0.48 * u.um)
+    # a survey that is added changes no answer of an old file
+    monkeypatch.setitem(SURVEYS, "new", replace(TWOMASS, bands={"J": replace(TWOMASS.bands["J"], wavelength=9.0)}))
+    for one in (cube, cube.assign_attrs(survey="2MASS, Gaia DR3")):
+        for band, value in expected.items():
+            assert one.dust.query(ask, band=band) == value
+    with pytest.raises(UserError, match=r"band: found J; expected V, E\(B-V\) or a wavelength"):
+        cube.assign_attrs(survey="2MASS, Another").dust.query(ask, band="J")
+    for bad in ("J, Ks", "[1]", '{"J": "blue"}', '{"J": -1}', 3):
+        with pytest.raises(UserError, match=r"bands: found .* expected JSON of each band's wavelength"):
+            cube.assign_attrs(bands=bad).dust.query(ask, band="J")
+    assert {name: survey for survey in bands.FORMER.values() for name in survey}.keys() == {
+        name for survey in (TWOMASS, GAIA) for name in survey.bands
+    }
+    assert bands.FORMER["2MASS"] == {name: band.wavelength for name, band in TWOMASS.bands.items()}
+
+
+@pytest.mark.parametrize("text", ["0.75um", "0.75 um", "750nm", "7500 Angstrom"])
+def test_a_wavelength_may_be_text(cube, text):
+    ask = at(0.5, 0.5, 2.0)
+    assert cube.dust.query(ask, band=text).value == pytest.approx(cube.dust.query(ask, band=0.75 * u.um).value)
 
 
 def test_the_table_of_wide_bands_is_fine_enough():

@@ -297,6 +297,52 @@ def test_a_table_with_units_and_equatorial_positions(path, tmp_path):
         np.testing.assert_allclose(QTable.read(out)["A_V_mean"], cube.dust.query(where), rtol=1e-12)
 
 
+@pytest.mark.parametrize("given", ["csv", "ecsv", "fits", "vot"])
+@pytest.mark.parametrize("wanted", ["csv", "ecsv", "fits", "vot"])
+def test_tables_of_all_formats_keep_their_columns_and_units(path, tmp_path, given, wanted):
+    formats = {"csv": "ascii.csv", "ecsv": "ascii.ecsv", "fits": "fits", "vot": "votable"}
+    table = QTable({"name": ["a", "bb"], "number": [1, 2], "colour": [0.5, np.nan]})
+    where = at(np.array([0.5, 1.5]), np.array([0.5, 0.5]), np.array([1.2, 0.7])).icrs
+    table["ra"], table["dec"], table["distance"] = where.ra.deg * u.deg, where.dec.deg * u.deg, where.distance.to(u.kpc)
+    if given != "csv":
+        table["distance"] = where.distance.to(u.pc)
+    start, out = tmp_path / f"stars.{given}", tmp_path / f"out.{wanted}"
+    binary = {"tabledata_format": "binary2"} if given == "vot" else {}
+    table.write(start, format=formats[given], **binary)
+    words = ["--table", str(start), "--output", str(out), "--band", "G", "--colour", "colour", "--mode", "mean", "sd"]
+    assert main(["query", str(path), *words]) == 0
+    found = QTable.read(out, format=formats[wanted])
+    assert found.colnames == [*table.colnames, "A_G_mean", "A_G_sd", "reason"]
+    assert list(map(str, found["name"])) == ["a", "bb"]
+    assert list(found["number"]) == [1, 2]
+    if wanted != "csv":
+        assert found["A_G_sd"].unit == u.mag
+        assert found["distance"].unit == (None if given == "csv" else u.pc)
+    with galcarto.open_cube(path) as cube:
+        for mode in ("mean", "sd"):
+            expected = cube.dust.query(where, mode, "G", colour=[0.5, np.nan]).value
+            column = u.Quantity(np.ma.filled(found[f"A_G_{mode}"], np.nan), u.mag).value
+            np.testing.assert_allclose(column, expected, rtol=1e-12)
+    assert [str(one) if one is not np.ma.masked else "" for one in found["reason"]] == ["", "no colour"]
+
+
+def test_a_wavelength_is_a_band(path, capsys):
+    assert main(["query", str(path), "--l", "0.5", "--b", "0.5", "--distance", "1.2kpc", "--band", "0.75 um"]) == 0
+    with galcarto.open_cube(path) as cube:
+        mean, sd = (cube.dust.query(at(0.5, 0.5, 1.2), mode, 0.75 * u.um).value for mode in ("mean", "sd"))
+    shown = values(capsys.readouterr().out)
+    assert shown == {"A_0.75um_mean": f"{mean:.4g} mag", "A_0.75um_sd": f"{sd:.4g} mag"}
+
+
+def test_a_star_without_a_colour_has_a_reason(path, capsys):
+    point = ["query", str(path), "--l", "0.5", "--b", "0.5", "--distance", "1.2kpc", "--band", "G", "--colour"]
+    for colour, reason in (("nan", "no colour"), ("50", "colour out of range"), ("-20", "colour out of range")):
+        assert main([*point, colour]) == 0
+        shown = capsys.readouterr().out
+        assert values(shown)["A_G_mean"] == "nan mag"
+        assert f"reason: {reason}" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -308,17 +354,34 @@ def test_a_table_with_units_and_equatorial_positions(path, tmp_path):
         (["--l", "0.5", "--b", "0.5", "--distance", "1kpc", "--output", "{0}/o.csv"], "expected --table and --output"),
         (["--table", "{0}/none.csv", "--output", "{0}/o.csv"], "none.csv: not found; expected a table"),
         (["--table", "{0}/bad.csv", "--output", "{0}/o.csv"], "l: found values that are not numbers in deg"),
-        (["--table", "{0}/stars.txt", "--output", "{0}/o.csv"], "ends in .txt; expected .csv or .ecsv"),
-        (["--table", "{0}/good.csv", "--output", "{0}/o.fits"], "ends in .fits; expected .csv or .ecsv"),
+        (["--table", "{0}/stars.txt", "--output", "{0}/o.csv"], "found suffix '.txt'; expected one of .fits"),
+        (["--table", "{0}/good.csv", "--output", "{0}/o.txt"], "ends in .txt; expected .csv, .ecsv, .fits, .vot"),
+        (
+            ["--table", "{0}/good.csv", "--output", "{0}/o.csv", "--l", "3"],
+            "found --l beside --table; expected a point",
+        ),
+        (
+            ["--l", "1", "--b", "1", "--ra", "158", "--dec", "-57", "--distance", "1kpc"],
+            "found --l, --b, --ra, --dec; expected one position: --l and --b, or --ra and --dec",
+        ),
+        (["--l", "1", "--dec", "-57", "--distance", "1kpc"], "found --l, --dec; expected one position"),
+        (["--l", "1", "--b", "1", "--distance", "1kpc", "--pct", "5"], "--pct: found no --mode percentile"),
+        (["--l", "1", "--b", "1", "--distance", "1kpc", "--band", "99mm"], "band: found 99mm; expected a wavelength"),
+        (["--table", "{0}/twice.csv", "--output", "{0}/o.csv"], "twice.csv: found the columns a_v_mean, reason, which"),
+        (
+            ["--table", "{0}/good.csv", "--output", "{0}/o.csv", "--band", "G", "--colour", "bp_rp"],
+            "--colour: found bp_rp; expected a number or a column of l, b, distance",
+        ),
     ],
 )
 def test_a_user_is_told_what_was_expected(path, tmp_path, capsys, words, message):
     (tmp_path / "bad.csv").write_text("l,b,distance\nhere,0.5,1\n")
     (tmp_path / "good.csv").write_text("l,b,distance\n0.5,0.5,1\n")
     (tmp_path / "stars.txt").write_text("")
+    (tmp_path / "twice.csv").write_text("l,b,distance,a_v_mean,reason\n0.5,0.5,1,7,none\n")
     assert main(["query", str(path), *(word.format(tmp_path) for word in words)]) == 1
     assert message in capsys.readouterr().err
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["bad.csv", "good.csv", "stars.txt"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["bad.csv", "good.csv", "stars.txt", "twice.csv"]
 
 
 # --- the page about all this

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from astropy.io.fits import getdata
 
 from galcarto import open_cube
 from galcarto.__main__ import STAGES
@@ -110,13 +111,15 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     assert jobs["measure_artefacts"] == jobs["plot_artefacts"] == jobs["compare_arms"] == jobs["plot_arms"] == 1
     assert "collect_tracers" not in jobs  # nothing is fetched
     assert {name for name in jobs if name.startswith("publish_")} == {
-        f"publish_{form}" for form in ("zarr", "healpix", "cartesian", "footprint")
+        f"publish_{form}" for form in ("zarr", "healpix", "cartesian", "footprint", "fits")
     }
 
 
 def test_the_settings_choose_the_published_forms(tmp_path: Path) -> None:
-    jobs, _ = plan(changed_project(tmp_path, publish={"forms": ["healpix"]}))
+    jobs, _ = plan(changed_project(tmp_path / "healpix", publish={"forms": ["healpix"]}))
     assert [name for name in jobs if name.startswith("publish_")] == ["publish_healpix"]
+    jobs, _ = plan(changed_project(tmp_path / "fits", publish={"forms": ["fits"]}))  # made of the HEALPix form
+    assert {name for name in jobs if name.startswith("publish_")} == {"publish_healpix", "publish_fits"}
 
 
 def test_the_slurm_profile_resolves_from_the_root() -> None:
@@ -297,6 +300,10 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
     with open_cube(results / "cube_healpix.nc") as pixels, xr.open_dataset(results / "cartesian.nc") as voxels:
         assert pixels.sizes["distance"] == 10
         assert voxels.attrs["conservation_error"] < 0.01
+    with open_cube(results / "cube.nc") as cube:
+        assert set(json.loads(cube.attrs["bands"])) == {"J", "H", "Ks", "G", "BP", "RP"}
+        values = getdata(results / "cube.fits")
+        np.testing.assert_array_equal(values[..., ::-1], cube["extinction"].transpose("distance", "b", "l"))
     assert (results / "footprint.moc.fits").is_file()
     figures = {path.stem for path in (results / "figures").glob("*.png")}
     assert figures == {path.stem for path in (results / "figures").glob("*.pdf")}

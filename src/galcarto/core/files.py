@@ -18,7 +18,7 @@ from galcarto.core.errors import UserError
 
 # options for Parquet files; readers verify the checksums, as zstd alone may decompress damaged data to other numbers
 PARQUET: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
-PROBE = 1 << 20  # bytes; if they do not fit beside a file, the disk is full
+PROBE = 1 << 20  # bytes; if they do not fit beside a file, the disk is full; searched for its maker at each end
 SLAB = 1 << 22  # values of a netCDF variable that are read at once
 
 
@@ -134,8 +134,22 @@ def _damaged(inputs: Sequence[str]) -> str | None:
                 try:
                     CHECKS[path.suffix](path)
                 except Exception as error:
-                    return f"{path}: is damaged ({error}); delete it and run again: the workflow makes it again"
+                    hint = "delete it and run again: the workflow makes it again"
+                    if not made_here(path):
+                        hint = "get it again; if the workflow made it, delete it and run again"
+                    return f"{path}: is damaged ({error}); {hint}"
     return None
+
+
+def made_here(path: str | Path) -> bool:
+    """Whether a file or Zarr store, perhaps damaged, names Galcarto near its begin or end: only such may be deleted."""
+    path = Path(path, "zarr.json") if os.path.isdir(path) else Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        begin = file.read(PROBE)
+        file.seek(-min(PROBE, path.stat().st_size), os.SEEK_END)
+        return b"galcarto" in begin or b"galcarto" in file.read()
 
 
 def check_zip(path: str | Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from galcarto.core.errors import UserError
-from galcarto.core.files import check_zip
+from galcarto.core.files import check_zip, made_here
 from galcarto.learning.calibration import Calibration
 from galcarto.learning.networks import Estimator
 from galcarto.learning.trust import FeatureDistribution
@@ -87,14 +87,15 @@ class Trained:
         UserError
             If it is not such a file.
         """
+        hint = "delete it and train again" if made_here(path) else "expected a network.pt of Galcarto"
         try:
             check_zip(path)
             content = torch.load(path, weights_only=True, map_location="cpu")
             found = content["format"]
         except Exception as error:
-            raise UserError(f"{path}: not a network of Galcarto ({error}); delete it and train again") from error
+            raise UserError(f"{path}: not a network of Galcarto ({error}); {hint}") from error
         if found != FORMAT:
-            raise UserError(f"{path}: found format {found}; expected {FORMAT}: delete it and train again")
+            raise UserError(f"{path}: found format {found}; expected {FORMAT}: {hint}")
         shape = json.loads(content["shape"])
         try:
             estimator = build(**shape)

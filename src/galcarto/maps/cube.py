@@ -257,6 +257,8 @@ def create(
     """
     sizes = {str(name): size for one in coordinates.values() for name, size in one.sizes.items()}
     axes = {name: (tuple(map(str, one.dims)), one.dtype, one.attrs) for name, one in coordinates.items()}
+    # xarray takes these for coordinates, not for data, whose dimensions and types change when datasets are joined
+    file.coordinates = " ".join(name for name in coordinates if name == "crs" or name.endswith("_bounds"))
     created: dict[str, netCDF4.Variable] = {}
     for home, sampled, cut in ((file, False, chunks), (file.createGroup(SAMPLES_GROUP), True, sample_chunks)):
         own, rest = (

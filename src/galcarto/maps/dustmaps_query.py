@@ -26,7 +26,7 @@ class GalcartoQuery(DustMap):
     band : str or Quantity
         As for `DustAccessor.query`, by default A_V. Maps of dustmaps return E(B-V) or a band of their own instead.
     colour : float or Quantity, mag
-        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
+        Intrinsic BP-RP of the star behind the dust, or of each star; used for Gaia's bands only.
     interpolation : str
         Across the sky: ``nearest``, as in the maps of dustmaps, or ``linear``.
     seed : int
@@ -96,7 +96,7 @@ class GalcartoQuery(DustMap):
         return (found, self._flags(coords)) if return_flags else found
 
     def _flags(self, coords: SkyCoord) -> np.ndarray:
-        reason = self._dust.reason(coords)
+        reason = self._dust.reason(coords, self._options["band"], self._options["colour"])
         doubtful = MISSING & ~Reason.BEYOND_GRID | Reason.POOR_FIT | Reason.UNLIKE_TRAINING
         flags = {"converged": (reason & int(doubtful)) == 0}
         if has_distance(coords):

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from galcarto.core.errors import UserError
 from galcarto.core.sky import to_icrs
+from galcarto.maps.bands import bands_of
 from galcarto.maps.cube import VARIABLES
 from galcarto.maps.reader import open_cube
 
@@ -264,6 +265,11 @@ def quantity_is_described(cube: xr.Dataset) -> Iterator[Finding]:
         yield error("frame", repr(frame), "'galactic'")
     if not all(LIMIT.fullmatch(one) for one in limits.split(", ")):
         yield error("survey_limits", repr(limits), "limits such as 'J < 16.3 mag, Ks < 14.8 mag'")
+    try:
+        bands_of(cube.attrs)  # older files do not state them
+    except UserError as fault:
+        found, _, expected = str(fault).removeprefix("bands: found ").partition("; expected ")
+        yield error("bands", found, expected)
 
 
 def provenance_is_stated(cube: xr.Dataset) -> Iterator[Finding]:

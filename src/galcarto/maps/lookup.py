@@ -50,8 +50,14 @@ def touching_edges(cube: xr.Dataset, name: str) -> np.ndarray:
     Raises
     ------
     UserError
-        If they do not, for example after selecting every other bin.
+        If they do not, for example after selecting every other bin, or the bounds have other dimensions.
     """
+    dimensions = cube[f"{name}_bounds"].dims
+    if dimensions != (name, "bounds"):
+        raise UserError(
+            f"{name}_bounds: found dimensions {', '.join(map(str, dimensions))}; expected {name}, bounds: select "
+            "with slices or lists, and open cubes with galcarto.open_cube before they are joined or masked"
+        )
     edges = edges_of(cube, name)
     if not (np.diff(edges) > 0).all() or not np.allclose(edges[1:], cube[f"{name}_bounds"][:, 1], rtol=0, atol=1e-9):
         raise UserError(f"{name}: found bins that leave gaps or do not ascend; expected a part without gaps")

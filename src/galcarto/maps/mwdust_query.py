@@ -34,7 +34,7 @@ class GalcartoMWDust(DustMap3D):
     mode : str
         ``mean``, ``median`` or ``sd``.
     colour : float or Quantity, mag
-        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
+        Intrinsic BP-RP of the star behind the dust, or of each star; used for Gaia's bands only.
     """
 
     def __init__(

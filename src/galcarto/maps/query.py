@@ -14,8 +14,8 @@ Conventions of all methods:
 import enum
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,20 +23,25 @@ import astropy.units as u
 import numpy as np
 import xarray as xr
 from astropy.coordinates import BaseCoordinateFrame, Galactic, SkyCoord
+from scipy.interpolate import RegularGridInterpolator
 
 from galcarto.core.errors import UserError
+from galcarto.core.units import parse
 from galcarto.maps import quality
+from galcarto.maps.bands import bands_of
 from galcarto.maps.lookup import Bins, Sightlines, sightlines, touching_edges
 
 Coordinates: TypeAlias = SkyCoord | BaseCoordinateFrame
 Band: TypeAlias = str | u.Quantity
-Conversion: TypeAlias = Callable[[np.ndarray], np.ndarray]
+# from A_V of shape (sample, point, ...) to the extinction in a band, given which points these are
+Conversion: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Query = TypeVar("Query", bound=Callable[..., u.Quantity])
 SUMMARIES = ("mean", "best", "median", "percentile", "samples")
 RANDOM = ("random_sample", "random_sample_per_pix")
 MODES = (*SUMMARIES, "sd", *RANDOM)
 INTERPOLATIONS = ("nearest", "linear")
 COLOUR = 1.0  # mag, (BP-RP)_0 of a K dwarf: the default star for Gaia's wide bands
+MOST_COLOURS = 257  # values of the colour that wide bands are tabulated for; others are interpolated, to 1e-4 mag
 WIDE_GRID = np.append(np.linspace(0.0, 20.0, 401), 1000.0)  # A_V, mag: the relation is linear beyond 20
 MEMORY = 1 << 26  # bytes of sightlines read at once
 POINTS = 1 << 18  # values processed at once: a few arrays of this size fit in the caches
@@ -56,6 +61,8 @@ class Reason(enum.IntFlag):
     NO_DISTANCE = 1 << 10  # the distance is NaN or negative
     BEFORE_DATA = 1 << 11  # nearer than distance_min, where the prior dominates
     BEYOND_DATA = 1 << 12  # farther than distance_max, where the prior dominates
+    NO_COLOUR = 1 << 13  # the star's colour is NaN, in a wide band
+    COLOUR_OUT_OF_RANGE = 1 << 14  # the star's colour is outside the relation's range, in a wide band
 
     @property
     def text(self) -> str:
@@ -63,7 +70,14 @@ class Reason(enum.IntFlag):
         return ", ".join(flag.name.lower().replace("_", " ") for flag in Reason if flag in self and flag.name)
 
 
-MISSING = Reason.NOT_OBSERVED | Reason.OUTSIDE | Reason.BEYOND_GRID | Reason.NO_DISTANCE
+MISSING = (
+    Reason.NOT_OBSERVED
+    | Reason.OUTSIDE
+    | Reason.BEYOND_GRID
+    | Reason.NO_DISTANCE
+    | Reason.NO_COLOUR
+    | Reason.COLOUR_OUT_OF_RANGE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +91,8 @@ class Options:
     pct : float or sequence of float
         Percentiles, 0 to 100, for the mode ``percentile``.
     colour : float or Quantity, mag
-        Intrinsic BP-RP of the star behind the dust; used for Gaia's bands only.
+        Intrinsic BP-RP of the star behind the dust, or of each star: it broadcasts with the coordinates. Used for
+        Gaia's wide bands only, whose relation holds from -0.06 to 2.5 mag: outside, and for NaN, the result is NaN.
     rng : Generator or int
         Random generator, or its seed, for the random modes.
     """
@@ -195,8 +210,7 @@ class DustAccessor:
         self, coords: Coordinates, quantity: str, mode: str, band: Band, options: Options, start: Any = None
     ) -> tuple[_Points, np.ndarray | None, Conversion, _Summary]:
         """The points, `start` for each of them, the conversion from A_V to the band, and the summary of the samples."""
-        points, (near,) = self._locate(coords, options, start)
-        convert, wide = self._conversion(band, options.colour)
+        points, near, convert, wide = self._converted(coords, band, options, start)
         if wide and quantity == "extinction_density":
             raise UserError(
                 f"band: found {band}; expected another for a density: in Gaia's wide bands the effect of dust depends "
@@ -226,9 +240,10 @@ class DustAccessor:
             ``interpolation="linear"`` the mode is computed on each sightline, then averaged. Sightlines are inferred
             independently, so averaged samples scatter too little, and the averaged sd assumes fully correlated errors.
         band : str or Quantity
-            ``V``, ``J``, ``H``, ``Ks``, ``G``, ``BP``, ``RP``, ``E(B-V)``, or a wavelength, with the extinction law and
-            R_V of the cube (`galcarto.dust.law`). In Gaia's wide bands extinction is not proportional to A_V, so the
-            samples are converted one by one, also for the mean and the sd.
+            ``V``, ``E(B-V)``, a band that the cube's attribute ``bands`` names, such as ``Ks`` or ``G``, or a
+            wavelength, such as ``0.75 * u.um`` or ``"0.75um"``, with the extinction law and R_V of the cube
+            (`galcarto.dust.law`). In Gaia's wide bands extinction is not proportional to A_V, so the samples are
+            converted one by one, also for the mean and the sd.
         beyond : str
             Result for points beyond the last bin: ``nan``, or ``last``, the value at its outer edge, a lower limit.
         **options
@@ -290,9 +305,9 @@ class DustAccessor:
             known &= (near >= 0.0) & (near <= end)
 
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
-            total = convert(self._along(profiles, rows, far[part], summary.samples_of(part)))
+            total = convert(self._along(profiles, rows, far[part], summary.samples_of(part)), part)
             if near is not None:
-                total = total - convert(self._along(profiles, rows, near[part], summary.samples_of(part)))
+                total = total - convert(self._along(profiles, rows, near[part], summary.samples_of(part)), part)
             return total
 
         return self._weighted(points, known, summary, value) * u.mag
@@ -320,7 +335,7 @@ class DustAccessor:
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
             sample = summary.samples_of(part)
             values = profiles[:, rows] if sample is None else profiles[sample[:, None], rows][None]
-            return convert(values[..., 1:-1])
+            return convert(values[..., 1:-1], part)
 
         return self._weighted(points, points.known, summary, value, (len(self._edges) - 1,)) * u.mag
 
@@ -359,7 +374,7 @@ class DustAccessor:
 
         def value(profiles: np.ndarray, rows: np.ndarray, part: np.ndarray) -> np.ndarray:
             edge, _ = self._position(distance[part])
-            return convert(_taken(profiles, rows, edge + 1, summary.samples_of(part)))
+            return convert(_taken(profiles, rows, edge + 1, summary.samples_of(part)), part)
 
         known = points.known & (distance >= 0.0) & (distance <= self._edges[-1])
         return self._weighted(points, known, summary, value) * (u.mag / u.kpc)
@@ -443,13 +458,15 @@ class DustAccessor:
         target = limit - _in(magnitude, u.mag, "magnitude")
         return self._first(coords, apparent, target, mode, band, Options(**options))
 
-    def reason(self, coords: Coordinates) -> np.ndarray:
+    def reason(self, coords: Coordinates, band: Band = "V", colour: Any = COLOUR) -> np.ndarray:
         """Why values at points are missing or doubtful.
 
         Parameters
         ----------
         coords : SkyCoord
             With or without distances.
+        band, colour
+            As for `query`: a star without a colour, or of one outside the relation, has no value in a wide band.
 
         Returns
         -------
@@ -457,10 +474,11 @@ class DustAccessor:
             Sums of `Reason` flags, of the coordinates' shape: the quality flags of the sightline that contains the
             point, and flags of the point itself. Queries return NaN where a flag of `MISSING` is set.
         """
-        points, _ = self._locate(coords, Options())
+        factor = self._factor(band)
+        points, (stars,) = self._locate(coords, Options(), _in(colour, u.mag, "colour") if factor is None else None)
         held = points.rows[:, 0]
         row = np.maximum(held, 0)
-        reasons = np.where(held < 0, int(Reason.OUTSIDE), self._flat("quality")[row].astype(int))
+        reasons = np.where(held < 0, int(Reason.OUTSIDE), self._quality()[row])
         if points.distance is not None:
             real = points.distance >= 0.0
             seen = points.known & real
@@ -472,6 +490,9 @@ class DustAccessor:
             )
             for flag, where in flags:
                 reasons |= np.where(where, int(flag), 0)
+        if stars is not None:
+            reasons |= np.where(np.isnan(stars), int(Reason.NO_COLOUR), 0)
+            reasons |= np.where(~(_has_relation(stars) | np.isnan(stars)), int(Reason.COLOUR_OUT_OF_RANGE), 0)
         return reasons.reshape(points.shape)[()]
 
     def reach(self, coords: Coordinates) -> tuple[u.Quantity, u.Quantity]:
@@ -497,13 +518,20 @@ class DustAccessor:
     ) -> tuple[_Points, list[np.ndarray | None]]:
         """The points, and other values broadcast to their shape and flattened."""
         angles = _galactic(coords)
-        shape = np.broadcast_shapes(coords.shape, *(np.shape(one) for one in others if one is not None))
+        shapes = [coords.shape, *(np.shape(one) for one in others if one is not None)]
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise UserError(
+                f"found coordinates of shape {shapes[0]} and values of shape {', '.join(map(str, shapes[1:]))}; "
+                "expected one value, or one for each point"
+            ) from None
         l, b, distance, *flat = (
             None if one is None else np.broadcast_to(one, shape).ravel() for one in (*angles, *others)
         )
         assert l is not None
         assert b is not None
-        observed = (self._flat("quality") & quality.NOT_OBSERVED) == 0
+        observed = (self._quality() & quality.NOT_OBSERVED) == 0
         nearest = options.interpolation == "nearest"
         rows = np.empty((len(l), 1 if nearest else 5), np.int32)
         weights = np.ones((1, 1)) if nearest else np.empty(rows.shape)
@@ -532,31 +560,40 @@ class DustAccessor:
             )
         return str(self._cube.attrs["extinction_law"]), float(self._cube.attrs["r_v"])
 
-    def _conversion(self, band: Band, colour: Any) -> tuple[Conversion, bool]:
-        """Function from A_V to the extinction in a band, and whether it is non-linear."""
+    def _factor(self, band: Band) -> float | None:
+        """The extinction in a band over A_V; None in a wide band, where it is no constant."""
         if isinstance(band, str) and band == "V":
-            return (lambda a_v: a_v), False
-        # imported on demand, as they take a second: most queries are in V
+            return 1.0
+        # imported on demand, here and below, as it takes a second: most queries are in V
         from galcarto.dust.law import WIDE, band_extinction
-        from galcarto.surveys import SURVEYS
 
         law, r_v = self._law
-        wavelengths = {name: one.wavelength for survey in SURVEYS.values() for name, one in survey.bands.items()}
         if isinstance(band, str) and band == "E(B-V)":
-            factor = 1.0 / r_v
-        elif isinstance(band, str) and band in WIDE:
-            of = _in(colour, u.mag, "colour")
-            table = band_extinction(law, r_v, {band: wavelengths[band]}, of, WIDE_GRID)[..., 0]
-            return (lambda a_v: np.interp(a_v, WIDE_GRID, table)), True
-        elif isinstance(band, str) and band not in wavelengths:
-            raise UserError(f"band: found {band}; expected V, {', '.join(wavelengths)}, E(B-V) or a wavelength")
-        else:
-            wavelength = wavelengths[band] if isinstance(band, str) else float(_in(band, u.um, "band"))
-            try:
-                factor = band_extinction(law, r_v, {"": wavelength}, np.array(COLOUR), np.array(1.0)).item()
-            except ValueError as error:
-                raise UserError(f"band: found {band}; expected a wavelength of the law {law} ({error})") from None
-        return (lambda a_v: factor * a_v), False
+            return 1.0 / r_v
+        known = bands_of(self._cube.attrs)
+        wavelength = known[band] if isinstance(band, str) and band in known else _wavelength(band, known)
+        if wavelength is None:
+            if band not in WIDE:
+                raise UserError(f"bands: found the relation of Gaia for {band}; expected it for {', '.join(WIDE)}")
+            return None
+        try:
+            return band_extinction(law, r_v, {"": wavelength}, np.array(COLOUR), np.array(1.0)).item()
+        except ValueError as error:
+            raise UserError(f"band: found {band}; expected a wavelength of the law {law} ({error})") from None
+
+    def _converted(
+        self, coords: Coordinates, band: Band, options: Options, other: np.ndarray | None
+    ) -> tuple[_Points, np.ndarray | None, Conversion, bool]:
+        """The points, `other` for each of them, the conversion from A_V to a band, and whether it is non-linear."""
+        factor = self._factor(band)
+        if factor is not None:
+            points, (each,) = self._locate(coords, options, other)
+            return points, each, (lambda a_v, part: a_v) if factor == 1.0 else (lambda a_v, part: factor * a_v), False
+        colour = _in(options.colour, u.mag, "colour")
+        points, (each, stars) = self._locate(coords, options, other, colour)
+        assert stars is not None
+        points = replace(points, known=points.known & _has_relation(stars))
+        return points, each, _wide(*self._law, str(band), colour, stars), True
 
     def _survey_limit(self, band: str) -> float:
         text = str(self._cube.attrs.get("survey_limits", ""))
@@ -593,12 +630,33 @@ class DustAccessor:
     def _variable(self, name: str) -> xr.DataArray:
         if name not in self._cube.variables:
             raise UserError(f"found no {name} in the cube; expected it for this mode and band")
-        return self._cube[name]
+        variable = self._cube[name]
+        expected = ["cell"] if "cell" in self._cube.dims else ["l", "b"]
+        expected += ["distance"] if name.startswith("extinction") else []
+        expected += ["sample"] if name.endswith("_samples") else []
+        if set(variable.dims) != set(expected):
+            raise UserError(
+                f"{name}: found dimensions {', '.join(map(str, variable.dims))}; expected {', '.join(expected)}: join "
+                "cubes along l, b or cell, and mask them by sightline"
+            )
+        return variable
 
     def _flat(self, name: str) -> np.ndarray:
         """A variable without distances, by row."""
-        variable = self._variable(name)
-        return variable.transpose(*(d for d in ("l", "b", "cell") if d in variable.dims)).to_numpy().ravel()
+        return (
+            self._variable(name).transpose(*(d for d in ("l", "b", "cell") if d in self._cube.dims)).to_numpy().ravel()
+        )
+
+    def _quality(self) -> np.ndarray:
+        """Flags by row; a missing value, such as xarray's ``where`` and ``merge`` leave, counts as not observed."""
+        found = self._flat("quality")
+        if found.dtype.kind not in "iuf":
+            raise UserError(f"quality: found type {found.dtype}; expected integers")
+        known = np.where(np.isnan(found), quality.NOT_OBSERVED, found)
+        bad = known[(known % 1 != 0) | (known < 0)]
+        if len(bad):
+            raise UserError(f"quality: found {bad[0]:g}; expected sums of flags, which are whole numbers")
+        return known.astype(int)
 
     def _position(self, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edge before each distance (the last edge at and beyond the end), and the fraction of the bin to there."""
@@ -672,8 +730,7 @@ class DustAccessor:
     ) -> u.Quantity:
         """Distance at which `level`, which grows with distance and extinction, first reaches a value."""
         _check("mode", mode, SUMMARIES)
-        convert, _ = self._conversion(band, options.colour)
-        points, (goal,) = self._locate(coords, options, target)
+        points, goal, convert, _ = self._converted(coords, band, options, target)
         assert goal is not None
         summary = self._summary("extinction", mode, options, points, False)
         reduce = summary.reduce
@@ -684,7 +741,11 @@ class DustAccessor:
         known = points.known & np.isfinite(goal)
         for part, profiles, rows, weights in self._gathered(points, known, summary.variable, len(self._edges)):
             nodes = (weights[..., None] * profiles[:, rows, :-1]).sum(axis=2)
-            out[part] = reduce(self._crossing(nodes, lambda d, a_v: level(d, convert(a_v)), goal[part]))
+
+            def reached(d: np.ndarray, a_v: np.ndarray, part: np.ndarray = part) -> np.ndarray:
+                return level(d, convert(a_v, part))
+
+            out[part] = reduce(self._crossing(nodes, reached, goal[part]))
         return out.reshape(points.shape + summary.tail) * u.kpc
 
     def _crossing(
@@ -702,6 +763,56 @@ class DustAccessor:
             left, right = np.where(short, middle, left), np.where(short, right, middle)
         distance = np.where(after == 0, 0.0, near + right * width)
         return np.where(after == len(self._edges), np.inf, distance)
+
+
+def _wavelength(band: Band, known: Iterable[str]) -> float:
+    """A wavelength given as a Quantity or as text, micrometre; `known` are the bands that have names."""
+    if isinstance(band, str):
+        names = ", ".join(("V", *known, "E(B-V)"))
+        try:
+            return parse(band, "um")
+        except ValueError:
+            raise UserError(f"band: found {band}; expected {names} or a wavelength such as 0.75um") from None
+    found = _in(band, u.um, "band")
+    if found.ndim or not np.isfinite(found):
+        raise UserError(f"band: found {band}; expected a single band or wavelength")
+    return found.item()
+
+
+def _has_relation(colour: np.ndarray) -> np.ndarray:
+    """Whether the relation of the wide bands holds for stars of these colours; not for NaN."""
+    from galcarto.dust.law import COLOURS
+
+    return (colour >= COLOURS[0]) & (colour <= COLOURS[1])
+
+
+def _wide(law: str, r_v: float, band: str, colour: np.ndarray, stars: np.ndarray) -> Conversion:
+    """The conversion from A_V to a wide band.
+
+    Parameters
+    ----------
+    law, r_v, band
+        As for `galcarto.dust.law.band_extinction`.
+    colour : ndarray, mag
+        The colours that occur.
+    stars : ndarray, shape (point,), mag
+        The colour of each point.
+    """
+    from galcarto.dust.law import COLOURS, band_extinction
+
+    nodes = np.unique(colour[_has_relation(colour)])
+    if len(nodes) > MOST_COLOURS:
+        nodes = np.linspace(*COLOURS, MOST_COLOURS)
+    table = band_extinction(law, r_v, {band: np.nan}, nodes[:, None], WIDE_GRID)[..., 0]
+    if len(nodes) < 2:
+        return lambda a_v, part: np.interp(a_v, WIDE_GRID, table[0])
+    look = RegularGridInterpolator((nodes, WIDE_GRID), table, bounds_error=False, fill_value=None)
+
+    def convert(a_v: np.ndarray, part: np.ndarray) -> np.ndarray:
+        own = stars[part].reshape(-1, *(1,) * (a_v.ndim - 2))
+        return look(np.stack(np.broadcast_arrays(own, a_v), axis=-1))
+
+    return convert
 
 
 def _galactic(coords: Coordinates) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -738,12 +849,12 @@ def _with_distance(coords: Coordinates) -> Coordinates:
 
 
 def _in(value: Any, unit: u.Unit, name: str) -> np.ndarray:
-    """A value in a unit; plain numbers are accepted as magnitudes only."""
+    """A value in a unit, NaN where it is masked; plain numbers are accepted as magnitudes only."""
     if not isinstance(value, u.Quantity) and unit != u.mag:
         raise UserError(f"{name}: found {value!r}; expected a Quantity, such as 2 * u.{unit}")
     try:
-        return u.Quantity(value, unit).value
-    except u.UnitConversionError:
+        return u.Quantity(np.ma.filled(value, np.nan), unit).value
+    except (TypeError, u.UnitConversionError):
         raise UserError(f"{name}: found {value!r}; expected something in {unit}") from None
 
 

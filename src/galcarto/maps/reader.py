@@ -1,5 +1,6 @@
 """Read a published cube, from a disk or a server."""
 
+import os
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from galcarto.core.errors import UserError
+from galcarto.core.files import made_here
 from galcarto.maps import query as query
 from galcarto.maps.grid import SAMPLES_GROUP
 
@@ -31,8 +33,9 @@ def open_cube(path: str | Path) -> xr.Dataset:
         ``extinction(l, b, distance)``: cumulative A_V in mag from the Sun to the outer edge of each
         distance bin; ``extinction_density`` in mag kpc-1; ``*_sd``; ``*_samples(sample, l, b, distance)``;
         ``distance_min`` and ``distance_max`` in kpc; ``quality`` flags. Coordinates ``l``, ``b`` in degree (galactic)
-        and ``distance`` in kiloparsec (bin centres), with bounds. In the HEALPix form ``cell`` stands for ``l, b``,
-        and ``l(cell)``, ``b(cell)`` are the pixels' centres.
+        and ``distance`` in kiloparsec (bin centres); their bounds are coordinates too, so that `xarray.concat`,
+        ``where`` and the like leave them as they are. In the HEALPix form ``cell`` stands for ``l, b``, and
+        ``l(cell)``, ``b(cell)`` are the pixels' centres.
 
     Raises
     ------
@@ -47,28 +50,34 @@ def open_cube(path: str | Path) -> xr.Dataset:
     >>> cube.extinction.sel(l=284.1, b=0.2, distance=2.0, method="nearest")  # doctest: +SKIP
     >>> cube.dust.query(SkyCoord("10h30m -57d30m", distance=2 * u.kpc))  # doctest: +SKIP
     """
-    parts = urlsplit(str(path))
-    remote = parts.scheme in ("http", "https")
-    place = url2pathname(parts.path) if parts.scheme == "file" else str(path)
+    place = str(path)
+    remote = place.startswith(("http:", "https:"))
+    if place.startswith("file:"):
+        place = url2pathname(urlsplit(place).path)
+    elif not remote:  # a path, in which # and ? are ordinary; Path.expanduser fails for a file named ~a
+        place = os.path.expanduser(place)
     if not remote and not Path(place).exists():
         raise FileNotFoundError(f"{path}: not found; expected a cube.nc: 'snakemake --cores all' makes one")
+    store = (urlsplit(place).path if remote else place).rstrip("/").endswith(".zarr")
     try:
-        cube = _open_zarr(place) if parts.path.rstrip("/").endswith(".zarr") else _open_netcdf(place, remote)
+        cube = _open_zarr(place) if store else _open_netcdf(place, remote)
     except (OSError, ValueError) as error:
-        hint = "try the address in a browser; the server must support range requests"
-        raise UserError(
-            f"{path}: cannot be read as a cube of extinction ({error}); {hint if remote else 'delete it and run again'}"
-        ) from None
+        if remote:
+            hint = "try the address in a browser; the server must support range requests"
+        elif made_here(place):
+            hint = "delete it and run again"
+        else:
+            hint = "expected a cube.nc, cube_healpix.nc or cube.zarr of Galcarto"
+        raise UserError(f"{path}: cannot be read as a cube of extinction ({error}); {hint}") from None
     missing = EXPECTED - set(cube.variables)
     if missing:
         cube.close()
         raise UserError(f"{path}: found no {', '.join(sorted(missing))}; expected a cube of extinction by Galcarto")
-    old = {name: RENAMED[name] for name in RENAMED if name in cube}
-    if old:
-        renamed = cube.rename(old)
-        renamed.set_close(cube.close)
-        return renamed
-    return cube
+    # as data variables they would get new dimensions or types where a cube is joined or masked
+    apart = [name for name in cube.data_vars if name == "crs" or str(name).endswith("_bounds")]
+    found = cube.rename({name: RENAMED[name] for name in RENAMED if name in cube}).set_coords(apart)
+    found.set_close(cube.close)
+    return found
 
 
 def _open_netcdf(place: str, remote: bool) -> xr.Dataset:

@@ -43,7 +43,13 @@ class FaceOn(Section):
 class Publish(Section):
     """The forms in which the cube is published beside cube.nc."""
 
-    forms: list[Literal["zarr", "healpix", "cartesian", "footprint"]] = ["zarr", "healpix", "cartesian", "footprint"]
+    forms: list[Literal["zarr", "healpix", "cartesian", "footprint", "fits"]] = [
+        "zarr",
+        "healpix",
+        "cartesian",
+        "footprint",
+        "fits",
+    ]
     nside: int | None = Field(
         None, description="of the HEALPix form; none for the least with pixels no larger than a tile"
     )

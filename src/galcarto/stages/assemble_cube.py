@@ -13,6 +13,7 @@ import numpy as np
 from galcarto.core import provenance
 from galcarto.core.options import options
 from galcarto.core.settings import read
+from galcarto.dust.law import WIDE
 from galcarto.dustmap.settings import (
     Control,
     Credits,
@@ -27,7 +28,7 @@ from galcarto.dustmap.settings import (
     Tile,
     Training,
 )
-from galcarto.maps import cube
+from galcarto.maps import bands, cube
 from galcarto.maps.grid import window_attributes
 from galcarto.surveys import SURVEYS
 
@@ -78,6 +79,13 @@ def run(args: argparse.Namespace) -> None:
             yield number * sky.strip_columns, cube.summarise(strip, edges, settings.inference.min_stars)
 
     attributes = provenance.attributes("assemble_cube", args, [*args.strips, *args.fits])
+    own = [SURVEYS[survey.name] for survey in surveys]
+    # all bands known today, as stars of other surveys are asked for too; of the same name, the region's own
+    wavelengths = {
+        name: band.wavelength
+        for survey in (*reversed(SURVEYS.values()), *reversed(own))
+        for name, band in survey.bands.items()
+    }
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts: posterior "
@@ -97,7 +105,8 @@ def run(args: argparse.Namespace) -> None:
         "band": "V",
         "extinction_law": dust.law,
         "r_v": dust.r_v,
-        "survey": ", ".join(SURVEYS[survey.name].title for survey in surveys),
+        **bands.described(wavelengths, WIDE),
+        "survey": ", ".join(survey.title for survey in own),
         "survey_limits": ", ".join(
             f"{band} < {limit:g} mag" for survey in surveys for band, limit in survey.limits.items()
         ),
