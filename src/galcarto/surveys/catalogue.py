@@ -116,6 +116,7 @@ def clean(
             "outside the window": tiles.index(stars["l"].fillna(0).to_numpy(), stars["b"].fillna(99).to_numpy()) < 0,
             "magnitude missing": ~np.isfinite(magnitudes).all(axis=1),
             "magnitude a sentinel": (np.abs(magnitudes) >= SENTINEL).any(axis=1),
+            "no error, so an upper limit": ~detected(stars, bands),
             "duplicate": stars.duplicated(["l", "b", *bands]).to_numpy(),
             "brighter than the limit": (magnitudes < bright).any(axis=1),
             "fainter than the limit": (magnitudes >= np.array([limits[band] for band in bands])).any(axis=1),
@@ -129,6 +130,17 @@ def clean(
         if number:
             logging.info("dropped %d of %d rows: %s", number, len(stars), reason)
     return stars[keep].reset_index(drop=True), dropped
+
+
+def detected(stars: pd.DataFrame, bands: list[str]) -> np.ndarray:
+    """Flag stars that are measured in all bands, shape (star,).
+
+    A magnitude without an error, or with a sentinel in its place, is the limit above which nothing was seen: 2MASS
+    (quality flag U) and others store it so. Without a column of errors nothing is known of a band's limits.
+    """
+    errors = stars[[f"{band}_error" for band in bands if f"{band}_error" in stars]].to_numpy()
+    with np.errstate(invalid="ignore"):
+        return ((errors > 0) & (errors < SENTINEL)).all(axis=1)
 
 
 def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float, dict[str, int]]:
