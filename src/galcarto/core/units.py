@@ -6,6 +6,8 @@ micrometres, and computing times in s. Quantities appear only at the edges (sett
 """
 
 import math
+import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 import astropy.units as u
@@ -47,6 +49,24 @@ def parse(value: Any, unit: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"found {value!r}; expected a finite number")
     return number
+
+
+# units as people write them in files; lower case
+WRITINGS = {"degrees": "deg", "decimal degrees": "deg", "mags": "mag", "magnitude": "mag", "magnitudes": "mag"}
+
+
+def unit_of(text: str) -> u.UnitBase | None:
+    """Unit that a file states, in any case and with an equinox after it; None if it is unknown.
+
+    Without this, astropy takes ``degrees`` and ``DEG`` for units that it does not know, and ``h`` of a right ascension
+    for a time.
+    """
+    words = re.sub(r"[\s,(]*(J2000|B1950|ICRS)(\.0)?\)?\s*$", "", text.strip(), flags=re.IGNORECASE)
+    for word in (words, words.lower(), WRITINGS.get(words.lower(), "")):
+        if word:
+            with suppress(ValueError, TypeError):
+                return u.Unit(word)
+    return None
 
 
 def _quantity(unit: str) -> Any:

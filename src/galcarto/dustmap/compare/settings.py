@@ -15,7 +15,7 @@ class PlanckMap(Section):
     path: str | None = None
     url: str | None = Field(None, description="fetch the map from here instead of reading it from a path")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file at the url")
-    quantity: Literal["tau353", "ebv"]
+    quantity: Literal["tau353", "ebv", "av"]
     ordering: Literal["ring", "nested"]
     frame: str
     column: str | None = Field(None, description="table column; none for an image HDU")
