@@ -140,7 +140,7 @@ def detected(stars: pd.DataFrame, bands: list[str]) -> np.ndarray:
     """
     errors = stars[[f"{band}_error" for band in bands if f"{band}_error" in stars]].to_numpy()
     with np.errstate(invalid="ignore"):
-        return ((errors > 0) & (errors < SENTINEL)).all(axis=1)
+        return np.asarray(((errors > 0) & (errors < SENTINEL)).all(axis=1))
 
 
 def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float, dict[str, int]]:
