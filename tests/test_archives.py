@@ -274,13 +274,14 @@ def test_every_star_of_the_window_comes_once(archive, server, rng, tmp_path):
     position = SkyCoord(stars["l"].to_numpy() * u.deg, stars["b"].to_numpy() * u.deg, frame="galactic")
     there = SkyCoord(truth[entry.ra].to_numpy() * u.deg, truth[entry.dec].to_numpy() * u.deg)
     assert position.separation(there).arcsec.max() < 1e-3
+    detected = truth[[error for _, error in entry.bands.values()]].notna().all(axis=1)
+    np.testing.assert_array_equal(stars["detected"], detected)
+    assert 0.9 < detected.mean() < 1
     for band, (magnitude, error) in entry.bands.items():
-        measured = truth[error].notna()
-        np.testing.assert_allclose(stars[band], truth[magnitude].where(measured))
+        np.testing.assert_allclose(stars[band], truth[magnitude])
         expected = 1.0857362 / truth[error] if archive == "gaia-dr3" else truth[error]
         np.testing.assert_allclose(stars[f"{band}_error"], expected, rtol=1e-6)
-        assert not measured.all()
-    assert set(stars) == {"l", "b", *entry.bands, *(f"{band}_error" for band in entry.bands), *entry.others}
+    assert set(stars) == {"l", "b", "detected", *entry.bands, *(f"{band}_error" for band in entry.bands), *entry.others}
     for ours, theirs in entry.others.items():
         np.testing.assert_allclose(stars[ours], truth[theirs])
     # no answer was larger than a page
@@ -562,7 +563,7 @@ def test_the_stage_writes_stars_and_the_whole_window(config, server, tmp_path):
         rows = json.loads(footprint.attrs["rows"])["2mass"]
         assert rows["kept"] == len(stars)
         assert rows["read"] == len(stars) + sum(rows["dropped"].values())
-        assert rows["dropped"]["magnitude missing"] > 0
+        assert rows["dropped"]["no error, so an upper limit"] > 0
         inputs = json.loads(footprint.attrs["galcarto_inputs_sha256"])
         assert str(tmp_path) not in str(footprint.attrs)
     pages = sorted((tmp_path / "archive/vizier-2mass").glob("*.vot"))

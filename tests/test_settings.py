@@ -169,6 +169,11 @@ def test_defaults_are_in_the_units_of_the_package(config):
             "sky.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
         ),
         (
+            "sky.files",
+            [{"path": "a.fits", "columns": {}, "flags": {"Qflg": "[ABC"}}],
+            "sky.files.0.flags: Qflg: found '[ABC' (unterminated character set at position 0); expected a regular",
+        ),
+        (
             "control",
             {**CONTROL, "files": [{"path": "a.fits", "survey": "gaia", "columns": {}}]},
             "control.files.0.survey: found 'gaia'; expected one of surveys: 2mass",

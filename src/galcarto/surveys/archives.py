@@ -34,6 +34,7 @@ from galcarto.core.errors import UserError
 from galcarto.core.provenance import file_sha256
 from galcarto.core.sky import to_galactic
 from galcarto.core.tables import floats
+from galcarto.surveys.catalogue import measured
 
 STRIP = 1.0  # deg of longitude, of the first boxes
 SMALLEST = 1e-3  # deg; smaller boxes are not split
@@ -370,8 +371,8 @@ class Pages:
         Returns
         -------
         stars : DataFrame
-            ``l``, ``b`` (deg), each band and its error (mag), and the archive's further columns, in the order of the
-            archive's identifiers.
+            ``l``, ``b`` (deg), each band and its error (mag), ``detected`` as from `catalogue.read`, and the archive's
+            further columns, in the order of the archive's identifiers.
         pages : list of path
 
         Raises
@@ -406,14 +407,15 @@ class Pages:
         values = {name: floats(table[name]) for name in self.columns if name != "star"}
         l, b = to_galactic(values.pop("alpha"), values.pop("delta"), "icrs")
         stars: dict[str, np.ndarray] = {"star": np.asarray(table["star"]), "l": l, "b": b}
+        detected = np.ones(len(table), bool)
         for band in self.bands:
             magnitude, error = values.pop(f"mag_{band.lower()}"), values.pop(f"error_{band.lower()}")
             if self.archive.errors_are_ratios:
                 with np.errstate(divide="ignore"):
                     error = POGSON / error
-            # 2MASS stores upper limits as magnitudes without errors
-            measured = np.isfinite(magnitude) & np.isfinite(error)
-            stars[band], stars[f"{band}_error"] = np.where(measured, [magnitude, error], np.nan)
+            stars[band], stars[f"{band}_error"] = magnitude, error
+            detected &= measured(magnitude, error)
+        stars["detected"] = detected
         return pd.DataFrame(stars | values)[box.holds(l, b)]
 
 

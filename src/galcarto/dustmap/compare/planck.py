@@ -181,7 +181,7 @@ def _pixels(path: str | Path, hdu: Any, names: Sequence[str]) -> np.ndarray | No
 
 def _spread(path: str | Path, pixels: np.ndarray, values: np.ndarray, nside: Any) -> np.ndarray:
     """Map of the whole sphere from some of its pixels."""
-    whole = nside is None and hp.isnpixok(len(pixels)) and set(pixels) == set(range(len(pixels)))
+    whole = nside is None and hp.isnpixok(len(pixels)) and bool((np.sort(pixels) == np.arange(len(pixels))).all())
     number = len(pixels) if whole else 12 * int(nside) ** 2 if str(nside).isdigit() else 0
     if number == 0:
         raise MapError(f"{path}: found pixel numbers and NSIDE = {nside}; expected the map's NSIDE in its header")
