@@ -342,7 +342,7 @@ def explicit(path, order=("PIXEL", "TAU"), pixels=None, name="PIXEL", **header):
         ({"COORDSYS": "C"}, "fk5", True),
         ({"COORDSYS": "E"}, "barycentrictrueecliptic", True),
         ({"COORDSYS": "here"}, "galactic", True),  # says nothing
-        *(({"COORDSYS": "G"}, frame, False) for frame in ("icrs", "supergalactic", "geocentrictrueecliptic")),
+        *(({"COORDSYS": "G"}, frame, False) for frame in ("icrs", "supergalactic", "barycentrictrueecliptic")),
         *(({"COORDSYS": text}, "galactic", False) for text in ("C", "E", "ECL", "icrs")),
         ({"COORDSYS": None, "FRAME": "icrs"}, "galactic", False),
     ],
@@ -425,7 +425,7 @@ def test_null_of_whole_numbers_has_no_value(tmp_path):
 def test_the_header_s_unit_is_heard(tmp_path, sphere, quantity, unit, factor):
     path = with_header(tmp_path / "map.fits", sphere, TUNIT1=unit)
     if factor is None:
-        with pytest.raises(MapError, match=rf"^{path}: the file's unit is .*; expected .* for {quantity}; set"):
+        with pytest.raises(MapError, match=rf"^{path}: found the unit .*; expected .*, for {quantity}; set"):
             described(path, quantity=quantity)
     else:
         np.testing.assert_allclose(described(path, quantity=quantity), sphere * factor)
@@ -444,7 +444,7 @@ def test_the_unit_of_an_image_is_heard(tmp_path, sphere):
     hdu = fits.PrimaryHDU(sphere)
     hdu.header["BUNIT"] = "K"
     hdu.writeto(path)
-    with pytest.raises(MapError, match="the file's unit is K; expected mag for ebv"):
+    with pytest.raises(MapError, match="found the unit 'K'; expected mag, or one that converts to it, for ebv"):
         described(path, column=None, hdu=0, quantity="ebv")
 
 

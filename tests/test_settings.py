@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from galcarto.__main__ import STAGES
 from galcarto.core import units
 from galcarto.core.settings import Section, SettingsError, read, stage_sections
+from galcarto.core.sky import to_galactic
+from galcarto.core.units import FRAMES
 from galcarto.dustmap.instrument import survey_of
 from galcarto.dustmap.settings import Position, Settings, Sky, read_settings
 from galcarto.maps.settings import Distance, Tile
@@ -183,6 +185,14 @@ def test_defaults_are_in_the_units_of_the_package(config):
             {**CONTROL, "files": [{"path": "a.fits", "frame": "galctic", "columns": {}}]},
             "control.files.0.frame: found 'galctic'; expected one of",
         ),
+        *(
+            (
+                "sky.files",
+                [{"path": "a.fits", "columns": {}, "frame": frame}],
+                f"sky.files.0.frame: found {frame!r}; expected one of galactic, icrs, fk5, fk4,",
+            )
+            for frame in ("altaz", "hcrs", "lsr", "itrs", "galactocentric", "heliocentricmeanecliptic", "cirs", "G")
+        ),
         ("control", {**CONTROL, "files": []}, "control.files: found []"),
         ("control", {**CONTROL, "l": ["3 deg", "1 deg"]}, "control.l: found 3 to 1; expected the lower end first"),
         ("compare.structure", {"map": "none"}, "compare: structure.map: found 'none'; expected one of compare.planck"),
@@ -262,6 +272,12 @@ def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
     assert survey.parallax == (0.0, 5.0)
     with pytest.raises(SettingsError, match=r"^surveys\.parallax: 2MASS has none"):
         survey_of(survey)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_every_frame_allowed_gives_galactic_coordinates(frame):
+    l, b = to_galactic(np.array([10.0]), np.array([20.0]), frame)
+    assert np.isfinite([l, b]).all()
 
 
 class Window(Section):

@@ -18,7 +18,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from galcarto import __version__
-from galcarto.core.errors import UserError
+from galcarto.core.errors import UserError, first_line
 from galcarto.core.provenance import file_sha256
 
 LONGEST_WAIT = 600.0  # s; give up if a server asks for more
@@ -50,13 +50,6 @@ class TransientError(Exception):
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
         self.wait = wait
-
-
-def first_line(text: str) -> str:
-    """First line of text in a response, without tags, for a message."""
-    text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    words = re.sub(r"<[^>]*>", "\n", text).strip()
-    return " ".join((words.splitlines() or ["nothing"])[0].split())[:200]
 
 
 def _asked_wait(response: requests.Response) -> float:

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from astropy.coordinates import frame_transform_graph
 from pydantic import Field, field_validator, model_validator
 
 from galcarto.core.settings import Config, Section, increasing, load
@@ -226,18 +225,6 @@ class Settings(Config):
         if value == "surveys":
             raise ValueError("found 'surveys', whose folder holds the measured surveys; expected another name")
         return value
-
-    @model_validator(mode="after")
-    def _frames(self) -> "Settings":
-        known = frame_transform_graph.get_names()
-        named = [(f"sky.files.{i}", file.frame) for i, file in enumerate(self.sky.files)]
-        if self.control is not None:
-            named += [(f"control.files.{i}", file.frame) for i, file in enumerate(self.control.files)]
-        named += [(f"compare.planck.{i}", entry.frame) for i, entry in enumerate(self.compare.planck)]
-        for path, frame in named:
-            if frame not in known:
-                raise ValueError(f"{path}.frame: found {frame!r}; expected one of {', '.join(sorted(known))}")
-        return self
 
     @model_validator(mode="after")
     def _known_surveys(self) -> "Settings":

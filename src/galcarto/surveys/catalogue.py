@@ -13,6 +13,7 @@ from astropy.coordinates import SkyCoord
 
 from galcarto.core.sky import Tiles, to_galactic
 from galcarto.core.tables import TableError, floats, read_table
+from galcarto.core.units import factor
 
 SAME = 0.5 * u.arcsec
 OPTIONAL = ("parallax",)  # read where a catalogue has it, mas
@@ -57,7 +58,7 @@ def read(
     bands : list of str
         Required bands.
     frame : str
-        astropy frame of the two angles: ``galactic``, ``icrs``, ``fk5``, ... Angles without a unit are in degrees.
+        Frame of the two angles: one of `galcarto.core.units.FRAMES`. Angles without a unit are in degrees.
     flags : mapping, optional
         Columns of the file, and for each a regular expression that the whole of a good star's value matches.
 
@@ -70,7 +71,7 @@ def read(
     Raises
     ------
     TableError
-        If the file cannot be read, or a column is missing or does not hold numbers.
+        If the file cannot be read, a column is missing or does not hold numbers, or its unit is of another kind.
     """
     colours = [name for name in columns if name.count("-") == 1 and set(name.split("-")) <= set(bands)]
     plain = [band for band in bands if not any(band in colour.split("-") for colour in colours)]
@@ -81,15 +82,16 @@ def read(
     kept = [*needed, *OPTIONAL]
     wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
     flags = flags or {}
-    table = read_table(path, [*wanted.values(), *flags], "sky.files.columns" + (" and flags" if flags else ""))
+    table = read_table(path, wanted.values(), "sky.files.columns" + (" and flags" if flags else ""), texts=tuple(flags))
     values = {}
     for ours, theirs in wanted.items():
+        unit = {"longitude": "deg", "latitude": "deg", "parallax": "mas"}.get(ours, "mag")
+        column = table[theirs]
         try:
-            values[ours] = floats(table[theirs])
-        except (TypeError, ValueError) as error:
-            raise TableError(f"{path}: column {theirs}: expected numbers ({error})") from None
-        if ours in ("longitude", "latitude") and table[theirs].unit is not None:
-            values[ours] = values[ours] * table[theirs].unit.to(u.deg)
+            scale = factor(str(column.unit or ""), unit, hours=ours == "longitude")
+        except ValueError as error:
+            raise TableError(f"{path}: column {theirs}: {error}; convert it (sky.files.columns)") from None
+        values[ours] = floats(column) * scale
     pairs = [(values[name], values[f"{name}_error"]) for name in (*colours, *plain) if f"{name}_error" in values]
     detected = np.all([np.ones(len(table), bool), *(measured(*pair) for pair in pairs)], axis=0)
     good = np.all([np.ones(len(table), bool), *(_matches(table[name], flags[name]) for name in flags)], axis=0)
@@ -109,8 +111,8 @@ def _matches(column: Any, pattern: str) -> np.ndarray:
     """Flag rows whose whole value matches a regular expression; a missing value is empty."""
     missing = np.ma.getmaskarray(np.ma.asarray(column))
     if column.dtype.kind == "f":  # of whole numbers, where some are missing
-        texts = [f"{value:g}" for value in np.ma.getdata(column)]
-        missing = missing | np.isnan(np.ma.getdata(column))
+        missing = missing | ~np.isfinite(np.ma.getdata(column))
+        texts = [str(value).removesuffix(".0") for value in np.ma.getdata(column)]
     else:
         texts = [str(value).strip() for value in np.ma.getdata(column.astype(str))]
     whole = re.compile(pattern).fullmatch

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from galcarto.core.settings import Section, increasing
-from galcarto.core.units import Degree, Magnitude, Milliarcsecond, Second
+from galcarto.core.units import Degree, Frame, Magnitude, Milliarcsecond, Second
 
 
 class Axis(Section):
@@ -62,7 +62,7 @@ class CatalogueFile(Section):
     flags: dict[str, str] = Field(
         {}, description="columns of the file, and the regular expression that the whole of a good star's value matches"
     )
-    frame: str = "galactic"
+    frame: Frame = "galactic"
     footprint_cell: Degree = Field("6 arcmin", gt=0, validate_default=True)
 
     @field_validator("flags")

@@ -15,7 +15,7 @@ from scipy import stats
 
 from galcarto.core.errors import UserError
 from galcarto.core.sky import Tiles
-from galcarto.core.units import unit_of
+from galcarto.core.units import factor
 from galcarto.dustmap.compare.settings import PlanckMap
 
 # E(B-V) per unit optical depth at 353 GHz: Planck 2013 results XI (A&A 571, A11).
@@ -24,7 +24,6 @@ EBV_PER_TAU353 = 1.49e4
 SENTINEL = -90.0
 # how the header's names of frames begin
 FRAMES = {"galactic": ("g",), "equatorial": ("c", "eq", "i", "f", "j"), "ecliptic": ("e",)}
-NO_UNIT = ("", "none", "unitless", "dimensionless", "unknown", "undef", "n/a", "-", "1", "tau", "optical depth")
 COLUMNS = {"av": ("av", "a_v", "a(v"), "ebv": ("ebv", "e(b", "e_bv", "eb_v"), "tau353": ("tau",)}  # how they begin
 PIXEL_NAMES = ("pixel", "pixels", "pix", "ipix", "hpx", "healpix", "hpxindex", "pixel_index", "healpix_index")
 POINTS = 10  # along a tile's side; a tile's mean is over their square
@@ -107,8 +106,12 @@ def _read(path: str | Path, file: fits.HDUList, entry: PlanckMap) -> np.ndarray:
     missing = ~np.isfinite(values) | hp.mask_bad(values) | (values <= SENTINEL)
     for value in (float(one) for one in bad if one is not None):
         missing |= np.isclose(values, value, rtol=1e-6, atol=0.0)
-    factor = _factor(path, hdu.header.get("BUNIT") if described is None else described.unit, entry.quantity)
-    values = np.where(missing, hp.UNSEEN, values * factor)
+    unit = hdu.header.get("BUNIT") if described is None else described.unit
+    try:
+        scale = factor(unit, "" if entry.quantity == "tau353" else "mag")
+    except ValueError as error:
+        raise MapError(f"{path}: {error}, for {entry.quantity}; set compare.planck.quantity and column") from None
+    values = np.where(missing, hp.UNSEEN, values * scale)
     nside = stated("NSIDE")[1]
     pixels = _pixels(path, hdu, names)
     first, last = (hdu.header.get(key) for key in ("FIRSTPIX", "LASTPIX"))
@@ -148,19 +151,6 @@ def _check_frame(path: str | Path, key: str, value: Any, frame: str) -> None:
         logging.warning("%s: the file says %s = %s, which is unknown; %s is assumed", path, key, value, frame)
     elif kind not in (None, ours):
         raise MapError(f"{path}: the file says {key} = {value}; the settings say {frame}; set compare.planck.frame")
-
-
-def _factor(path: str | Path, text: str | None, quantity: str) -> float:
-    """Factor from the file's unit to that of the quantity: 1 for ``tau353``, else mag."""
-    if text is None or text.strip().lower() in NO_UNIT:
-        return 1.0
-    unit, expected = unit_of(text), u.one if quantity == "tau353" else u.mag
-    if unit is None or not unit.is_equivalent(expected):
-        raise MapError(
-            f"{path}: the file's unit is {text.strip()}; expected {expected.to_string() or 'none'} for {quantity}; "
-            "set compare.planck.quantity and column"
-        )
-    return float(unit.to(expected))
 
 
 def _pixels(path: str | Path, hdu: Any, names: Sequence[str]) -> np.ndarray | None:
