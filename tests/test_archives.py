@@ -810,6 +810,10 @@ def region(project: Path, server: Server) -> None:
     config = yaml.safe_load(path.read_text())
     entry = {"survey": "2mass", "archive": "vizier-2mass", "url": f"{server.address}/tap", "interval": "0 s"}
     config["sky"] |= {"source": "archive", "archives": [entry], "l": ["359 deg", "360 deg"], "b": ["-0.5 deg", "0 deg"]}
+    config["sightlines"] = {
+        "train": [{"l": "359.3 deg", "b": "-0.3 deg"}],
+        "test": [{"l": "359.7 deg", "b": "-0.2 deg"}],
+    }
     config["compare"]["planck"][0] |= {"url": f"{server.address}/map.fits", "sha256": sha256(MAP).hexdigest()}
     del config["compare"]["planck"][0]["path"]
     path.write_text(yaml.safe_dump(config))
