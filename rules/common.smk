@@ -4,17 +4,25 @@ import shlex
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import code_digest
-from galcarto.core.settings import stage_sections
+from galcarto.core.settings import load_yaml, stage_sections
 from galcarto.core.sky import sightline_position
 from galcarto.dustmap.ablation import variants
-from galcarto.dustmap.settings import read_settings
+from galcarto.dustmap.settings import check_merge, read_settings
 from galcarto.galaxy.components import table_digest
 
 try:
+    FILES = {Path(path).resolve(): load_yaml(path) for path in workflow.configfiles}
+    # the default file is not among those of the command line, which are merged into it unless they replace it
+    GIVEN = [Path(path).resolve() for path in workflow.overwrite_configfiles]
+    DEFAULT = next((content for path, content in FILES.items() if path not in GIVEN), None)
+    if GIVEN and DEFAULT and not workflow.config_settings.replace_workflow_config:
+        if merged := check_merge(DEFAULT, workflow.config_settings.overwrite_config):
+            logger.warning(merged)
     SETTINGS = read_settings(config)
     GALAXY_TABLE = table_digest(SETTINGS.galaxy.model)
 except UserError as error:

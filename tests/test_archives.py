@@ -1,5 +1,6 @@
 """Archives and downloads, against a server of ours that also misbehaves."""
 
+import gzip
 import json
 import re
 import threading
@@ -27,12 +28,14 @@ from galcarto import __version__
 from galcarto.__main__ import main
 from galcarto.core import download
 from galcarto.core.download import Client, DownloadError, fetch
+from galcarto.core.errors import first_line
 from galcarto.core.settings import SettingsError
 from galcarto.dustmap.settings import read_settings
 from galcarto.surveys.archives import ARCHIVES, ArchiveError, Box, MissingPagesError, Pages, strips
 
 WINDOW = (358.5, 361.0), (-0.5, 0.5)
 STARS = 3000
+REASON = '<VOTABLE><RESOURCE type="results"><INFO name="QUERY_STATUS" value="ERROR">{}</INFO></RESOURCE></VOTABLE>'
 PAGE = "<!DOCTYPE html>\n<html><head><style>p {}</style></head><body><h1>Down for maintenance</h1></body></html>"
 MAP = np.random.default_rng(3).bytes(300_000)
 
@@ -162,7 +165,20 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "overflow" or (self.server.early and len(rows) == most):
             most = len(rows) - 1
         status = 400 if fault in ("error", "400 without a reason") else 200
-        self.send(votable(rows, most, fault), "application/x-votable+xml", fault, status)
+        kind, headers, body = "application/x-votable+xml", {}, votable(rows, most, fault)
+        if fault.startswith("moved"):
+            _, status, target = fault.split(" ")
+            headers, body = {"Location": target}, b""
+        elif fault.startswith("says"):
+            _, status, reason = fault.split(" ", 2)
+            body = REASON.format(reason).encode()
+        elif fault.startswith("gzip"):
+            body = gzip.compress(body)[: None if fault == "gzip" else 200]
+        elif fault.startswith("as "):
+            kind = fault.removeprefix("as ")
+        elif fault == "comment":
+            body += b"\n<!-- 0.2 s -->\n<!-- bye -->\n"
+        self.send(body, kind, "" if fault[:4] in ("move", "says") else fault, int(status), headers)
 
 
 def votable(rows: pd.DataFrame, most: int, fault: str) -> bytes:
@@ -218,6 +234,7 @@ def pages_of(server: Server, folder: Path, archive: str = "vizier-2mass", **chan
 
 
 BOXES = strips(*WINDOW)
+BOXES_WHERE = f"WHERE 1 = CONTAINS(POINT('ICRS', RAJ2000, DEJ2000), {BOXES[0].polygon()})"
 
 
 # --- geometry
@@ -274,13 +291,14 @@ def test_every_star_of_the_window_comes_once(archive, server, rng, tmp_path):
     position = SkyCoord(stars["l"].to_numpy() * u.deg, stars["b"].to_numpy() * u.deg, frame="galactic")
     there = SkyCoord(truth[entry.ra].to_numpy() * u.deg, truth[entry.dec].to_numpy() * u.deg)
     assert position.separation(there).arcsec.max() < 1e-3
+    detected = truth[[error for _, error in entry.bands.values()]].notna().all(axis=1)
+    np.testing.assert_array_equal(stars["detected"], detected)
+    assert 0.9 < detected.mean() < 1
     for band, (magnitude, error) in entry.bands.items():
-        measured = truth[error].notna()
-        np.testing.assert_allclose(stars[band], truth[magnitude].where(measured))
+        np.testing.assert_allclose(stars[band], truth[magnitude])
         expected = 1.0857362 / truth[error] if archive == "gaia-dr3" else truth[error]
         np.testing.assert_allclose(stars[f"{band}_error"], expected, rtol=1e-6)
-        assert not measured.all()
-    assert set(stars) == {"l", "b", *entry.bands, *(f"{band}_error" for band in entry.bands), *entry.others}
+    assert set(stars) == {"l", "b", "detected", *entry.bands, *(f"{band}_error" for band in entry.bands), *entry.others}
     for ours, theirs in entry.others.items():
         np.testing.assert_allclose(stars[ours], truth[theirs])
     # no answer was larger than a page
@@ -337,9 +355,10 @@ def test_a_band_that_the_archive_lacks_is_named(server, tmp_path):
 # --- faults that pass
 
 PASSING = ["202", "429", "500", "503", "wait 0", "silence", "cut", "cut without length"]
+PASSING_WORDS = ["gzip cut", "says 503 Too many jobs, try again", "says 400 Service temporarily unavailable"]
 
 
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize("fault", PASSING + PASSING_WORDS)
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_fault_that_passes_costs_one_more_request(fault, at, server, tmp_path, caplog):
     pages_of(server, tmp_path / "good").fetch(BOXES)
@@ -354,9 +373,43 @@ def test_a_fault_that_passes_costs_one_more_request(fault, at, server, tmp_path,
     pd.testing.assert_frame_equal(pages.read(BOXES)[0], pages_of(server, tmp_path / "good").read(BOXES)[0])
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["gzip", "comment", "as text/plain", "as application/octet-stream", "as text/xml; charset=utf-8", "as "]
+    + [f"moved {status} /elsewhere" for status in (301, 302, 307, 308)],
+)
+def test_a_good_answer_in_another_form_is_taken(answer, server, tmp_path, caplog):
+    server.script = [answer, ""] * 20 if answer.startswith("moved") else [answer] * 40
+    pages = pages_of(server, tmp_path / "other")
+    pages.fetch(BOXES)
+    server.script = []
+    pages_of(server, tmp_path / "good").fetch(BOXES)
+    pd.testing.assert_frame_equal(pages.read(BOXES)[0], pages_of(server, tmp_path / "good").read(BOXES)[0])
+    assert "trying again" not in caplog.text
+    assert ("the address has moved to http://127.0.0.1" in caplog.text) == answer.startswith("moved")
+
+
+def test_an_answer_elsewhere_is_got(server):
+    """Status 303: the result lies at another address, which is asked without the form."""
+    server.script = ["moved 303 /map.fits"]
+    form = {"REQUEST": "doQuery", "LANG": "ADQL", "MAXREC": "2", "QUERY": f"SELECT COUNT(*) {BOXES_WHERE}"}
+    with client().request("POST", f"{server.address}/tap", data=form) as response:
+        assert response.content == MAP
+
+
+def test_redirects_without_end_name_the_new_address(server, tmp_path):
+    server.script = ["moved 301 /new"] * 20
+    with pytest.raises(DownloadError, match=r"tap: the address has moved to http://.*/new, .*: set url to it"):
+        pages_of(server, tmp_path).fetch(BOXES)
+    assert len(server.log) == download.HOPS
+
+
 def test_faults_that_stay_end_in_one_message(server, tmp_path):
     server.script = ["500", "cut", "202", "503", "503"]
-    with pytest.raises(DownloadError, match=r"tap: status 503 .*, at the last of 4 tries; .*is complete is kept$"):
+    with pytest.raises(
+        DownloadError,
+        match=r"tap: status 503 .*, which says 'Down for maintenance', at the last of 4 tries; .*is complete is kept$",
+    ):
         pages_of(server, tmp_path).fetch(BOXES)
     assert len(server.log) == 4
 
@@ -417,6 +470,16 @@ def test_requests_keep_their_distance(server, tmp_path, monkeypatch):
         ("twice", r"found 0\d+\+0000000 more than once in l359"),
         ("other column", r"found the columns star, other, delta.*; expected also alpha"),
         ("400 without a reason", r"found status 400 without a reason; expected 200"),
+        *(
+            (f"says {status} {reason}", rf"found the error '{reason}'; expected a table; lower page in sky\.archives")
+            for status, reason in (
+                (500, "Job execution exceeded the time limit of 60 s"),
+                (503, "Query timed out"),
+                (400, "Canceled on statement timeout"),
+                (200, "Execution duration exceeded"),
+            )
+        ),
+        ("says 500 Unknown column Jmag", r"found the error 'Unknown column Jmag'; expected a table$"),
         ("no table", r"found a VOTable without a table that can be read"),
     ],
 )
@@ -562,7 +625,7 @@ def test_the_stage_writes_stars_and_the_whole_window(config, server, tmp_path):
         rows = json.loads(footprint.attrs["rows"])["2mass"]
         assert rows["kept"] == len(stars)
         assert rows["read"] == len(stars) + sum(rows["dropped"].values())
-        assert rows["dropped"]["magnitude missing"] > 0
+        assert rows["dropped"]["no error, so an upper limit"] > 0
         inputs = json.loads(footprint.attrs["galcarto_inputs_sha256"])
         assert str(tmp_path) not in str(footprint.attrs)
     pages = sorted((tmp_path / "archive/vizier-2mass").glob("*.vot"))
@@ -733,9 +796,9 @@ def test_a_page_is_no_map(fault, message, server, tmp_path):
 
 
 def test_the_first_line_of_a_page_is_what_a_reader_sees():
-    assert download.first_line(PAGE) == "Down for maintenance"
-    assert download.first_line("\n  Too   many\njobs") == "Too many"
-    assert download.first_line("<html></html>") == "nothing"
+    assert first_line(PAGE) == "Down for maintenance"
+    assert first_line("\n  Too   many\njobs") == "Too many"
+    assert first_line("<html></html>") == "nothing"
 
 
 # --- the workflow
@@ -747,6 +810,10 @@ def region(project: Path, server: Server) -> None:
     config = yaml.safe_load(path.read_text())
     entry = {"survey": "2mass", "archive": "vizier-2mass", "url": f"{server.address}/tap", "interval": "0 s"}
     config["sky"] |= {"source": "archive", "archives": [entry], "l": ["359 deg", "360 deg"], "b": ["-0.5 deg", "0 deg"]}
+    config["sightlines"] = {
+        "train": [{"l": "359.3 deg", "b": "-0.3 deg"}],
+        "test": [{"l": "359.7 deg", "b": "-0.2 deg"}],
+    }
     config["compare"]["planck"][0] |= {"url": f"{server.address}/map.fits", "sha256": sha256(MAP).hexdigest()}
     del config["compare"]["planck"][0]["path"]
     path.write_text(yaml.safe_dump(config))

@@ -1,5 +1,6 @@
 """Scores of posteriors, HEALPix maps on tiles, straight lines."""
 
+import gzip
 import json
 
 import healpy as hp
@@ -17,6 +18,7 @@ from galcarto.dust.synthetic import through_beam
 from galcarto.dustmap.compare import planck
 from galcarto.dustmap.compare.heldout import bins
 from galcarto.dustmap.compare.planck import MapError
+from galcarto.dustmap.compare.settings import PlanckMap
 from galcarto.dustmap.settings import read_settings
 from galcarto.learning import scores
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
@@ -182,12 +184,18 @@ def test_two_tiles_are_no_line():
     assert np.isnan(list(found.values())).all()
 
 
+def described(path, **changes) -> np.ndarray:
+    """A map read as settings describe it."""
+    settings = {"name": "m", "path": str(path), "quantity": "tau353", "ordering": "ring", "frame": "galactic"}
+    return planck.read(path, PlanckMap(**(settings | {"column": "TAU"} | changes)))
+
+
 def test_a_masked_patch_in_single_precision_is_no_value(tmp_path):
     sphere = np.ones(PIXELS, np.float32)
     longitude, _ = hp.pix2ang(NSIDE, np.arange(PIXELS), lonlat=True)
     sphere[longitude < 90] = hp.UNSEEN
     hp.write_map(tmp_path / "map.fits", sphere, dtype=np.float32, column_names=["A"])
-    read = planck.read(tmp_path / "map.fits", "ring", "A", 1)
+    read = described(tmp_path / "map.fits", column="A")
     means = planck.tile_means(read, Tiles.cover((40.0, 44.0), (0.0, 2.0), 2.0), "galactic")
     assert np.isnan(means).all()
     means = planck.tile_means(read, Tiles.cover((140.0, 144.0), (0.0, 2.0), 2.0), "galactic")
@@ -218,7 +226,7 @@ def test_tables_in_either_order(tmp_path, sphere, nested, bits):
     path = tmp_path / "map.fits"
     order = hp.reorder(sphere, r2n=True) if nested else sphere
     hp.write_map(path, order, nest=nested, column_names=["TAU"], dtype=bits)
-    found = planck.read(path, "nested" if nested else "ring", "TAU", 1)
+    found = described(path, ordering="nested" if nested else "ring")
     np.testing.assert_array_equal(found, sphere)
 
 
@@ -226,7 +234,7 @@ def test_tables_in_either_order(tmp_path, sphere, nested, bits):
 def test_partial_tables(tmp_path, sphere, nested):
     partial = np.where(np.arange(PIXELS) % 7 == 0, sphere, hp.UNSEEN)
     path = write_map(tmp_path / "map.fits", partial, nested, partial=True)
-    found = planck.read(path, "nested" if nested else "ring", "TAU", 1)
+    found = described(path, ordering="nested" if nested else "ring")
     np.testing.assert_array_equal(found, partial)
 
 
@@ -235,7 +243,7 @@ def test_images(tmp_path, sphere, nested):
     path = tmp_path / "map.fits"
     order = hp.reorder(sphere, r2n=True) if nested else sphere
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(order.astype(np.float32))]).writeto(path)
-    found = planck.read(path, "nested" if nested else "ring", None, 1)
+    found = described(path, ordering="nested" if nested else "ring", column=None)
     np.testing.assert_array_equal(found, sphere)
 
 
@@ -244,7 +252,7 @@ def test_values_that_are_not_numbers_are_unseen(tmp_path, sphere):
     values = sphere.copy()
     values[[3, 4]] = np.nan, np.inf
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(values)]).writeto(path)
-    found = planck.read(path, "ring", None, 1)
+    found = described(path, column=None)
     np.testing.assert_array_equal(np.flatnonzero(found == hp.UNSEEN), [3, 4])
 
 
@@ -261,33 +269,246 @@ def test_values_that_are_not_numbers_are_unseen(tmp_path, sphere):
 def test_maps_other_than_described_are_refused(tmp_path, sphere, ordering, column, hdu, message):
     path = write_map(tmp_path / "map.fits", sphere)
     with pytest.raises(MapError, match=message) as error:
-        planck.read(path, ordering, column, hdu)
+        described(path, ordering=ordering, column=column, hdu=hdu)
     assert str(error.value).startswith(f"{path}: ")
 
 
 def test_a_nested_map_is_not_taken_for_a_ring(tmp_path, sphere):
     path = write_map(tmp_path / "map.fits", sphere, nested=True)
     with pytest.raises(MapError, match="the file says ORDERING = NESTED; the settings say ring"):
-        planck.read(path, "ring", "TAU", 1)
+        described(path)
 
 
 def test_an_image_has_no_columns(tmp_path, sphere):
     path = tmp_path / "map.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(sphere)]).writeto(path)
     with pytest.raises(MapError, match="no column TAU; found an image"):
-        planck.read(path, "ring", "TAU", 1)
+        described(path)
 
 
 def test_images_of_other_sizes_are_refused(tmp_path):
     path = tmp_path / "map.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones(1000))]).writeto(path)
     with pytest.raises(MapError, match=r"found 1000 pixels; expected 12 nside\^2"):
-        planck.read(path, "ring", None, 1)
+        described(path, column=None)
 
 
 def test_a_missing_map_is_named(tmp_path):
     with pytest.raises(MapError, match=r"none\.fits: not found; expected a HEALPix map"):
-        planck.read(tmp_path / "none.fits", "ring", None, 1)
+        described(tmp_path / "none.fits")
+
+
+# --- a map's own header
+
+
+def with_header(path, values, nested=False, **header):
+    """A full map, and keys of its header; the unit is TUNIT1, and None removes a key."""
+    write_map(path, values, nested, coord="G")
+    with fits.open(path, mode="update") as file:
+        for key, value in header.items():
+            if value is None:
+                del file[1].header[key]
+            else:
+                file[1].header[key] = value
+    return path
+
+
+def explicit(path, order=("PIXEL", "TAU"), pixels=None, name="PIXEL", **header):
+    """A partial map of three pixels whose values are ten times their numbers."""
+    pixels = np.array([5, 9, 2]) if pixels is None else np.array(pixels)
+    columns = {"PIXEL": fits.Column(name, "J", array=pixels), "TAU": fits.Column("TAU", "E", array=pixels * 10.0)}
+    hdu = fits.BinTableHDU.from_columns([columns[one] for one in order])
+    header = {"ORDERING": "RING", "NSIDE": NSIDE, "INDXSCHM": "EXPLICIT"} | header
+    hdu.header.update({key: value for key, value in header.items() if value is not None})
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "frame", "agrees"),
+    [
+        *(({"COORDSYS": text}, "galactic", True) for text in ("G", "g ", "GALACTIC", "Gal")),
+        *(({"COORDSYS": text}, "icrs", True) for text in ("C", "EQ", "Equatorial", "ICRS", "FK5", "celestial")),
+        ({"COORDSYS": "C"}, "fk5", True),
+        ({"COORDSYS": "E"}, "barycentrictrueecliptic", True),
+        ({"COORDSYS": "here"}, "galactic", True),  # says nothing
+        *(({"COORDSYS": "G"}, frame, False) for frame in ("icrs", "supergalactic", "barycentrictrueecliptic")),
+        *(({"COORDSYS": text}, "galactic", False) for text in ("C", "E", "ECL", "icrs")),
+        ({"COORDSYS": None, "FRAME": "icrs"}, "galactic", False),
+    ],
+)
+def test_the_header_s_frame_is_heard(tmp_path, sphere, header, frame, agrees):
+    path = with_header(tmp_path / "map.fits", sphere, **header)
+    if agrees:
+        np.testing.assert_array_equal(described(path, frame=frame), sphere)
+    else:
+        with pytest.raises(MapError, match=rf"^{path}: the file says \w+ = .*; the settings say {frame}; set"):
+            described(path, frame=frame)
+
+
+@pytest.mark.parametrize("text", ["RING", "ring", "Ring    ", "NEST", "nested", "Nested"])
+def test_the_order_in_any_writing(tmp_path, sphere, text):
+    nested = text.lower().startswith("nest")
+    path = with_header(tmp_path / "map.fits", sphere, nested, ORDERING=text)
+    np.testing.assert_array_equal(described(path, ordering="nested" if nested else "ring"), sphere)
+    with pytest.raises(MapError, match="the settings say"):
+        described(path, ordering="ring" if nested else "nested")
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True, "NUNIQ", ""])
+def test_an_order_that_is_none_is_refused(tmp_path, sphere, value):
+    path = with_header(tmp_path / "map.fits", sphere, ORDERING=value)
+    with pytest.raises(MapError, match=rf"^{path}: the file says ORDERING = .*; expected RING or NESTED"):
+        described(path)
+
+
+def test_an_order_and_a_frame_of_the_first_header(tmp_path, sphere):
+    path = tmp_path / "map.fits"
+    hdu = fits.PrimaryHDU(sphere)
+    hdu.header.update({"NSIDE": NSIDE, "NESTED": False, "FRAME": "icrs"})
+    hdu.writeto(path)
+    np.testing.assert_array_equal(described(path, column=None, hdu=0, frame="icrs"), sphere)
+    with pytest.raises(MapError, match="NESTED = False; the settings say nested"):
+        described(path, column=None, hdu=0, frame="icrs", ordering="nested")
+
+
+@pytest.mark.parametrize("bad", [-32768.0, -999, -1e20, 0.0, 3.5e7, "-1.6375E+30"])
+@pytest.mark.parametrize("bits", [np.float32, np.float64])
+def test_pixels_with_the_header_s_sentinel_have_no_value(tmp_path, bad, bits):
+    values = np.full(PIXELS, 2.5)
+    values[[3, 7]] = float(bad)
+    hp.write_map(tmp_path / "map.fits", values, column_names=["TAU"], dtype=bits, extra_header=[("BAD_DATA", bad)])
+    found = described(tmp_path / "map.fits")
+    np.testing.assert_array_equal(np.flatnonzero(found == hp.UNSEEN), [3, 7])
+    assert set(np.delete(found, [3, 7])) == {2.5}
+
+
+def test_sentinels_that_nobody_states_have_no_value(tmp_path):
+    values = np.ones(PIXELS)
+    values[:3] = -32768.0, -999.0, -99.9
+    path = write_map(tmp_path / "map.fits", values)
+    np.testing.assert_array_equal(np.flatnonzero(described(path) == hp.UNSEEN), [0, 1, 2])
+
+
+def test_null_of_whole_numbers_has_no_value(tmp_path):
+    numbers = np.full(PIXELS, 7, np.int16)
+    numbers[4] = 99
+    fits.BinTableHDU.from_columns([fits.Column("TAU", "I", null=99, array=numbers)]).writeto(tmp_path / "map.fits")
+    found = described(tmp_path / "map.fits")
+    assert found[4] == hp.UNSEEN
+    assert set(np.delete(found, 4)) == {7.0}
+
+
+@pytest.mark.parametrize(
+    ("quantity", "unit", "factor"),
+    [
+        *(("tau353", unit, 1.0) for unit in ("", "none", "unitless", "1")),
+        *(("ebv", unit, 1.0) for unit in ("mag", "MAG", "magnitudes", " mag ")),
+        ("ebv", "mmag", 1e-3),
+        ("av", "mag", 1.0),
+        ("av", "mmag", 1e-3),
+        *((quantity, "MJy/sr", None) for quantity in ("tau353", "ebv", "av")),
+        *(("ebv", unit, None) for unit in ("K_CMB", "W/m2/sr", "K", "uK_RJ", "H/cm2", "10^20 cm-2")),
+        ("tau353", "mag", None),
+    ],
+)
+def test_the_header_s_unit_is_heard(tmp_path, sphere, quantity, unit, factor):
+    path = with_header(tmp_path / "map.fits", sphere, TUNIT1=unit)
+    if factor is None:
+        with pytest.raises(MapError, match=rf"^{path}: found the unit .*; expected .*, for {quantity}; set"):
+            described(path, quantity=quantity)
+    else:
+        np.testing.assert_allclose(described(path, quantity=quantity), sphere * factor)
+
+
+def test_a_column_of_another_quantity_is_told(tmp_path, sphere, caplog):
+    path = write_map(tmp_path / "map.fits", sphere)
+    described(path, quantity="tau353")
+    assert not caplog.records
+    described(path, quantity="av")
+    assert "column TAU sounds like tau353; compare.planck.quantity says av" in caplog.text
+
+
+def test_the_unit_of_an_image_is_heard(tmp_path, sphere):
+    path = tmp_path / "map.fits"
+    hdu = fits.PrimaryHDU(sphere)
+    hdu.header["BUNIT"] = "K"
+    hdu.writeto(path)
+    with pytest.raises(MapError, match="found the unit 'K'; expected mag, or one that converts to it, for ebv"):
+        described(path, column=None, hdu=0, quantity="ebv")
+
+
+@pytest.mark.parametrize("order", [("PIXEL", "TAU"), ("TAU", "PIXEL")])
+@pytest.mark.parametrize(
+    "header",
+    [{}, {"INDXSCHM": None}, {"INDXSCHM": None, "OBJECT": "PARTIAL"}, {"OBJECT": "PARTIAL", "COORDSYS": "G"}],
+)
+@pytest.mark.parametrize("name", ["PIXEL", "pixel", "IPIX", "pix"])
+def test_pixel_numbers_in_any_column(tmp_path, order, header, name):
+    found = described(explicit(tmp_path / "map.fits", order, name=name, **header))
+    np.testing.assert_array_equal(np.flatnonzero(found != hp.UNSEEN), [2, 5, 9])
+    np.testing.assert_array_equal(found[[2, 5, 9]], [20.0, 50.0, 90.0])
+
+
+def test_all_pixels_by_number_need_no_nside(tmp_path):
+    """A table whose rows are in any order."""
+    pixels = np.random.default_rng(1).permutation(PIXELS)
+    found = described(explicit(tmp_path / "map.fits", pixels=pixels, NSIDE=None, INDXSCHM=None))
+    np.testing.assert_array_equal(found, 10.0 * np.arange(PIXELS))
+
+
+def test_part_of_the_pixels_in_order(tmp_path, sphere):
+    hdu = fits.BinTableHDU.from_columns([fits.Column("TAU", "D", array=sphere[100:350])])
+    hdu.header.update({"NSIDE": NSIDE, "INDXSCHM": "IMPLICIT", "FIRSTPIX": 100, "LASTPIX": 349})
+    hdu.writeto(tmp_path / "map.fits")
+    found = described(tmp_path / "map.fits")
+    np.testing.assert_array_equal(found[100:350], sphere[100:350])
+    assert (np.delete(found, np.s_[100:350]) == hp.UNSEEN).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"NSIDE": None}, "found pixel numbers and NSIDE = None; expected the map's NSIDE"),
+        ({"NSIDE": 0}, "found pixel numbers and NSIDE = 0"),
+        ({"NSIDE": "many"}, "found pixel numbers and NSIDE = many"),
+        ({"pixels": [5, PIXELS, 2]}, f"found pixel {PIXELS}; expected 0 to {PIXELS - 1}"),
+        ({"pixels": [5, -1, 2]}, "found pixel -1; expected 0 to"),
+        ({"pixels": [5, 2, 2]}, "found a pixel twice"),
+        ({"order": ("TAU",), "OBJECT": "PARTIAL"}, "found a pixel|found pixel|holds no pixel numbers"),
+    ],
+)
+def test_pixel_numbers_that_do_not_fit_are_refused(tmp_path, changes, message):
+    path = explicit(tmp_path / "map.fits", **({"pixels": [1, 2, 500]} | changes))
+    with pytest.raises(MapError, match=rf"^{path}: ({message})"):
+        described(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.3, 0.7, 0.98])
+def test_a_cut_map_is_one_message(tmp_path, sphere, part, packed):
+    whole = write_map(tmp_path / "whole.fits", sphere).read_bytes()
+    body = gzip.compress(whole) if packed else whole
+    path = tmp_path / ("map.fits.gz" if packed else "map.fits")
+    path.write_bytes(body[: int(part * len(body))])
+    with pytest.raises(MapError, match=rf"^{path}: found no (map that can be read|data in HDU)"):
+        described(path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("garbage", ["head", "data", "page", "nothing"])
+def test_a_garbled_map_is_one_message(tmp_path, sphere, garbage):
+    path = write_map(tmp_path / "map.fits", sphere)
+    with fits.open(path, mode="update") as file:
+        file[1].add_checksum()
+    body = bytearray(path.read_bytes())
+    at = 2880 if garbage == "head" else len(body) // 2
+    body[at : at + 400] = np.random.default_rng(1).bytes(400)
+    path.write_bytes({"page": b"<html>Not found</html>", "nothing": b""}.get(garbage, bytes(body)))
+    with pytest.raises(
+        MapError, match=rf"^{path}: found (no map that can be read|no data in HDU|data that do not fit)"
+    ):
+        described(path)
 
 
 # --- tiles
@@ -341,6 +562,7 @@ def test_maps_in_units_of_extinction():
     # E(B-V) = 1.49e4 tau353: Planck 2013 results XI
     np.testing.assert_allclose(planck.to_extinction(np.array([1e-5, np.nan]), "tau353", 3.1), [0.4619, np.nan])
     np.testing.assert_allclose(planck.to_extinction(np.array([1.0]), "ebv", 3.1), [3.1])
+    np.testing.assert_allclose(planck.to_extinction(np.array([1.0]), "av", 3.1), [1.0])
 
 
 def test_extinction_and_its_error_are_taken_where_stars_end_or_at_a_distance():

@@ -394,3 +394,24 @@ def test_a_job_killed_for_its_memory_is_retried(start, project: Path, expected: 
     assert "Error in rule draw_profiles" in (project / "said").read_text()
     assert xr.load_dataset(project / TARGET).equals(expected)
     assert not list((project / TARGET).parent.glob("*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can make a folder read-only for itself")
+@pytest.mark.parametrize("cache", [False, True])
+def test_stages_run_where_home_and_package_cannot_be_written(tmp_path: Path, cache: bool) -> None:
+    copy, home, place = tmp_path / "package", tmp_path / "home", tmp_path / "numba"
+    shutil.copytree(ROOT / "src/galcarto", copy / "galcarto", ignore=shutil.ignore_patterns("__pycache__"))
+    home.mkdir()
+    bound = "; ".join(f"mount --bind {one} {one} && mount -o remount,bind,ro {one}" for one in (copy, home))
+    environment = {**os.environ, "PYTHONPATH": str(copy), "HOME": str(home)}
+    environment.pop("XDG_CACHE_HOME", None)
+    if cache:
+        environment["NUMBA_CACHE_DIR"] = str(place)
+    command = f"{bound}; {sys.executable} -m galcarto render_references --help"
+    words = ["unshare", "-m", "bash", "-c", command]
+    ran = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    if "unshare failed" in ran.stderr or "mount:" in ran.stderr:
+        pytest.skip("this machine does not let folders be mounted")
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ("set NUMBA_CACHE_DIR" in ran.stderr) == (not cache)

@@ -1,9 +1,12 @@
 """Provenance, code digests, and random streams."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +47,83 @@ def test_attributes_hold_no_path_of_the_machine(tmp_path: Path) -> None:
     )
     assert str(tmp_path) not in text
     assert "G23" in text
+
+
+def git(folder: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *words]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def unpacked(folder: Path) -> Path:
+    """The product's folder, as from a tarball."""
+    (folder / "src/galcarto").mkdir(parents=True)
+    (folder / "src/galcarto/__init__.py").write_text("")
+    return folder
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], str]:
+    """The commit that a package in a folder names; git reads no settings of the machine."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+
+    def named(folder: Path) -> str:
+        monkeypatch.setattr(provenance, "PACKAGE", folder / "src/galcarto")
+        return provenance.git_commit.__wrapped__()
+
+    return named
+
+
+def test_a_checkout_names_its_commit(tmp_path: Path, commit, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = unpacked(tmp_path / "galcarto")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    head = git(root, "rev-parse", "HEAD")
+    assert commit(root) == head
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other"))  # as in a hook of another repository
+    assert commit(root) == head
+    (root / "src/galcarto/__init__.py").write_text("x = 1")
+    assert commit(root) == f"{head}-dirty"
+
+
+@pytest.mark.parametrize("place", ["g", "vendor/g", ".venv/lib/python3.11/site-packages"])
+@pytest.mark.parametrize("added", [False, True])
+def test_another_repository_s_commit_is_not_ours(tmp_path: Path, commit, caplog, place: str, added: bool) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir()
+    git(outer, "init", "-q")
+    git(outer, "commit", "-qm", "mine", "--allow-empty")
+    root = unpacked(outer / place)
+    if added:
+        git(outer, "add", "-f", ".")
+        git(outer, "commit", "-qm", "and a tool")
+    assert commit(root) == "unknown"
+    assert not caplog.records
+
+
+def test_files_that_a_repository_does_not_track_have_no_commit(tmp_path: Path, commit) -> None:
+    """A tarball unpacked at the top of another repository."""
+    git(tmp_path, "init", "-q", "outer")
+    git(tmp_path / "outer", "commit", "-qm", "mine", "--allow-empty")
+    assert commit(unpacked(tmp_path / "outer")) == "unknown"
+
+
+def test_without_a_repository_there_is_no_commit(tmp_path: Path, commit, caplog) -> None:
+    assert commit(unpacked(tmp_path / "g")) == "unknown"
+    assert not caplog.records
+
+
+def test_a_clone_that_git_distrusts_says_so(tmp_path: Path, commit, caplog, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = unpacked(tmp_path / "galcarto")
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert commit(root) == "unknown"
+    assert "git says 'fatal: detected dubious ownership" in caplog.text
+    assert f"run: git config --global --add safe.directory {root}" in caplog.text
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_real_planck_maps_agree_where_dust_is_cold() -> None:
     tiles = Tiles.cover((150.0, 160.0), (-20.0, -10.0), 0.5)  # no young stars heat the dust
     maps = {}
     for entry in settings.compare.planck:
-        sphere = planck.read(ROOT / entry.path, entry.ordering, entry.column, entry.hdu)
+        sphere = planck.read(ROOT / entry.path, entry)
         means = planck.tile_means(sphere, tiles, entry.frame)
         maps[entry.name] = planck.to_extinction(means, entry.quantity, settings.dust.r_v).ravel()
     line = planck.straight_line(maps["tau353"], maps["radiance"])

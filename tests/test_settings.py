@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from galcarto.__main__ import STAGES
 from galcarto.core import units
-from galcarto.core.settings import Section, SettingsError, read, stage_sections
+from galcarto.core.settings import Section, SettingsError, load_yaml, read, stage_sections
+from galcarto.core.sky import to_galactic
+from galcarto.core.units import FRAMES
 from galcarto.dustmap.instrument import survey_of
-from galcarto.dustmap.settings import Position, Settings, Sky, read_settings
+from galcarto.dustmap.settings import Position, Settings, Sky, check_merge, read_settings
 from galcarto.maps.settings import Distance, Tile
 
 ROOT = Path(__file__).parents[1]
@@ -169,6 +171,11 @@ def test_defaults_are_in_the_units_of_the_package(config):
             "sky.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
         ),
         (
+            "sky.files",
+            [{"path": "a.fits", "columns": {}, "flags": {"Qflg": "[ABC"}}],
+            "sky.files.0.flags: Qflg: found '[ABC' (unterminated character set at position 0); expected a regular",
+        ),
+        (
             "control",
             {**CONTROL, "files": [{"path": "a.fits", "survey": "gaia", "columns": {}}]},
             "control.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
@@ -177,6 +184,14 @@ def test_defaults_are_in_the_units_of_the_package(config):
             "control",
             {**CONTROL, "files": [{"path": "a.fits", "frame": "galctic", "columns": {}}]},
             "control.files.0.frame: found 'galctic'; expected one of",
+        ),
+        *(
+            (
+                "sky.files",
+                [{"path": "a.fits", "columns": {}, "frame": frame}],
+                f"sky.files.0.frame: found {frame!r}; expected one of galactic, icrs, fk5, fk4,",
+            )
+            for frame in ("altaz", "hcrs", "lsr", "itrs", "galactocentric", "heliocentricmeanecliptic", "cirs", "G")
         ),
         ("control", {**CONTROL, "files": []}, "control.files: found []"),
         ("control", {**CONTROL, "l": ["3 deg", "1 deg"]}, "control.l: found 3 to 1; expected the lower end first"),
@@ -195,6 +210,82 @@ def test_a_fault_is_refused_and_its_key_comes_first(config, path, value, message
     lines = str(error.value).splitlines()
     assert len(lines) == 1, lines
     assert lines[0].startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tile: {size: 1 deg}\nseed: 1\ntile: {size: 2 deg}\n", "tile: found twice, in lines 1 and 3 of {path};"),
+        ("tile:\n  size: 1 deg\n  size: 1 deg\n", "tile.size: found twice, in lines 2 and 3 of {path};"),
+        ("a: [{b: 1},\n {b: 1, c: 2,\n b: 1}]\n", "a.1.b: found twice, in lines 2 and 3 of {path};"),
+        ("a: {1: 2, 1: 2}\n", "a.1: found twice, in lines 1 and 1 of {path};"),
+        ("a: {b\n", "{path}: not a YAML file: "),
+        ("a: {[1]: 2}\n", "{path}: not a YAML file: "),
+    ],
+)
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        read_settings(path)
+    assert str(error.value).startswith(message.format(path=path))
+
+
+def test_keys_of_two_mappings_are_not_the_same(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &x {b: 1}\nc: {b: 1}\nd: *x\ne: {<<: *x, b: 2}\n")
+    assert load_yaml(path) == {"a": {"b": 1}, "c": {"b": 1}, "d": {"b": 1}, "e": {"b": 2}}
+
+
+@pytest.mark.parametrize("source", ["files", "archive"])
+@pytest.mark.parametrize("region", ["mine", "demo"])
+def test_real_stars_merged_into_the_demo_are_refused(source, region):
+    default = load_yaml(ROOT / "config/config.yaml")
+    given = {"region": region, "sky": default["sky"] | {"source": source}, "tile": {"size": "1 deg"}}
+    given |= {"realism": {"colour": "0.02 mag"}}
+    with pytest.raises(SettingsError) as error:
+        check_merge(default, given)
+    left = "seed, distance, surveys, realism, profiles, examples, sightlines, training, compare"
+    assert str(error.value).startswith(f"sky.source: found {source!r}, real stars, with sections of the demo")
+    assert f": {left}; " in str(error.value)
+    assert str(error.value).endswith("add --replace-workflow-config, or write them")
+
+
+def test_a_variation_of_the_demo_is_told_what_it_keeps():
+    default = load_yaml(ROOT / "config/config.yaml")
+    assert check_merge(default, {"training": {"epochs": 3}}) == ""
+    assert check_merge(default, default | {"region": "mine", "sky": default["sky"] | {"source": "files"}}) == ""
+    said = check_merge(default, {"region": "mine", "training": {"epochs": 3}})
+    assert said.startswith("region mine: these sections are the demo's, whole or in part: seed, sky, tile, ")
+    assert "training" not in said
+    assert "--replace-workflow-config" in said
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(
+    ("l", "b", "away"), [(281.1, 0.0, 0), (291.0, 0.0, 4), (284.0, 11.5, 10), (284.0, 12.5, 11), (100.0, 0.0, 173)]
+)
+def test_sightlines_stay_near_the_window(config, split, l, b, away):
+    changes = changed(config, f"sightlines.{split}", [{"l": f"{l} deg", "b": f"{b} deg"}])
+    if away > 10:
+        said = f"sightlines.{split}.0: found l = {l:g}, b = {b:g} deg, {away} deg from the nearest tile; expected at"
+        with pytest.raises(SettingsError, match=said):
+            read_settings(changes)
+    else:
+        read_settings(changes)
+
+
+@pytest.mark.parametrize("key", ["examples", "ablation"])
+def test_a_batch_is_not_larger_than_the_training_set(config, key):
+    config = changed(config, "training.batch", 512)
+    number = 512 // len(config["sightlines"]["train"])
+    if key == "ablation":
+        config["ablation"] = {}
+    config[key]["train"] = number + 1
+    read_settings(config)
+    config[key]["train"] = number - 1
+    with pytest.raises(SettingsError, match=f"training.batch: found 512; expected at most .* examples of {key}.train"):
+        read_settings(config)
 
 
 def test_every_fault_has_its_line(config):
@@ -257,6 +348,12 @@ def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
     assert survey.parallax == (0.0, 5.0)
     with pytest.raises(SettingsError, match=r"^surveys\.parallax: 2MASS has none"):
         survey_of(survey)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_every_frame_allowed_gives_galactic_coordinates(frame):
+    l, b = to_galactic(np.array([10.0]), np.array([20.0]), frame)
+    assert np.isfinite([l, b]).all()
 
 
 class Window(Section):

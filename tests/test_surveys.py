@@ -253,8 +253,9 @@ SUFFIXES = [".fits", ".fits.gz", ".ecsv", ".csv", ".csv.gz", ".vot", ".parquet"]
 def test_catalogues_of_every_format(tmp_path, suffix):
     path = write(tmp_path / f"stars{suffix}", table())
     found = read(path, COLUMNS, ["J", "Ks"], "galactic")
-    assert list(found.columns) == ["l", "b", "J", "J_error", "Ks"]
-    assert {str(kind) for kind in found.dtypes} == {"float64"}
+    assert list(found.columns) == ["l", "b", "J", "J_error", "Ks", "detected", "good"]
+    assert {str(kind) for kind in found.dtypes[:5]} == {"float64"}
+    np.testing.assert_array_equal(found["detected"], [True, False, True])
     np.testing.assert_allclose(found["l"], [359.9, 10.0, 20.0])
     np.testing.assert_allclose(found["b"], [0.0, -5.0, 5.0])
     np.testing.assert_allclose(found["J"], [12.5, np.nan, 14.25])
@@ -323,6 +324,8 @@ REASONS = {
     "outside the window": (5.0, 0.0, 15.0, 13.0),
     "magnitude missing": (359.0, 0.0, np.nan, 13.0),
     "magnitude a sentinel": (359.0, 0.1, 15.0, 99.999),
+    "no error, so an upper limit": (359.0, 0.4, 15.0, 13.0),
+    "refused by its flags": (359.0, -0.4, 15.0, 13.0),
     "duplicate": (1.0, 0.5, 15.0, 13.0),  # of the one good row
     "brighter than the limit": (359.0, 0.2, 3.0, 2.5),
     "fainter than the limit": (359.0, 0.3, 15.0, 14.0),
@@ -334,8 +337,14 @@ def catalogue(rows) -> pd.DataFrame:
     return pd.DataFrame(np.array(rows, float).reshape(-1, 4), columns=["l", "b", "J", "Ks"])
 
 
+def flagged(rows) -> pd.DataFrame:
+    """A catalogue whose limits and flags are those of two of the reasons."""
+    stars = catalogue(rows)
+    return stars.assign(detected=stars["b"] != 0.4, good=stars["b"] != -0.4)
+
+
 def test_every_reason_is_counted_once():
-    stars, dropped = clean(catalogue([GOOD, *REASONS.values()]), TILES, LIMITS, bright=4.0)
+    stars, dropped = clean(flagged([GOOD, *REASONS.values()]), TILES, LIMITS, bright=4.0)
     assert dropped == dict.fromkeys(REASONS, 1)
     assert list(dropped) == list(REASONS)
     pd.testing.assert_frame_equal(stars, catalogue([GOOD]))
@@ -343,7 +352,7 @@ def test_every_reason_is_counted_once():
 
 @given(st.lists(st.sampled_from([GOOD, *REASONS.values()]), min_size=1, max_size=30))
 def test_rows_are_kept_or_counted(rows):
-    stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
+    stars, dropped = clean(flagged(rows), TILES, LIMITS, bright=4.0)
     assert len(stars) + sum(dropped.values()) == len(rows)
     assert len(stars) == (GOOD in rows)  # its copies are duplicates
 
@@ -357,7 +366,7 @@ def test_a_row_with_many_faults_counts_under_the_first():
     ]
     stars, dropped = clean(catalogue(rows), TILES, LIMITS, bright=4.0)
     assert stars.empty
-    assert list(dropped.values()) == [1, 1, 1, 1, 0, 0, 0]
+    assert list(dropped.values()) == [1, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_stars_on_a_limit():
@@ -371,6 +380,81 @@ def test_errors_do_not_make_two_stars_of_one():
     stars = catalogue([GOOD, GOOD]).assign(J_error=[0.1, 0.2])
     kept, dropped = clean(stars, TILES, LIMITS, bright=4.0)
     assert len(kept) == dropped["duplicate"] == 1
+
+
+# --- upper limits and flags
+
+# rows as of VizieR II/246: stars at l = 0.05, 0.15, ... deg; what is wrong with each
+LIMIT_ROWS = {
+    "": ("15.0", "0.05", "13.0", "0.03", "AAA", "000"),
+    "no error of J": ("15.1", "", "13.0", "0.03", "UAA", "000"),
+    "no error of Ks": ("15.2", "0.05", "13.0", "", "AAU", "000"),
+    "a sentinel for an error": ("15.3", "99.999", "13.0", "0.03", "AAA", "000"),
+    "an error of 0": ("15.4", "0", "13.0", "0.03", "AAA", "000"),
+    "a negative error": ("15.5", "-99", "13.0", "0.03", "AAA", "000"),
+    "poor quality": ("15.6", "0.05", "13.0", "0.03", "EAA", "000"),
+    "contaminated": ("15.7", "0.05", "13.0", "0.03", "AAA", "c00"),
+    "no flag": ("15.8", "0.05", "13.0", "0.03", "", "000"),
+}
+LIMIT_COLUMNS = {"longitude": "lon", "latitude": "lat", "J": "Jmag", "J_error": "e_Jmag"}
+LIMIT_COLUMNS |= {"Ks": "Kmag", "Ks_error": "e_Kmag"}
+FLAGS = {"Qflg": "[ABC]..", "Cflg": "0.0"}
+
+
+def limits_file(tmp_path, columns=LIMIT_COLUMNS, **changes) -> CatalogueFile:
+    path = tmp_path / "stars.csv"
+    lines = [f"{0.05 + 0.1 * i:.2f},0.5,{','.join(row)}" for i, row in enumerate(LIMIT_ROWS.values())]
+    path.write_text("\n".join(["lon,lat,Jmag,e_Jmag,Kmag,e_Kmag,Qflg,Cflg", *lines]))
+    return CatalogueFile(path=str(path), columns=columns, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "refused"),
+    [
+        ({}, 5, 0),
+        ({"flags": FLAGS}, 5, 3),
+        ({"flags": {"Qflg": "[ABC].."}}, 5, 2),
+        ({"flags": {"Qflg": "E|AAA|"}}, 5, 1),  # the whole value
+        ({"flags": {"Qflg": ".*"}}, 5, 0),
+        ({"columns": {key: LIMIT_COLUMNS[key] for key in LIMIT_COLUMNS if key != "Ks_error"}}, 4, 0),
+        ({"columns": {key: LIMIT_COLUMNS[key] for key in LIMIT_COLUMNS if "error" not in key}}, 0, 0),
+    ],
+)
+def test_upper_limits_and_flagged_stars_are_dropped_and_counted(tmp_path, caplog, changes, limits, refused):
+    caplog.set_level("INFO")
+    everything, _, dropped = gather([limits_file(tmp_path, **changes)], list(LIMITS))
+    assert len(everything) == len(LIMIT_ROWS)  # all were observed
+    stars, rows = usable(everything, dropped, LIMITS, 4.0, TILES)
+    assert len(stars) == rows["kept"] == len(LIMIT_ROWS) - limits - refused
+    assert rows["dropped"]["no error, so an upper limit"] == limits
+    assert rows["dropped"]["refused by its flags"] == refused
+    assert ("no error, so an upper limit" in caplog.text) == (limits > 0)
+    assert "detected" not in stars
+    if changes == {"flags": FLAGS}:
+        np.testing.assert_array_equal(stars["J"], [15.0])
+
+
+def test_a_catalogue_without_errors_beside_one_with_them(tmp_path):
+    """Nothing is known of its limits, so none is dropped; a limit does not hide a star of another catalogue."""
+    one = limits_file(tmp_path)
+    path = tmp_path / "plain.csv"
+    path.write_text("l,b,J,Ks\n1.0,0.5,15.0,13.0\n0.15,0.5,15.1,13.0\n0.05,0.5,15.0,13.0\n")
+    other = CatalogueFile(path=str(path), columns={"longitude": "l", "latitude": "b", "J": "J", "Ks": "Ks"})
+    everything, _, dropped = gather([one, other], list(LIMITS))
+    assert dropped == {"in an earlier catalogue": 1}
+    stars, _ = usable(everything, dropped, LIMITS, 4.0, TILES)
+    assert {(1.0, 15.0), (0.15, 15.1)} < set(zip(stars["l"], stars["J"], strict=True))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_flags_of_every_format(tmp_path, suffix):
+    rows = table()
+    rows["q"], rows["n"] = ["AAA", "U", "BBB"], [0, 1, 0]
+    path = write(tmp_path / f"stars{suffix}", rows)
+    found = read(path, COLUMNS, ["J"], "galactic", {"q": "[AB]+", "n": "0"})
+    np.testing.assert_array_equal(found["good"], [True, False, True])
+    with pytest.raises(TableError, match=r"expected also Q .*sky\.files\.columns and flags"):
+        read(path, COLUMNS, ["J"], "galactic", {"Q": "A"})
 
 
 # --- footprint

@@ -8,8 +8,10 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urljoin
 
 import numpy as np
 import requests
@@ -18,11 +20,12 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from galcarto import __version__
-from galcarto.core.errors import UserError
+from galcarto.core.errors import UserError, first_line
 from galcarto.core.provenance import file_sha256
 
 LONGEST_WAIT = 600.0  # s; give up if a server asks for more
 BLOCK = 1 << 16  # bytes
+HOPS = 5  # redirects in a row
 # accepted but not ready, time-out, too early, too many requests: worth another try, as is any 5xx
 TRANSIENT_STATUS = (202, 408, 425, 429)
 TRANSIENT_FAULTS = (
@@ -45,18 +48,13 @@ class TransientError(Exception):
     ----------
     wait : float, s
         Least wait that the server asks for.
+    body : bytes
+        What the server says.
     """
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
+    def __init__(self, message: str, wait: float = 0.0, body: bytes = b"") -> None:
         super().__init__(message)
-        self.wait = wait
-
-
-def first_line(text: str) -> str:
-    """First line of text in a response, without tags, for a message."""
-    text = re.sub(r"<(script|style)\b.*?</\1>", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    words = re.sub(r"<[^>]*>", "\n", text).strip()
-    return " ".join((words.splitlines() or ["nothing"])[0].split())[:200]
+        self.wait, self.body = wait, body
 
 
 def _asked_wait(response: requests.Response) -> float:
@@ -113,18 +111,43 @@ class Client:
         """
         time.sleep(max(self._next - time.monotonic(), 0.0))
         self._next = time.monotonic() + self.interval
-        response = self._session.request(method, url, stream=True, timeout=self.timeout, **options)  # type: ignore[arg-type]
+        response = self._send(method, url, **options)
         status = response.status_code
         if status in accepted:
             return response
         found = f"status {status} {response.reason}"
         if status in TRANSIENT_STATUS or status >= 500:
-            wait = _asked_wait(response)
-            response.close()
-            raise TransientError(found, wait)
+            wait, body = _asked_wait(response), b""
+            with response, suppress(requests.RequestException):
+                body = response.content
+            said = f", which says '{first_line(body.decode(errors='replace'))}'" if body else ""
+            raise TransientError(found + said, wait, body)
         said = first_line(response.text)
         hint = "the server refuses; look at the address in a browser, or wait a day" if status == 403 else "check it"
         raise DownloadError(f"{url}: found {found}, which says '{said}'; expected 200; {hint}")
+
+    def _send(self, method: str, url: str, **options: object) -> requests.Response:
+        """Send a request and follow redirects; requests itself would turn a POST into a GET, without its form."""
+        target = url
+        for _ in range(HOPS):
+            response = self._session.request(
+                method,
+                target,
+                stream=True,
+                timeout=self.timeout,
+                allow_redirects=method == "GET",
+                **options,  # type: ignore[arg-type]
+            )
+            if not response.is_redirect:
+                return response
+            response.close()
+            target = urljoin(target, response.headers["Location"])
+            if response.status_code == 303:  # the answer is elsewhere
+                return self._session.get(target, stream=True, timeout=self.timeout)
+            logging.warning("%s: the address has moved to %s: set url to it", url, target)
+        raise DownloadError(
+            f"{url}: the address has moved to {target}, {HOPS} times; expected an answer: set url to it"
+        )
 
     def retry(self, url: str, attempt: Callable[[], T]) -> T:
         """Call `attempt`, which requests `url`, until it succeeds or fails for good.

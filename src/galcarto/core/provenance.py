@@ -6,6 +6,8 @@ import argparse
 import ast
 import hashlib
 import json
+import logging
+import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -46,16 +48,34 @@ def short_name(path: str | Path) -> str:
 
 @cache
 def git_commit() -> str:
-    """Commit of the checkout that the package runs from, with ``-dirty`` if it is edited; else ``unknown``."""
+    """Commit of the checkout that the package runs from, with ``-dirty`` if it is edited; else ``unknown``.
+
+    A package that is unpacked or installed inside another repository has no commit: that one's says nothing of it.
+    """
+    place = PACKAGE.joinpath("__init__.py").relative_to(PACKAGE.parents[1]).as_posix()
     try:
-        return subprocess.run(
-            ["git", "-C", str(PACKAGE), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
+        if _git("ls-files", "--full-name", "__init__.py") != place:
+            return "unknown"
+        return _git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    except OSError:
         return "unknown"
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.strip().partition("\n")[0]
+        if "not a git repository" not in words:
+            mend = f"git config --global --add safe.directory {PACKAGE.parents[1]}"
+            logging.warning(
+                "galcarto_commit is unknown: git says '%s'; if it distrusts the folder, run: %s", words, mend
+            )
+        return "unknown"
+
+
+def _git(*words: str) -> str:
+    """Output of a git command in the package's folder."""
+    # a hook of another repository sets variables that lead there
+    misleading = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+    environment = {name: value for name, value in os.environ.items() if name not in misleading} | {"LC_ALL": "C"}
+    command = ["git", "-C", str(PACKAGE), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
 
 def part_sha256(part: xr.Dataset) -> str:

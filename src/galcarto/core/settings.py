@@ -2,7 +2,7 @@
 
 import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,6 +56,44 @@ def increasing(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def load_yaml(path: str | Path) -> Any:
+    """Read a YAML file, of which YAML itself would take the last of two equal keys.
+
+    Raises
+    ------
+    SettingsError
+        If the file is no YAML, or a key is there twice.
+    """
+    text = Path(path).read_bytes()
+    try:
+        tree, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: not a YAML file: {error}") from None
+    faults = [
+        f"{key}: found twice, in lines {first} and {second} of {path}; expected once; remove one"
+        for key, first, second in _repeated(tree, "")
+    ]
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return content
+
+
+def _repeated(node: yaml.Node | None, place: str) -> Iterator[tuple[str, int, int]]:
+    """Keys that a mapping has twice, here and below, and their lines."""
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            yield from _repeated(item, f"{place}{i}.")
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[Any, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                yield f"{place}{key.value}", lines[key.value], line
+            elif isinstance(key, yaml.ScalarNode):
+                lines[key.value] = line
+            yield from _repeated(value, f"{place}{key.value}.")
+
+
 def load(config: Mapping[str, Any] | str | Path, model: type[S]) -> S:
     """Read settings from a mapping or a YAML file.
 
@@ -68,10 +106,10 @@ def load(config: Mapping[str, Any] | str | Path, model: type[S]) -> S:
     Raises
     ------
     SettingsError
-        With one line for each invalid key.
+        With one line for each invalid key, or if a key is there twice.
     """
     if not isinstance(config, Mapping):
-        config = yaml.safe_load(Path(config).read_text())
+        config = load_yaml(config)
     try:
         return model.model_validate(config)
     except ValidationError as error:

@@ -101,6 +101,13 @@ def sightline_position(name: str) -> tuple[float, float]:
     return float(l_text[1:]), float(b_text[1:])
 
 
+def separation(l: float, b: float, others_l: np.ndarray, others_b: np.ndarray) -> np.ndarray:
+    """Angle between a direction and others, all in degrees."""
+    b_rad, others = np.radians(b), np.radians(others_b)
+    across = np.cos(b_rad) * np.cos(others) * np.cos(np.radians(others_l - l))
+    return np.degrees(np.arccos(np.clip(np.sin(b_rad) * np.sin(others) + across, -1.0, 1.0)))
+
+
 def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:
     """Convert coordinates in any astropy frame to galactic (l, b), all in degrees."""
     if frame == "galactic":

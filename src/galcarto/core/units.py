@@ -6,10 +6,12 @@ micrometres, and computing times in s. Quantities appear only at the edges (sett
 """
 
 import math
+import re
+from contextlib import suppress
 from typing import Annotated, Any
 
 import astropy.units as u
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
 
 def parse(value: Any, unit: str) -> float:
@@ -45,6 +47,52 @@ def parse(value: Any, unit: str) -> float:
     return number
 
 
+# units as people write them in files, and words for none; lower case
+WRITINGS = {"degrees": "deg", "degs": "deg", "decimal degrees": "deg", "hours": "h", "hrs": "h"}
+WRITINGS |= dict.fromkeys(("mags", "magnitude", "magnitudes"), "mag")
+NO_UNIT = ("", "none", "unitless", "dimensionless", "unknown", "undef", "n/a", "-", "---", "1", "tau", "optical depth")
+# astropy's frames of stars' positions; others need a time, a place or a distance
+FRAMES = (
+    "galactic",
+    "icrs",
+    "fk5",
+    "fk4",
+    "fk4noeterms",
+    "supergalactic",
+    "barycentricmeanecliptic",
+    "barycentrictrueecliptic",
+)
+
+
+def factor(text: str | None, expected: str, hours: bool = False) -> float:
+    """Factor from the unit that a file states to ours; 1 where it states none.
+
+    Parameters
+    ----------
+    text : str or None
+        In any case, in plain words such as ``degrees``, and with an equinox after it.
+    expected : str
+        The astropy unit to convert to.
+    hours : bool
+        Whether ``h`` is an angle of 15 deg, as in a right ascension.
+
+    Raises
+    ------
+    ValueError
+        If the unit is unknown or of another kind.
+    """
+    words = re.sub(r"[\s,(]*(J2000|B1950|ICRS)(\.0)?\)?\s*$", "", (text or "").strip(), flags=re.IGNORECASE)
+    if words.lower() in NO_UNIT:
+        return 1.0
+    for word in (words, words.lower(), WRITINGS.get(words.lower(), words)):
+        with suppress(ValueError, TypeError, AttributeError):
+            unit = u.Unit(word)
+            return float((u.hourangle if hours and unit == u.hour else unit).to(expected))
+    if expected == "mag" and re.search(r"mag\b", words, re.IGNORECASE) and "/" not in words:
+        return 1.0  # of a system, such as mag(AB)
+    raise ValueError(f"found the unit {words!r}; expected {expected or 'none'}, or one that converts to it")
+
+
 def _quantity(unit: str) -> Any:
     return Annotated[
         float,
@@ -54,6 +102,13 @@ def _quantity(unit: str) -> Any:
     ]
 
 
+def _frame(value: str) -> str:
+    if value not in FRAMES:
+        raise ValueError(f"found {value!r}; expected one of {', '.join(FRAMES)}")
+    return value
+
+
+Frame = Annotated[str, AfterValidator(_frame), WithJsonSchema({"enum": list(FRAMES), "type": "string"})]
 Kiloparsec = _quantity("kpc")
 Degree = _quantity("deg")
 Magnitude = _quantity("mag")

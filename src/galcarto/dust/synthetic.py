@@ -10,6 +10,7 @@ import healpy as hp
 import numba
 import numpy as np
 
+from galcarto.core.jit import CACHE
 from galcarto.core.sky import cartesian
 
 CENTRE = 8.5  # kpc from the Sun to the Galactic centre
@@ -167,7 +168,7 @@ def through_beam(nside: int, pixels: np.ndarray, values: np.ndarray, fwhm: float
     return result
 
 
-@numba.njit(parallel=True, cache=True, fastmath=True)
+@numba.njit(parallel=True, cache=CACHE, fastmath=True)
 def _waves(x, y, z, waves, phases):
     """Gaussian random field of unit variance, as a sum of plane waves."""
     result = np.empty(x.size)

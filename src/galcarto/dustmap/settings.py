@@ -9,11 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from astropy.coordinates import frame_transform_graph
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from galcarto.core.settings import Config, Section, increasing, load
-from galcarto.core.sky import Tiles, sightline_name
+from galcarto.core.settings import Config, Section, SettingsError, increasing, load
+from galcarto.core.sky import Tiles, separation, sightline_name
 from galcarto.core.units import Degree, Magnitude
 from galcarto.dust.settings import Dust, ProfileSettings, SyntheticSky
 from galcarto.dustmap.compare.settings import Compare, Tracers
@@ -23,6 +23,7 @@ from galcarto.maps.settings import Credits, Distance, FaceOn, Publish, Tile
 from galcarto.surveys.settings import ArchiveQuery, CatalogueFile, Catalogues, SurveySettings
 
 BLOCK = 256  # examples per stored chunk, and per read of the training
+FAR = 10.0  # deg; farther from the window the stars are others than the map's
 CHUNK = 1024  # examples rendered at once, with their own random numbers; files are divided between chunks
 
 
@@ -246,18 +247,6 @@ class Settings(Config):
         return value
 
     @model_validator(mode="after")
-    def _frames(self) -> "Settings":
-        known = frame_transform_graph.get_names()
-        named = [(f"sky.files.{i}", file.frame) for i, file in enumerate(self.sky.files)]
-        if self.control is not None:
-            named += [(f"control.files.{i}", file.frame) for i, file in enumerate(self.control.files)]
-        named += [(f"compare.planck.{i}", entry.frame) for i, entry in enumerate(self.compare.planck)]
-        for path, frame in named:
-            if frame not in known:
-                raise ValueError(f"{path}.frame: found {frame!r}; expected one of {', '.join(sorted(known))}")
-        return self
-
-    @model_validator(mode="after")
     def _known_surveys(self) -> "Settings":
         names = [survey.name for survey in self.surveys]
         if len(set(names)) < len(names):
@@ -269,6 +258,31 @@ class Settings(Config):
             if name not in names:
                 raise ValueError(f"{path}.survey: found {name!r}; expected one of surveys: {', '.join(names)}")
         self.sky.grid(self.tile.size)
+        return self
+
+    @model_validator(mode="after")
+    def _near(self) -> "Settings":
+        grid = self.sky.grid(self.tile.size)
+        l, b = np.meshgrid(grid.l, grid.b)
+        for split, positions in (("train", self.sightlines.train), ("test", self.sightlines.test)):
+            for i, position in enumerate(positions):
+                distance = float(separation(position.l, position.b, l, b).min())
+                if distance > FAR:
+                    raise ValueError(
+                        f"sightlines.{split}.{i}: found l = {position.l:g}, b = {position.b:g} deg, {distance:.0f} deg "
+                        f"from the nearest tile; expected at most {FAR:g} deg; move it into the window (sky.l, sky.b)"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _batches(self) -> "Settings":
+        sightlines = len(self.sightlines.train)
+        for key, number in (("examples.train", self.examples.train), ("ablation.train", self.ablation.train)):
+            if self.training.batch > number * sightlines:
+                raise ValueError(
+                    f"training.batch: found {self.training.batch}; expected at most {number * sightlines}, the "
+                    f"training examples of {key} on {sightlines} sightlines; lower it, or raise {key}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -284,6 +298,47 @@ class Settings(Config):
 def read_settings(config: Mapping[str, Any] | str | Path) -> Settings:
     """Read the settings of a region from a mapping or a YAML file; raises SettingsError if they are invalid."""
     return load(config, Settings)
+
+
+def check_merge(default: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Check settings that Snakemake merges into those of the default file, the demo.
+
+    Parameters
+    ----------
+    default, given : mapping
+        The default file, and what is merged into it.
+
+    Returns
+    -------
+    str
+        A warning that lists the sections that are the default's; empty if there is none, or for the default's region.
+
+    Raises
+    ------
+    SettingsError
+        If the stars are real: the demo's have no nuisances.
+    """
+    left = [key for key, value in default.items() if key not in given or _lacks(given[key], value)]
+    source = (given.get("sky") or {}).get("source", "synthetic")
+    region = given.get("region", default["region"])
+    if not left or (source == "synthetic" and region == default["region"]):
+        return ""
+    remedy = f"add --replace-workflow-config, or write {'them' if len(left) > 1 else 'it'}"
+    if source != "synthetic":
+        raise SettingsError(
+            f"sky.source: found {source!r}, real stars, with sections of the demo, whose sky has no nuisances: "
+            f"{', '.join(left)}; expected all of region {region!r}; {remedy}"
+        )
+    return (
+        f"region {region}: these sections are the demo's, whole or in part: {', '.join(left)}; if not meant, {remedy}"
+    )
+
+
+def _lacks(given: Any, default: Any) -> bool:
+    """Whether a merged section keeps a key of the default."""
+    if not (isinstance(given, Mapping) and isinstance(default, Mapping)):
+        return False
+    return any(key not in given or _lacks(given[key], value) for key, value in default.items())
 
 
 def schema() -> dict[str, Any]:

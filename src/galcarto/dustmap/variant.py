@@ -153,7 +153,7 @@ def score_sky(
     median = float(np.nanmedian(scores)) if np.isfinite(far).any() else None
     result: dict[str, Any] = {"sky": {"median_out_of_distribution": median}, "planck": {}}
     for entry, path in zip(compare.planck, maps, strict=True):
-        sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
+        sphere = planck.read(path, entry)
         means = planck.tile_means(sphere, tiles, entry.frame)
         theirs = planck.to_extinction(means, entry.quantity, region.dust.r_v)
         used, result["planck"][entry.name] = planck.against(ours, theirs, entry.ceiling, entry.line_below)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
 from galcarto.core.errors import UserError
+from galcarto.core.settings import SettingsError, load_yaml
 from galcarto.core.sky import cartesian
 from galcarto.galaxy.laws import Flare, Law, Table, Warp
 
@@ -151,9 +151,9 @@ def load(model: str) -> GalaxyModel:
     """
     path = table_path(model)
     try:
-        return GalaxyModel.model_validate(yaml.safe_load(path.read_bytes()))
-    except yaml.YAMLError as error:
-        raise GalaxyTableError(f"{path}: not a YAML file: {error}") from None
+        return GalaxyModel.model_validate(load_yaml(path))
+    except SettingsError as error:
+        raise GalaxyTableError(str(error)) from None
     except ValidationError as error:
         faults = "\n".join(f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise GalaxyTableError(faults) from None

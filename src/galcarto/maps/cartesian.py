@@ -9,6 +9,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto.core.errors import UserError
+from galcarto.core.jit import CACHE
 from galcarto.core.sky import Tiles, cartesian
 from galcarto.maps.footprint import tile_points
 from galcarto.maps.grid import bounded, derived_attributes, edges_of, tiles_of
@@ -181,13 +182,13 @@ def _box(lines: np.ndarray, farthest: float, step: float | None = None) -> tuple
     return (low, high) if step is None else (np.floor(low / step) * step, (np.floor(high / step) + 1) * step)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _buffers(shape):
     """Arrays for the voxels of the longest line."""
     return np.empty(shape.sum() + 3, np.int64), np.empty(shape.sum() + 3)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _walk(direction, end, step, low, shape, cells, exits):
     """Fill in the voxels that a line from the Sun crosses up to `end` and the exit distances; return their number."""
     place = np.zeros(3, np.int64)
@@ -212,7 +213,7 @@ def _walk(direction, end, step, low, shape, cells, exits):
         following[k] += pace[k]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _mark(grid):
     """Set the number of every voxel that a line crosses to 0."""
     lines, end, step, low, shape, number = grid
@@ -222,7 +223,7 @@ def _mark(grid):
             number[cells[: _walk(lines[tile, line], end, step, low, shape, cells, exits)]] = 0
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _deposit(grid, edges, cumulative, farthest, amount, length, known):
     """Add to each voxel the extinction of its lines, their lengths, and their lengths up to `farthest`."""
     lines, end, step, low, shape, number = grid
@@ -240,7 +241,7 @@ def _deposit(grid, edges, cumulative, farthest, amount, length, known):
                 start, before = exits[k], after[k]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _integrate(grid, density, found):
     """Add up each tile's mean line integral."""
     lines, end, step, low, shape, number = grid
@@ -253,7 +254,7 @@ def _integrate(grid, density, found):
                 start = exits[k]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _spread(grid, factors, wanted):
     """Add to each voxel the factors of the lines in it, times their lengths."""
     lines, end, step, low, shape, number = grid

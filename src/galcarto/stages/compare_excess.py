@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     found[area < settings.tile.min_area_fraction * tiles.area()] = np.nan
     metrics, seen = {}, {}
     for entry, path in zip(settings.compare.planck, args.maps, strict=True):
-        sphere = planck.read(path, entry.ordering, entry.column, entry.hdu)
+        sphere = planck.read(path, entry)
         theirs = planck.to_extinction(planck.tile_means(sphere, tiles, entry.frame), entry.quantity, settings.dust.r_v)
         used = np.isfinite(found) & np.isfinite(theirs) & (theirs < entry.ceiling)
         seen[entry.name] = np.where(used, theirs, np.nan)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     """Write both maps, a straight-line fit between them and the scores of their difference."""
     settings = read(args.settings, Settings)
     chosen = next(entry for entry in settings.compare.planck if entry.name == args.name)
-    sphere = planck.read(args.map, chosen.ordering, chosen.column, chosen.hdu)
+    sphere = planck.read(args.map, chosen)
     with open_cube(args.cube) as cube:
         reach = cube["distance_max"].to_numpy(), edges_of(cube, "distance"), settings.compare.distance
         ours, sd = (planck.total(cube[name].to_numpy(), *reach) for name in ("extinction", "extinction_sd"))

@@ -7,13 +7,15 @@ again.
 pyvo is not used: it keeps no response as received, does not retry, and its status check is as long as `_table`'s.
 """
 
+import gzip
 import json
 import logging
 import os
 import re
+import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,22 +25,27 @@ import numpy as np
 import pandas as pd
 import requests
 from astropy.coordinates import SkyCoord
-from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOTableSpecError
 from astropy.io.votable.tree import VOTableFile
 from astropy.table import Table
 from tqdm import tqdm
 
-from galcarto.core.download import Client, TransientError, first_line
-from galcarto.core.errors import UserError
+from galcarto.core.download import Client, TransientError
+from galcarto.core.errors import UserError, first_line
 from galcarto.core.provenance import file_sha256
 from galcarto.core.sky import to_galactic
-from galcarto.core.tables import floats
+from galcarto.core.tables import WEB_PAGE, floats, parse_votable, query_status
+from galcarto.surveys.catalogue import measured
 
 STRIP = 1.0  # deg of longitude, of the first boxes
 SMALLEST = 1e-3  # deg; smaller boxes are not split
 MARGIN = 2 / 3600  # deg, of a polygon around its box
 EDGE = 0.25  # deg between a polygon's corners
+# reasons that a smaller page mends, and reasons that pass
+TIME_LIMIT = re.compile(r"time[ -]?(d )?(limit|out)|time (is )?(exceeded|over)|too long|duration", re.IGNORECASE)
+PASSING = re.compile(
+    r"try again|try later|temporar|overload|too many|busy|unavailable|maintenance|queue|connection", re.IGNORECASE
+)
 POGSON = 2.5 / np.log(10)
 
 
@@ -357,9 +364,13 @@ class Pages:
         form = {"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "votable", "MAXREC": str(most), "QUERY": query}
 
         def attempt() -> tuple[bytes, Table]:
-            # with status 400, TAP sends the reason as a VOTable
-            with self.client.request("POST", self.url, accepted=(200, 400), data=form) as response:
-                body = response.content
+            try:
+                # with status 400, TAP sends the reason as a VOTable; some services do with 500
+                with self.client.request("POST", self.url, accepted=(200, 400), data=form) as response:
+                    body = _unpacked(response.content)
+            except TransientError as error:
+                _refuse(self.url, _reason(error.body))
+                raise
             return body, _table(self.url, response, body)
 
         return self.client.retry(self.url, attempt)
@@ -370,8 +381,8 @@ class Pages:
         Returns
         -------
         stars : DataFrame
-            ``l``, ``b`` (deg), each band and its error (mag), and the archive's further columns, in the order of the
-            archive's identifiers.
+            ``l``, ``b`` (deg), each band and its error (mag), ``detected`` as from `catalogue.read`, and the archive's
+            further columns, in the order of the archive's identifiers.
         pages : list of path
 
         Raises
@@ -402,18 +413,19 @@ class Pages:
 
     def _stars(self, box: Box) -> pd.DataFrame:
         """Stars of a page that lie in its box."""
-        table = _rows(_read_votable(self.path(box).read_bytes()))
+        table = _rows(parse_votable(self.path(box).read_bytes()))
         values = {name: floats(table[name]) for name in self.columns if name != "star"}
         l, b = to_galactic(values.pop("alpha"), values.pop("delta"), "icrs")
         stars: dict[str, np.ndarray] = {"star": np.asarray(table["star"]), "l": l, "b": b}
+        detected = np.ones(len(table), bool)
         for band in self.bands:
             magnitude, error = values.pop(f"mag_{band.lower()}"), values.pop(f"error_{band.lower()}")
             if self.archive.errors_are_ratios:
                 with np.errstate(divide="ignore"):
                     error = POGSON / error
-            # 2MASS stores upper limits as magnitudes without errors
-            measured = np.isfinite(magnitude) & np.isfinite(error)
-            stars[band], stars[f"{band}_error"] = np.where(measured, [magnitude, error], np.nan)
+            stars[band], stars[f"{band}_error"] = magnitude, error
+            detected &= measured(magnitude, error)
+        stars["detected"] = detected
         return pd.DataFrame(stars | values)[box.holds(l, b)]
 
 
@@ -424,8 +436,40 @@ def _write(path: Path, body: bytes) -> None:
     os.replace(part, path)
 
 
-def _read_votable(body: bytes) -> VOTableFile:
-    return parse(BytesIO(body), verify="ignore")  # not all archives follow the standard to the letter
+def _unpacked(body: bytes) -> bytes:
+    """A response, unpacked if it is a gzip file whose header does not say so."""
+    if not body.startswith(b"\x1f\x8b"):
+        return body
+    try:
+        return gzip.decompress(body)
+    except (EOFError, OSError, zlib.error) as error:
+        raise TransientError(f"found a gzip file of {len(body)} bytes that cannot be unpacked ({error})") from None
+
+
+def _reason(body: bytes) -> str | None:
+    """Error that a service states in the VOTable of a response, if it is one."""
+    with suppress(VOTableSpecError, ValueError, TransientError):
+        return query_status(parse_votable(_unpacked(body)))[0]
+    return None
+
+
+def _refuse(url: str, reason: str | None) -> None:
+    """Raise the error that a service states, if it does.
+
+    Raises
+    ------
+    TransientError
+        If the reason may pass.
+    ArchiveError
+        If it stays.
+    """
+    if reason is None:
+        return
+    if TIME_LIMIT.search(reason):
+        raise ArchiveError(f"{url}: found the error '{reason}'; expected a table; lower page in sky.archives")
+    if PASSING.search(reason):
+        raise TransientError(f"found the error '{reason}'")
+    raise ArchiveError(f"{url}: found the error '{reason}'; expected a table")
 
 
 def _rows(votable: VOTableFile) -> Table:
@@ -446,28 +490,27 @@ def _table(url: str, response: requests.Response, body: bytes) -> Table:
         If it is an error, incomplete, or not a table.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if "xml" not in kind or "html" in kind or re.match(rb"\s*<(!doctype )?html", body, re.IGNORECASE):
+    # a service may call its VOTable text/plain or application/octet-stream
+    if WEB_PAGE.match(body) or not ("xml" in kind or re.search(rb"<(\w+:)?VOTABLE\b", body[:4096])):
         raise ArchiveError(
             f"{url}: found {kind or 'no content type'} that says '{first_line(body.decode(errors='replace'))}'; "
             "expected a VOTable; open the address in a browser: the service may be down, or its address wrong (url in "
             "sky.archives)"
         )
-    if not body.rstrip().upper().endswith(b"VOTABLE>"):
+    if not re.search(rb"</(\w+:)?VOTABLE\s*>\s*(<!--.*?-->\s*)*$", body, re.IGNORECASE | re.DOTALL):
         raise TransientError(f"found a VOTable that stops after {len(body)} bytes; expected its end")
     unreadable = f"{url}: found a VOTable without a table that can be read"
     try:
-        votable = _read_votable(body)
+        votable = parse_votable(body)
     except (VOTableSpecError, ValueError) as error:
         raise ArchiveError(f"{unreadable} ({error}); expected one; use another archive") from None
-    # TAP sends the status before the table, and again after it if rows were left out
-    for info in (info for resource in votable.resources for info in resource.infos if info.name == "QUERY_STATUS"):
-        if info.value.upper() == "ERROR":
-            raise ArchiveError(f"{url}: found the error '{first_line(info.content or '')}'; expected a table")
-        if info.value.upper() == "OVERFLOW":
-            raise ArchiveError(
-                f"{url}: found the overflow flag: the service sends fewer rows than a page has; expected a whole page; "
-                "lower page in sky.archives"
-            )
+    reason, overflow = query_status(votable)
+    _refuse(url, reason)
+    if overflow:
+        raise ArchiveError(
+            f"{url}: found the overflow flag: the service sends fewer rows than a page has; expected a whole page; "
+            "lower page in sky.archives"
+        )
     if response.status_code != 200:
         raise ArchiveError(f"{url}: found status {response.status_code} without a reason; expected 200")
     try:

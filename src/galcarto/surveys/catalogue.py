@@ -1,6 +1,7 @@
 """Read star catalogues, clean them and find the area that they cover."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,38 @@ from astropy.coordinates import SkyCoord
 
 from galcarto.core.sky import Tiles, to_galactic
 from galcarto.core.tables import TableError, floats, read_table
+from galcarto.core.units import factor
 
 SAME = 0.5 * u.arcsec
 OPTIONAL = ("parallax",)  # read where a catalogue has it, mas
 SENTINEL = 90.0  # mag; archives write 99.999 or -999 where nothing was measured
 
 
-def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: str) -> pd.DataFrame:
+def measured(magnitude: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Flag detections: stars whose magnitude has an error.
+
+    A magnitude without an error, or with a sentinel in its place, is the limit above which nothing was seen: 2MASS
+    (quality flag U) and others store it so.
+
+    Parameters
+    ----------
+    magnitude, error : ndarray, shape (star,), mag
+
+    Returns
+    -------
+    ndarray of bool, shape (star,)
+    """
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isfinite(magnitude) & (np.abs(magnitude) < SENTINEL) & (error > 0) & (error < SENTINEL))
+
+
+def read(
+    path: str | Path,
+    columns: Mapping[str, str],
+    bands: list[str],
+    frame: str,
+    flags: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Read a star catalogue.
 
     Parameters
@@ -32,17 +58,20 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     bands : list of str
         Required bands.
     frame : str
-        astropy frame of the two angles: ``galactic``, ``icrs``, ``fk5``, ... Angles without a unit are in degrees.
+        Frame of the two angles: one of `galcarto.core.units.FRAMES`. Angles without a unit are in degrees.
+    flags : mapping, optional
+        Columns of the file, and for each a regular expression that the whole of a good star's value matches.
 
     Returns
     -------
     DataFrame
-        ``l``, ``b`` (deg), each band and each error (mag); NaN where the file has no value.
+        ``l``, ``b`` (deg), each band and each error (mag), NaN where the file has no value; ``detected``, whether
+        every band that has a column of errors is `measured`; ``good``, whether the flags are as wanted.
 
     Raises
     ------
     TableError
-        If the file cannot be read, or a column is missing or does not hold numbers.
+        If the file cannot be read, a column is missing or does not hold numbers, or its unit is of another kind.
     """
     colours = [name for name in columns if name.count("-") == 1 and set(name.split("-")) <= set(bands)]
     plain = [band for band in bands if not any(band in colour.split("-") for colour in colours)]
@@ -52,15 +81,20 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
         raise TableError(f"{path}: sky.files.columns maps {', '.join(columns)}; expected also {', '.join(unmapped)}")
     kept = [*needed, *OPTIONAL]
     wanted = {ours: theirs for ours, theirs in columns.items() if ours.removesuffix("_error") in kept}
-    table = read_table(path, wanted.values(), "sky.files.columns")
+    flags = flags or {}
+    table = read_table(path, wanted.values(), "sky.files.columns" + (" and flags" if flags else ""), texts=tuple(flags))
     values = {}
     for ours, theirs in wanted.items():
+        unit = {"longitude": "deg", "latitude": "deg", "parallax": "mas"}.get(ours, "mag")
+        column = table[theirs]
         try:
-            values[ours] = floats(table[theirs])
-        except (TypeError, ValueError) as error:
-            raise TableError(f"{path}: column {theirs}: expected numbers ({error})") from None
-        if ours in ("longitude", "latitude") and table[theirs].unit is not None:
-            values[ours] = values[ours] * table[theirs].unit.to(u.deg)
+            scale = factor(str(column.unit or ""), unit, hours=ours == "longitude")
+        except ValueError as error:
+            raise TableError(f"{path}: column {theirs}: {error}; convert it (sky.files.columns)") from None
+        values[ours] = floats(column) * scale
+    pairs = [(values[name], values[f"{name}_error"]) for name in (*colours, *plain) if f"{name}_error" in values]
+    detected = np.all([np.ones(len(table), bool), *(measured(*pair) for pair in pairs)], axis=0)
+    good = np.all([np.ones(len(table), bool), *(_matches(table[name], flags[name]) for name in flags)], axis=0)
     for colour in colours:
         # only the difference is known: put the two bands half of it to either side of the remaining one
         first, second = colour.split("-")
@@ -70,7 +104,21 @@ def read(path: str | Path, columns: Mapping[str, str], bands: list[str], frame: 
     known = np.isfinite(longitude) & np.isfinite(latitude) & (np.abs(latitude) <= 90)
     l, b = np.full(len(longitude), np.nan), np.full(len(longitude), np.nan)
     l[known], b[known] = to_galactic(longitude[known], latitude[known], frame)
-    return pd.DataFrame({"l": l, "b": b, **values})
+    return pd.DataFrame({"l": l, "b": b, **values, "detected": detected, "good": good})
+
+
+def _matches(column: Any, pattern: str) -> np.ndarray:
+    """Flag rows whose whole value matches a regular expression; a missing value is empty."""
+    missing = np.ma.getmaskarray(np.ma.asarray(column))
+    if column.dtype.kind == "f":  # of whole numbers, where some are missing
+        missing = missing | ~np.isfinite(np.ma.getdata(column))
+        texts = [str(value).removesuffix(".0") for value in np.ma.getdata(column)]
+    else:
+        texts = [str(value).strip() for value in np.ma.getdata(column.astype(str))]
+    whole = re.compile(pattern).fullmatch
+    return np.array(
+        [whole("" if absent else text) is not None for text, absent in zip(texts, missing, strict=True)], bool
+    )
 
 
 def _repeated(stars: pd.DataFrame, earlier: pd.DataFrame) -> np.ndarray:
@@ -95,7 +143,7 @@ def clean(
     Parameters
     ----------
     stars : DataFrame
-        From `read`.
+        From `read`; without ``detected`` and ``good``, all are.
     tiles : Tiles
     limits : mapping of float, mag
         Faint limit of each required band.
@@ -109,14 +157,17 @@ def clean(
         Number of rows by the first check that they fail, in the order of the checks.
     """
     bands = list(limits)
-    magnitudes = stars[bands].to_numpy()
+    same = ["l", "b", *bands, "detected", "good"]
+    magnitudes, everyone = stars[bands].to_numpy(), pd.Series(True, stars.index)
     with np.errstate(invalid="ignore"):
         checks = {
             "position missing": ~np.isfinite(stars[["l", "b"]].to_numpy()).all(axis=1),
             "outside the window": tiles.index(stars["l"].fillna(0).to_numpy(), stars["b"].fillna(99).to_numpy()) < 0,
             "magnitude missing": ~np.isfinite(magnitudes).all(axis=1),
             "magnitude a sentinel": (np.abs(magnitudes) >= SENTINEL).any(axis=1),
-            "duplicate": stars.duplicated(["l", "b", *bands]).to_numpy(),
+            "no error, so an upper limit": ~stars.get("detected", everyone).to_numpy(),
+            "refused by its flags": ~stars.get("good", everyone).to_numpy(),
+            "duplicate": stars.duplicated(stars.columns.intersection(same)).to_numpy(),
             "brighter than the limit": (magnitudes < bright).any(axis=1),
             "fainter than the limit": (magnitudes >= np.array([limits[band] for band in bands])).any(axis=1),
         }
@@ -128,7 +179,7 @@ def clean(
     for reason, number in dropped.items():
         if number:
             logging.info("dropped %d of %d rows: %s", number, len(stars), reason)
-    return stars[keep].reset_index(drop=True), dropped
+    return stars[keep].drop(columns=["detected", "good"], errors="ignore").reset_index(drop=True), dropped
 
 
 def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float, dict[str, int]]:
@@ -137,7 +188,7 @@ def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float,
     Parameters
     ----------
     files : sequence
-        With ``path``, ``columns``, ``frame`` and ``footprint_cell`` (deg).
+        With ``path``, ``columns``, ``frame``, ``flags`` and ``footprint_cell`` (deg).
     bands : list of str
 
     Returns
@@ -152,10 +203,11 @@ def gather(files: Sequence[Any], bands: list[str]) -> tuple[pd.DataFrame, float,
     parts: list[pd.DataFrame] = []
     repeated = 0
     for file in files:
-        part = read(file.path, file.columns, bands, file.frame)
+        part = read(file.path, file.columns, bands, file.frame, file.flags)
         logging.info("%s: %d rows", file.path, len(part))
         if parts:
-            again = _repeated(part, pd.concat(parts))
+            earlier = pd.concat(parts)
+            again = _repeated(part, earlier[earlier["detected"] & earlier["good"]])
             logging.info("dropped %d of %d rows: in an earlier catalogue", again.sum(), len(part))
             part, repeated = part[~again], repeated + int(again.sum())
         parts.append(part)

@@ -1,11 +1,12 @@
 """Settings of the surveys, their catalogues and archives."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from galcarto.core.settings import Section, increasing
-from galcarto.core.units import Degree, Magnitude, Milliarcsecond, Second
+from galcarto.core.units import Degree, Frame, Magnitude, Milliarcsecond, Second
 
 
 class Axis(Section):
@@ -58,8 +59,21 @@ class CatalogueFile(Section):
     columns: dict[str, str] = Field(
         description="our name to the file's: longitude, latitude, each band, and optionally BAND_error"
     )
-    frame: str = "galactic"
+    flags: dict[str, str] = Field(
+        {}, description="columns of the file, and the regular expression that the whole of a good star's value matches"
+    )
+    frame: Frame = "galactic"
     footprint_cell: Degree = Field("6 arcmin", gt=0, validate_default=True)
+
+    @field_validator("flags")
+    @classmethod
+    def _expressions(cls, value: dict[str, str]) -> dict[str, str]:
+        for column, pattern in value.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{column}: found {pattern!r} ({error}); expected a regular expression") from None
+        return value
 
 
 class ArchiveQuery(Section):

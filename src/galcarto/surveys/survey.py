@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, ValidationError, model_validator
 
 from galcarto.core.errors import UserError
+from galcarto.core.settings import SettingsError, load_yaml
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -242,9 +242,9 @@ def read_table(path: str | Path) -> SurveyTable:
         known = ", ".join(sorted(p.stem for p in TABLES.glob("*.yaml")))
         raise SurveyTableError(f"{path}: not found; expected a survey's table such as those of {known}")
     try:
-        return SurveyTable.model_validate(yaml.safe_load(path.read_bytes()))
-    except yaml.YAMLError as error:
-        raise SurveyTableError(f"{path}: not a YAML file: {error}") from None
+        return SurveyTable.model_validate(load_yaml(path))
+    except SettingsError as error:
+        raise SurveyTableError(str(error)) from None
     except ValidationError as error:
         faults = "\n".join(f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise SurveyTableError(faults) from None

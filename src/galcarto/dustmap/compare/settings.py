@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from galcarto.core.settings import Section, increasing
-from galcarto.core.units import Degree, Kiloparsec, Magnitude
+from galcarto.core.units import Degree, Frame, Kiloparsec, Magnitude
 
 
 class PlanckMap(Section):
@@ -15,9 +15,9 @@ class PlanckMap(Section):
     path: str | None = None
     url: str | None = Field(None, description="fetch the map from here instead of reading it from a path")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file at the url")
-    quantity: Literal["tau353", "ebv"]
+    quantity: Literal["tau353", "ebv", "av"]
     ordering: Literal["ring", "nested"]
-    frame: str
+    frame: Frame
     column: str | None = Field(None, description="table column; none for an image HDU")
     hdu: int = 1
     ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")

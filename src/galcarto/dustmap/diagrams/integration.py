@@ -6,6 +6,7 @@ from math import erf, exp, pi, sqrt
 import numba
 import numpy as np
 
+from galcarto.core.jit import CACHE
 from galcarto.galaxy.binaries import GOLDEN
 from galcarto.galaxy.hess import Hess
 from galcarto.galaxy.synthesis import MODULUS_RANGE, MODULUS_STEP, StarModel
@@ -203,7 +204,7 @@ class Integrator:
         return self.diagram.normalisation * shared.T @ parts
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _populate(first, entry, number, content, stop, out):
     """Count the stars of one distance bin in each cell before `stop`."""
     out[:] = 0.0
@@ -216,7 +217,7 @@ def _populate(first, entry, number, content, stop, out):
                 out[entry[e]] += content[p] * number[e]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _accumulate(first, entry, number, cell, content, modulus, shift, grid, shape):
     """Move the stars of every half bin of distance to their apparent cells.
 
@@ -268,7 +269,7 @@ def _below(x):
     return 0.5 * (1.0 + erf(x / sqrt(2.0)))
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(parallel=True, cache=CACHE)
 def _blur(number, true, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out):
     """Distribute the stars of apparent cells over the pixels by errors, completeness and limits.
 
@@ -333,7 +334,7 @@ def _blur(number, true, limits, bright, errors, completeness, start, step, pivot
                             )
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=CACHE)
 def _detect(first, entry, number, row, column, content, seen, out):
     """Count the detected stars of each distance bin behind each A_V.
 

@@ -11,6 +11,8 @@ import numba
 import numpy as np
 from scipy.special import ndtri
 
+from galcarto.core.jit import CACHE
+
 _LEVELS = (np.arange(65536) + 0.5) / 65536
 # Quantiles of the normal and exponential distributions, indexed by 16 random bits; scaled to unit variance and mean.
 NORMALS = (ndtri(_LEVELS) / ndtri(_LEVELS).std()).astype(np.float32)
@@ -253,7 +255,7 @@ def _group(stars, tiles, detection, part, out):
             places[p], states[p] = at, state
 
 
-@numba.njit(parallel=True, cache=True, nogil=True, fastmath=True)
+@numba.njit(parallel=True, cache=CACHE, nogil=True, fastmath=True)
 def render(stars, tiles, detection, out):
     """Fill `out` with star counts; each star enters an image a Poisson number of times.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import isotonic_regression, least_squares
 
+from galcarto.surveys.catalogue import measured
 from galcarto.surveys.survey import Band, Errors
 
 STEP = 0.25  # mag: bins of the medians
@@ -38,7 +39,7 @@ class Medians:
     @classmethod
     def of(cls, magnitude: np.ndarray, error: np.ndarray, edges: np.ndarray) -> "Medians":
         """Bin stars, ignoring those without an error."""
-        known = np.isfinite(magnitude) & np.isfinite(error)
+        known = measured(magnitude, error)
         bins = np.digitize(magnitude[known], edges) - 1
         rows = np.full((3, len(edges) - 1), np.nan)
         number = np.bincount(bins[(bins >= 0) & (bins < len(edges) - 1)], minlength=len(edges) - 1)

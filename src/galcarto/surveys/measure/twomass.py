@@ -10,6 +10,7 @@ from galcarto.dust.law import coefficients
 from galcarto.galaxy.components import load
 from galcarto.galaxy.integrals import ALL_STARS
 from galcarto.galaxy.synthesis import StarModel
+from galcarto.surveys.catalogue import measured
 from galcarto.surveys.measure.completeness import Decline, decline, mock_counts, solid_angle
 from galcarto.surveys.measure.errors import STEP
 from galcarto.surveys.measure.results import (
@@ -70,19 +71,18 @@ def measure_twomass(paths: Mapping[str, str], galaxy: str, binaries: bool, law: 
     for band, guess in GUESSES.items():
         found = measure_errors(band, stars, band, f"{band}_error", edges)
         error = found.joint.errors.at
-        # upper limits have no error: they are not measurements
-        measured = {name: one[band][np.isfinite(one[f"{band}_error"])] for name, one in stars.items()}
+        seen = {name: one[band][measured(one[band], one[f"{band}_error"])] for name, one in stars.items()}
         mock = mock_counts(model, band, *FIELD, FIELD_EXTINCTION * dimming[band])
-        main = decline(measured["field"], mock, error, guess)
+        main = decline(seen["field"], mock, error, guess)
         others = {
-            "field, no tilt": decline(measured["field"], mock, error, guess, tilted=False),
-            **{f"{name}, no mock": decline(one, None, error, guess) for name, one in measured.items()},
+            "field, no tilt": decline(seen["field"], mock, error, guess, tilted=False),
+            **{f"{name}, no mock": decline(one, None, error, guess) for name, one in seen.items()},
         }
         halves = [main.half, *(others[name].half for name in ("field, no tilt", "field, no mock"))]
         systematic = float(np.ptp(halves) / 2.0)
         fits = {name: _summary(fit) for name, fit in others.items()}
         metrics[band] = found.metrics | {"completeness": {"field": _summary(main), "systematic": systematic, **fits}}
-        without_mock = ", ".join(f"{name} {others[f'{name}, no mock'].half:.2f}" for name in measured)
+        without_mock = ", ".join(f"{name} {others[f'{name}, no mock'].half:.2f}" for name in seen)
         completeness = completeness_entry(
             "measured",
             f"in the field; half points without the mock: {without_mock}",
