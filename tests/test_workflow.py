@@ -150,7 +150,7 @@ def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Pat
     config = yaml.safe_load((project / "config/tiny.yaml").read_text())
     (project / "masers.txt").write_text("ra dec plx e_plx\n")
     config["sky"]["offline"] = True
-    config["tracers"] = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
+    config["tracers"] = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii"}
     (project / "config/tiny.yaml").write_text(yaml.safe_dump(config))
     ran = snakemake(project, "-n", "--printshellcmds")
     assert ran.returncode == 0, ran.stdout
@@ -161,7 +161,7 @@ def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Pat
     assert "--offline" in commands["collect_tracers"]
     for stage in ("compare_arms", "plot_faceon"):
         assert "--tracers results/tiny/tracers.nc" in commands[stage]
-    assert "--arms synthetic" in commands["plot_faceon"]
+    assert "--arms synthetic" in commands["plot_faceon"]  # a synthetic sky is drawn with its own arms
 
 
 def test_published_maps_are_fetched_unless_they_are_on_disk(tmp_path: Path) -> None:

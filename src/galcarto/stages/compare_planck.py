@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
     dataset = xr.Dataset(
         {
             "extinction": (("l", "b"), ours, {"units": "mag", "long_name": f"A_V to {far}"}),
+            "extinction_sd": (("l", "b"), sd, {"units": "mag", "long_name": f"standard deviation of A_V to {far}"}),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "difference": (("l", "b"), ours - theirs, {"units": "mag", "long_name": "extinction - planck"}),
             "used": (("l", "b"), used),
