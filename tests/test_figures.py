@@ -319,7 +319,9 @@ def test_a_sky_of_one_tile_makes_one_panel_of_each_channel(examples, sky):
 
 def test_training_skips_missing_losses(history):
     top, bottom = training.history(history).axes
-    np.testing.assert_array_equal(line(top, "training, mean of a round").get_xydata(), [[1000, 5], [3000, 1], [4000, -2]])
+    np.testing.assert_array_equal(
+        line(top, "training, mean of a round").get_xydata(), [[1000, 5], [3000, 1], [4000, -2]]
+    )
     np.testing.assert_array_equal(line(top, "validation, at its end").get_xydata(), [[2000, 4], [4000, -1]])
     np.testing.assert_array_equal(bottom.get_lines()[0].get_ydata(), history.learning_rate)
 

@@ -4,6 +4,7 @@ A code block that cannot run in a test is marked by a comment above it, with the
 
     <!-- not run: installs packages -->
     <!-- dry run -->                        snakemake and make only plan
+    <!-- for config/orion.yaml -->          settings in place of this file's sections of that name
 
 A YAML block with a title is written to the file of that name; any other is part of a region's settings.
 """
@@ -29,7 +30,7 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>.+?)\")?\n(?P<code>.*?)^```$", re.M | re.S
 )
 # number of blocks per page that do not run; 0 for all others
-NOT_RUN = {"README.md": 2, "docs/cluster.md": 2, "docs/tutorial.md": 1}
+NOT_RUN = {"README.md": 2, "docs/cluster.md": 2, "docs/real_data.md": 2, "docs/tutorial.md": 1}
 
 
 class Block(NamedTuple):
@@ -59,7 +60,8 @@ def test_every_code_block_has_a_language_and_most_run(page: Path) -> None:
     text, found = page.read_text(), blocks(page)
     assert len(re.findall("^ *```", text, re.M)) == 2 * len(found), "a code fence that BLOCK does not match"
     assert {block.language for block in found} <= {"bash", "python", "text", "yaml"}
-    assert {block.mark.partition(":")[0] for block in found} <= {"", "dry run", "not run"}
+    marks = {block.mark.partition(":")[0] for block in found if not block.mark.startswith("for config/")}
+    assert marks <= {"", "dry run", "not run"}
     rest = markdown.markdown(BLOCK.sub("", text), extensions=["tables"])
     assert "<pre>" not in rest, "indented code: fence it, so that it is tested"
     assert sum(not runs(block) for block in found) == NOT_RUN.get(page.relative_to(ROOT).as_posix(), 0)
@@ -70,6 +72,23 @@ def test_links_point_to_files_of_the_repository(page: Path) -> None:
     """As on a code host; the site's own links are checked when it is built."""
     for link in re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+def test_every_config_of_real_stars_has_its_archive_on_the_page() -> None:
+    """A stranger has none of the files that the configs name."""
+    archives = {
+        block.mark.removeprefix("for "): yaml.safe_load(block.code)["sky"]
+        for block in blocks(ROOT / "docs/real_data.md")
+        if block.language == "yaml" and "archives:" in block.code
+    }
+    real = {
+        path.relative_to(ROOT).as_posix(): config["sky"]
+        for path in (ROOT / "config").glob("*.yaml")
+        if (config := yaml.safe_load(path.read_text())).get("sky", {}).get("source") == "files"
+    }
+    assert set(archives) == set(real)
+    for name, sky in real.items():
+        assert (archives[name]["l"], archives[name]["b"]) == (sky["l"], sky["b"]), name
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +124,13 @@ def shell(code: str, project: Path, dry: bool) -> None:
 
 
 def setting(block: Block, project: Path) -> None:
-    """Validate settings: a titled file, which is also written, or a part merged into the demo's."""
+    """Validate settings: a titled file, which is also written, sections of a config, or a part of the demo's."""
     given: dict[str, Any] = yaml.safe_load(block.code)
     if block.title:
         (project / block.title).write_text(block.code)
         read_settings(given)
+    elif block.mark:
+        read_settings(yaml.safe_load((ROOT / block.mark.removeprefix("for ")).read_text()) | given)
     else:
         demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
         for name, section in given.items():
