@@ -114,8 +114,10 @@ def test_a_guide_is_followed_in_a_copy(page: Path, tmp_path: Path) -> None:
     for block in blocks(page):
         if block.language == "yaml" and not block.title:
             config |= yaml.safe_load(block.code)
-    (project / "config/tried.yaml").write_text(yaml.safe_dump(config))
-    shell("galcarto settings config/tried.yaml network surveys", project, False, project / "src")
+    (project / "tried.yaml").write_text(yaml.safe_dump(config))
+    shell("galcarto settings tried.yaml network surveys", project, False, project / "src")
+    general = "tests/test_docs.py tests/test_surveys.py tests/test_inference.py -k 'not inference or networks_give'"
+    shell(f"python -m pytest -q -p no:cacheprovider {general}", project, False, project / "src")
 
 
 def test_every_config_of_real_stars_has_its_archive_on_the_page() -> None:
