@@ -1,8 +1,9 @@
 """Compare the extinction of the cube, as far as stars reach or to a distance, with a HEALPix map of dust.
 
 Example:
-  galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare_planck)" --seed 1 --name tau353 \\
-      --cube cube.nc --map tau353.fits --comparison planck_tau353.nc --metrics planck_tau353.json
+  galcarto compare_planck --settings "$(galcarto settings config/config.yaml compare_planck)" --seed 1 \\
+      --name synthetic --cube results/demo/cube.nc --map results/demo/sky/planck.fits \\
+      --comparison planck_synthetic.nc --metrics planck_synthetic.json
 """
 
 import argparse
