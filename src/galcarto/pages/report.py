@@ -204,7 +204,9 @@ def _opening(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
             match = re.fullmatch(number.name, name)
             if match and isinstance(value, int | float) and value == value:
                 text = number.form.format(value).replace("%", " %").replace("-", "−")
-                found.append({**number._asdict(), "label": number.label.format(*match.groups()), "value": text})
+                words = {"label": number.label.format(*match.groups()), "value": text}
+                words["meaning"] = number.meaning.replace(" %", "\N{NO-BREAK SPACE}%")
+                found.append(number._asdict() | words)
                 break
     return found
 
