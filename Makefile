@@ -44,7 +44,7 @@ clean: ## remove the demo's results, built files and the tools' caches; other re
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
-	.venv/bin/pip install -q -c constraints.txt -e .
+	.venv/bin/pip install -q -c constraints.txt -e '.[slurm]'
 	@touch $@
 
 .venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/pip

@@ -225,7 +225,7 @@ rule plot_faceon:
         runtime=15,
     params:
         **stage("plot_faceon"),
-        arms=SETTINGS.tracers.arms,
+        arms="synthetic" if SYNTHETIC else SETTINGS.tracers.arms,  # those of the sky that is drawn
         tracers=option("tracers"),
     shell:
         "python -m galcarto plot_faceon --faceon {input.faceon:q} --arms {params.arms} {params.tracers} "

@@ -11,7 +11,8 @@ import xarray as xr
 import yaml
 from matplotlib.figure import Figure
 
-from galcarto.__main__ import STAGES, main
+from galcarto import __version__
+from galcarto.__main__ import COMMANDS, STAGES, main
 from galcarto.core.files import Output
 from galcarto.figures.stage import plot
 
@@ -43,12 +44,28 @@ def test_each_file_to_write_gets_its_name_only_when_it_is_whole() -> None:
                 assert option.type is Output, f"{stage} {option.option_strings}"
 
 
-def test_the_list_of_stages_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_lists_commands_of_users_before_the_stages(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--help"])
     shown = capsys.readouterr().out
-    assert all(f"\n    {stage.replace('_', '-')}" in shown for stage in STAGES)
+    listed = [line.split()[0].replace("-", "_") for line in shown.splitlines() if re.match(r"  [a-z]", line)]
+    assert listed == [*COMMANDS, *(stage for stage in STAGES if stage not in COMMANDS)]
+    assert listed[:3] == ["query", "check_cube", "settings"]
     assert "_" not in shown
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"galcarto {__version__}\n"
+
+
+def test_an_unknown_section_is_refused_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings", str(ROOT / "tests/tiny.yaml"), "dust", "survey"]) == 1
+    said = capsys.readouterr().err
+    assert "found survey; expected a stage or sections of" in said
+    assert "surveys" in said
 
 
 def test_dashes_and_underscores_name_the_same_stage(capsys: pytest.CaptureFixture[str]) -> None:

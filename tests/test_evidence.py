@@ -158,6 +158,7 @@ def test_the_prior_figure_shows_its_quantiles_and_the_published_range(drawn_prio
     levels = [float(artist.get_ydata()[0]) for artist in density.get_lines() if len(artist.get_ydata()) == 2]
     assert levels == [pytest.approx(float(data.plane_density_mag_per_kpc[0]))]
     assert "0.17 (0.07–0.6)" in words(figure)
+    assert "—" not in words(figure)  # no column of dashes
     block = drawn_prior.metrics["prior"]
     assert block["full"]["extinction_mag"]["1"][2] == pytest.approx(
         float(data.extinction_at.sel(at=1.0).median()), rel=1e-6
@@ -249,7 +250,23 @@ def test_trust_maps_lie_as_on_the_sky_and_flags_in_their_tiles(cube):
     nearest = {(float(cube.l.sel(l=x, method="nearest")), float(cube.b.sel(b=y, method="nearest"))) for x, y in poor}
     assert nearest == tiles
     assert len(line(flags, "unlike training (1)").get_xdata()) == 1
-    assert len(line(flags, "partly observed (0)").get_xdata()) == 0
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["not observed (1)", "poor fit (2)", "unlike training (1)"], "flags that no tile has are left out"
+
+
+def test_trust_maps_say_that_no_flag_is_raised_and_their_scales_have_ticks(cube):
+    """An empty panel could mean that nothing was drawn; a scale of one tick cannot be read."""
+    cube["quality"] = xr.zeros_like(cube.quality)
+    cube["fit_chi2"] = xr.full_like(cube.fit_chi2, 1.4)
+    figure = trust.maps(cube)
+    figure.draw_without_rendering()
+    (said,) = panel(figure, "Quality flags").texts
+    assert said.get_text() == "no flag is raised\nin any tile"
+    assert not figure.legends
+    bar = next(ax for ax in figure.axes if ax.get_xlabel() == "ratio, log (number)")
+    low, high = bar.get_xlim()
+    assert low < 1.0 < 1.4 < high
+    assert sum(low <= tick <= high for tick in bar.get_xticks()) >= 2
 
 
 def test_metrics_hold_the_control_field_the_extinction_nearby_and_the_shares_of_bad_tiles(cube, tmp_path):
@@ -343,6 +360,7 @@ def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
         {
             "extinction": (("l", "b"), 0.8 * planck),
             "planck": (("l", "b"), planck),
+            "extinction_sd": (("l", "b"), 0.1 * planck),
             "difference": (("l", "b"), -0.2 * planck),
             "used": (("l", "b"), used),
         },
@@ -354,7 +372,9 @@ def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
     theirs = line(scatter, "colour excess").get_xydata()
     np.testing.assert_allclose(theirs[:, 1], 0.4 * theirs[:, 0])
     assert len(theirs) == 23
-    np.testing.assert_allclose(line(scatter, "this work").get_xdata(), theirs[:, 0])
+    (bars,) = scatter.containers
+    assert bars.get_label() == "this work, with our sd"
+    np.testing.assert_allclose(bars[0].get_xdata(), theirs[:, 0])
 
 
 def test_each_channel_has_a_block_and_parallaxes_grow_upwards():

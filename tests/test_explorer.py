@@ -259,6 +259,7 @@ def test_the_page_is_self_contained_and_runs_no_script_but_its_own(region: Path)
     text = (region / "explorer.html").read_text()
     page = Page(text)
     links = [attrs[key] for _, attrs in page.tags for key in ("src", "href") if key in attrs]
+    links.remove("report.html")  # beside the explorer
     assert not [link for link in links if link is None or not link.startswith(("#", "data:,"))]
     (policy,) = (attrs["content"] for _, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
@@ -446,6 +447,19 @@ def test_a_click_on_a_sightline_shows_its_numbers(reader: Reader, cube: xr.Datas
     reader.click("sky-plot", float(cube.l[3]), float(cube.b[2]))
     reader.shown(cube, 3, 2, 5)
     assert reader.text("#flags") == "No flag is raised"
+
+
+def test_residuals_do_not_saturate_and_the_largest_is_said(reader: Reader, cube: xr.Dataset) -> None:
+    """A dark red pixel at the end of the scale looked like a bad fit beside "No flag is raised"."""
+    reader.click("sky-plot", float(cube.l[3]), float(cube.b[2]))
+    reader.shown(cube, 3, 2, 5)
+    values, end = reader.run(
+        "const one = document.getElementById('residual-plot').data[0]; return [one.z.map((row) => [...row]), one.zmax]"
+    )
+    greatest = np.nanmax(np.abs(np.array(values, float)))
+    assert end == pytest.approx(max(4.0, greatest))
+    assert reader.text("#residual-most") == f", up to {greatest:.1f} Poisson errors in a pixel"
+    assert "of the whole diagram (poor below 0.02)" in reader.text("#facts")
 
 
 def test_the_plots_hold_the_cubes_numbers(reader: Reader, region: Path, cube: xr.Dataset) -> None:

@@ -21,6 +21,7 @@ from galcarto.__main__ import main
 from galcarto.core.sky import SUN_RADIUS
 from galcarto.figures import calibration, diagrams, errors, faceon, plane, profiles, published, style, training
 from galcarto.galaxy.arms import REID2019, trace
+from galcarto.pages.report import QUESTIONS
 
 ROOT = Path(__file__).parents[1]
 EDGES = np.linspace(0.0, 5.0, 11)
@@ -135,6 +136,7 @@ def maps():
         {
             "extinction": (("l", "b"), ours),
             "planck": (("l", "b"), planck),
+            "extinction_sd": (("l", "b"), np.full_like(ours, 0.4)),
             "difference": (("l", "b"), ours - planck),
             "used": (("l", "b"), used),
         },
@@ -317,8 +319,10 @@ def test_a_sky_of_one_tile_makes_one_panel_of_each_channel(examples, sky):
 
 def test_training_skips_missing_losses(history):
     top, bottom = training.history(history).axes
-    np.testing.assert_array_equal(line(top, "training").get_xydata(), [[1000, 5], [3000, 1], [4000, -2]])
-    np.testing.assert_array_equal(line(top, "validation").get_xydata(), [[2000, 4], [4000, -1]])
+    np.testing.assert_array_equal(
+        line(top, "training, mean of a round").get_xydata(), [[1000, 5], [3000, 1], [4000, -2]]
+    )
+    np.testing.assert_array_equal(line(top, "validation, at its end").get_xydata(), [[2000, 4], [4000, -1]])
     np.testing.assert_array_equal(bottom.get_lines()[0].get_ydata(), history.learning_rate)
 
 
@@ -386,6 +390,17 @@ def test_errors_are_drawn_in_percent_and_mag(heldout):
     assert len(errors.against_distance(heldout).axes[0].get_lines()) == 1
 
 
+def test_one_peak_of_the_error_does_not_flatten_the_rest(heldout):
+    plain = errors.against_distance(heldout).axes
+    assert [ax.get_yscale() for ax in plain] == ["linear"] * 4
+    heldout["median_relative_error"][0] = 2.5
+    relative, share, bias, _ = errors.against_distance(heldout).axes
+    assert relative.get_yscale() == "log"
+    assert relative.get_ylabel() == "Median relative error, log (%)"
+    assert [share.get_yscale(), bias.get_yscale()] == ["linear", "linear"]
+    assert line(relative, "held-out mocks").get_ydata()[0] == 250.0
+
+
 def test_both_maps_of_the_plane_share_one_scale_set_by_the_used_tiles(maps):
     figure = plane.comparison(maps)
     left, right = figure.axes[:2]
@@ -409,10 +424,29 @@ def test_the_plane_states_the_fit_it_draws(maps):
     np.testing.assert_allclose(fit[:, 1], 0.8 * fit[:, 0] + 0.5)
     same = line(scatter, "1 : 1").get_xydata()
     np.testing.assert_allclose(same[:, 0], same[:, 1])
-    assert len(line(scatter, "tile").get_xdata()) == int(maps.used.sum())
+    (bars,) = scatter.containers
+    assert bars.get_label() == "tile, with our sd"
+    np.testing.assert_allclose(bars[0].get_xdata(), maps.planck.values.T[maps.used.values.T])
+    segments = np.array(bars[2][0].get_segments())
+    np.testing.assert_allclose(np.diff(segments[:, :, 1], axis=1), 0.8)  # twice our standard deviation
+    assert scatter.get_xlabel() == "A(V) from dust emission, map odd_$name$ (mag)"
     text = scatter.get_legend().get_title().get_text()
-    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", "-0.31 mag", "0.47 mag", "1.75", str(maps.attrs["n"])):
+    for number in ("0.987", "0.800", "0.50 mag", "0.21 mag", "−0.31 mag", "0.47 mag", "1.75", str(maps.attrs["n"])):
         assert number in text
+
+
+def test_the_plane_explains_its_crosses_and_a_chi2_far_above_1(maps):
+    def said(maps):
+        legend = plane.comparison(maps).axes[2].get_legend()
+        return [text.get_text() for text in legend.get_texts()], legend.get_title().get_text()
+
+    labels, text = said(maps)
+    assert "tile left out of the numbers" in labels
+    assert plane.WHY_FAR not in text
+    assert "(difference / our sd)², mean: 40.36" in said(maps.assign_attrs(chi2=40.36))[1]
+    assert plane.WHY_FAR in said(maps.assign_attrs(chi2=40.36))[1]
+    maps["used"] = xr.ones_like(maps.used)
+    assert "tile left out of the numbers" not in said(maps)[0]
 
 
 def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
@@ -540,6 +574,9 @@ def region(tmp_path, examples, sky, history, cube, heldout, maps, agreement, vie
     cube.attrs = {
         "title": "Interstellar extinction: <script>alert(1)</script>",
         "band": "V",
+        "survey": "2MASS",
+        "survey_limits": "J < 15 mag",
+        "source": "synthetic sky",
         "galcarto_version": "0.1.0",
         "galcarto_commit": "0123abc",
         "galcarto_config": '{"sky": {"source": "<img src=x>"}}',
@@ -586,11 +623,12 @@ def test_report_is_self_contained_and_holds_every_figure(drawn, region):
     assert report(drawn) == 0
     page = Page((region / "report.html").read_text())
     links = [attrs[key] for _, attrs in page.tags for key in ("src", "href") if key in attrs]
-    assert not [link for link in links if not link.startswith(("data:image/png;base64,", "#"))]
-    assert not page.of("script") + page.of("link") + page.of("iframe")
+    links.remove("explorer.html")  # beside the report
+    assert not [link for link in links if not link.startswith(("data:image/png;base64,", "data:,", "#"))]
+    assert not page.of("script") + page.of("iframe")
     images = page.of("img")
     embedded = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
-    assert embedded == [(region / name).read_bytes() for name in drawn]
+    assert sorted(embedded) == sorted((region / name).read_bytes() for name in drawn)
     assert all(len(image["alt"]) > 20 for image in images)
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert {link[1:] for link in links if link.startswith("#")} <= anchors
@@ -626,8 +664,8 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
     assert report(drawn) == 0
     html = (region / "report.html").read_text()
     page = Page(html)
-    rows = re.findall(r"<code>([^<]+)</code></th><td class=\"(?:number|list)\">(.*?)</td>", html)
-    shown = {name: re.sub("<[^>]+>", "", cell) for name, cell in rows}
+    rows = re.findall(r"<code>(.+?)</code></th><td class=\"(?:number|list)\">(.*?)</td>", html)
+    shown = {name.replace("<wbr>", ""): re.sub("<[^>]+>", "", cell) for name, cell in rows}
     assert shown == {
         "cube.tiles": "96",
         "cube.stars": "1234567",
@@ -642,6 +680,44 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
     for text in ("0.1.0", "0123abc", "2.4.6", "f00d", '"source": "<img src=x>"'):
         assert text in words
     assert "19 of 20 sightlines" in " ".join(words.split())
+
+
+def test_report_opens_with_the_map_one_picture_and_its_numbers(drawn, region):
+    """What a reader needs comes first; all other numbers are folded away at the end."""
+    assert report(drawn) == 0
+    html = (region / "report.html").read_text()
+    places = [html.index(text) for text in ("<dt>Window", "<figure", 'id="numbers-table"', '<h2 id="question-1">')]
+    assert places == sorted(places)
+    questions = re.findall(r'<h2 id="question-\d">(.+?)</h2>', html)
+    assert questions == list(QUESTIONS)
+    opening = html[: html.index('id="numbers-table"')]
+    assert opening.count("<figure") == 1
+    assert 'id="figure-planck_odd"' in opening  # the plane of the sky
+    ids = re.findall(r'id="figure-(\w+)"', html)
+    assert ids == ["planck_odd", "faceon", "profiles", "errors", "calibration", "map_odd", "cmds", "training"]
+    folded = html.index("<details>")
+    assert folded > html.index('id="figure-training"')
+    assert "<code>" not in html[:folded], "a metric's name stands before the folded part"
+
+
+def test_report_says_what_its_numbers_mean_and_what_is_ideal(drawn, region):
+    assert report(drawn) == 0
+    html = (region / "report.html").read_text()
+    rows = re.findall(r'<tr><th scope="row">(.+?)<small>(.+?)</small></th><td>(.+?)</td><td>(.+?)</td>', html)
+    shown = {label: (value, ideal) for label, _, value, ideal in rows}
+    assert shown == {
+        "A(V) within the 68 % interval, simulated": ("68.1 %", "68 %"),
+        "Slope against the emission map &lt;b&gt;odd&lt;/b&gt;": ("−0.82", "1"),
+    }
+    assert all(len(meaning) > 30 for _, meaning, *_ in rows)
+
+
+def test_names_of_metrics_break_at_dots_and_underscores_only(drawn, region):
+    assert report(drawn) == 0
+    html = (region / "report.html").read_text()
+    assert "<code>heldout.<wbr>coverage_<wbr>68</code>" in html
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert not re.search(r"[}\s]th(?:,[^{]+)? \{[^}]*overflow-wrap: anywhere", style)
 
 
 def test_report_escapes_what_files_say(drawn, region):

@@ -4,6 +4,10 @@ A code block that cannot run in a test is marked by a comment above it, with the
 
     <!-- not run: installs packages -->
     <!-- dry run -->                        snakemake and make only plan
+    <!-- for config/orion.yaml -->          settings in place of this file's sections of that name
+
+A block with a title and the language diff edits that file: lines with - are replaced by those with +. The guides to new
+surveys and networks, which edit the package, are followed in a copy.
 
 A YAML block with a title is written to the file of that name; any other is part of a region's settings.
 """
@@ -20,6 +24,7 @@ from typing import Any, NamedTuple
 import markdown
 import pytest
 import yaml
+from test_workflow import copy_project
 
 from galcarto.dustmap.settings import read_settings
 
@@ -29,7 +34,8 @@ BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>.+?)\")?\n(?P<code>.*?)^```$", re.M | re.S
 )
 # number of blocks per page that do not run; 0 for all others
-NOT_RUN = {"README.md": 2, "docs/cluster.md": 2, "docs/tutorial.md": 1}
+GUIDES = [ROOT / "docs/new_survey.md", ROOT / "docs/new_network.md"]  # they edit the package
+NOT_RUN = {"README.md": 2, "docs/cluster.md": 2, "docs/real_data.md": 2, "docs/tutorial.md": 1}
 
 
 class Block(NamedTuple):
@@ -58,8 +64,9 @@ def runs(block: Block) -> bool:
 def test_every_code_block_has_a_language_and_most_run(page: Path) -> None:
     text, found = page.read_text(), blocks(page)
     assert len(re.findall("^ *```", text, re.M)) == 2 * len(found), "a code fence that BLOCK does not match"
-    assert {block.language for block in found} <= {"bash", "python", "text", "yaml"}
-    assert {block.mark.partition(":")[0] for block in found} <= {"", "dry run", "not run"}
+    assert {block.language for block in found} <= {"bash", "diff", "python", "text", "yaml"}
+    marks = {block.mark.partition(":")[0] for block in found if not block.mark.startswith("for config/")}
+    assert marks <= {"", "dry run", "not run"}
     rest = markdown.markdown(BLOCK.sub("", text), extensions=["tables"])
     assert "<pre>" not in rest, "indented code: fence it, so that it is tested"
     assert sum(not runs(block) for block in found) == NOT_RUN.get(page.relative_to(ROOT).as_posix(), 0)
@@ -70,6 +77,64 @@ def test_links_point_to_files_of_the_repository(page: Path) -> None:
     """As on a code host; the site's own links are checked when it is built."""
     for link in re.findall(r"\]\((?![a-z]+:|#)([^)\s#]+)", page.read_text()):
         assert (page.parent / link).exists(), link
+
+
+def replace(path: Path, lines: str) -> None:
+    """Replace the lines with - or a space before them, which must be there once, by those with + or a space."""
+    before, after = (
+        "".join(line[1:] for line in lines.splitlines(keepends=True) if line[0] in marks) for marks in ("- ", "+ ")
+    )
+    # a line of a wide table may be cut behind a cell
+    before, after = (part.rstrip("\n") if path.suffix == ".md" else part for part in (before, after))
+    text = path.read_text()
+    assert text.count(before) == 1, f"{path}: found {text.count(before)} times, expected once:\n{before}"
+    path.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_is_followed_in_a_copy(page: Path, tmp_path: Path) -> None:
+    """As a reader would: files written, edited, the schema made again; then what was added is used and tested."""
+    project = copy_project(tmp_path / "galcarto")
+    shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("README.md", "docs", "pyproject.toml", "constraints.txt", "CHANGELOG.md", "CITATION.cff"):
+        (project / part).symlink_to(ROOT / part)
+    script = ""
+    for block in filter(runs, blocks(page)):
+        if block.language == "diff":
+            replace(project / block.title, block.code)
+        elif block.title:
+            (project / block.title).write_text(block.code)
+        elif block.language == "bash":
+            shell(block.code, project, block.mark == "dry run", project / "src")
+        elif block.language == "python":
+            script += block.code
+    (project / "tried.py").write_text(script)
+    shell("python tried.py", project, False, project / "src")
+    config = yaml.safe_load((project / "config/config.yaml").read_text())
+    for block in blocks(page):
+        if block.language == "yaml" and not block.title:
+            config |= yaml.safe_load(block.code)
+    (project / "tried.yaml").write_text(yaml.safe_dump(config))
+    shell("galcarto settings tried.yaml network surveys", project, False, project / "src")
+    general = "tests/test_docs.py tests/test_surveys.py tests/test_inference.py -k 'not inference or networks_give'"
+    shell(f"python -m pytest -q -p no:cacheprovider {general}", project, False, project / "src")
+
+
+def test_every_config_of_real_stars_has_its_archive_on_the_page() -> None:
+    """A stranger has none of the files that the configs name."""
+    archives = {
+        block.mark.removeprefix("for "): yaml.safe_load(block.code)["sky"]
+        for block in blocks(ROOT / "docs/real_data.md")
+        if block.language == "yaml" and "archives:" in block.code
+    }
+    real = {
+        path.relative_to(ROOT).as_posix(): config["sky"]
+        for path in (ROOT / "config").glob("*.yaml")
+        if (config := yaml.safe_load(path.read_text())).get("sky", {}).get("source") == "files"
+    }
+    assert set(archives) == set(real)
+    for name, sky in real.items():
+        assert (archives[name]["l"], archives[name]["b"]) == (sky["l"], sky["b"]), name
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +151,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     return clone
 
 
-def shell(code: str, project: Path, dry: bool) -> None:
+def shell(code: str, project: Path, dry: bool, source: Path = ROOT / "src") -> None:
     """Run a block of shell commands in the clone; with `dry`, snakemake and make only plan."""
     plan = 'snakemake() { command snakemake -n "$@"; }; make() { command make -n "$@"; }\n' if dry else ""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "CDPATH": str(project.parent)}
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(source), "CDPATH": str(project.parent)}
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", plan + code],
         cwd=project,
@@ -105,11 +170,13 @@ def shell(code: str, project: Path, dry: bool) -> None:
 
 
 def setting(block: Block, project: Path) -> None:
-    """Validate settings: a titled file, which is also written, or a part merged into the demo's."""
+    """Validate settings: a titled file, which is also written, sections of a config, or a part of the demo's."""
     given: dict[str, Any] = yaml.safe_load(block.code)
     if block.title:
         (project / block.title).write_text(block.code)
         read_settings(given)
+    elif block.mark:
+        read_settings(yaml.safe_load((ROOT / block.mark.removeprefix("for ")).read_text()) | given)
     else:
         demo = yaml.safe_load((ROOT / "config/config.yaml").read_text())
         for name, section in given.items():
@@ -119,7 +186,9 @@ def setting(block: Block, project: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn of missing maps
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in GUIDES], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_the_code_of_a_page_runs(page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     todo = [block for block in blocks(page) if runs(block)]
     if not todo:

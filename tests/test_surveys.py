@@ -121,8 +121,8 @@ def test_a_table_becomes_a_survey(tmp_path):
     assert (survey.name, survey.title) == ("toy", "Toy")
 
 
-@pytest.mark.parametrize("name", SURVEYS)
-def test_tables_say_where_they_come_from(name):
+@pytest.mark.parametrize("name", ["2mass", "gaia"])
+def test_measured_tables_say_where_they_come_from(name):
     provenance = read_table(TABLES / f"{name}.yaml").provenance
     assert provenance["rule"] == "measure_survey"
     for catalogue in provenance["catalogues"].values():
@@ -156,7 +156,7 @@ def test_bad_tables_are_refused(tmp_path, place, value, message):
 
 
 def test_missing_and_garbled_tables_are_refused(tmp_path):
-    with pytest.raises(SurveyTableError, match=r"none\.yaml: not found; expected .* 2mass, gaia"):
+    with pytest.raises(SurveyTableError, match=r"none\.yaml: not found; expected .* 2mass, .*gaia"):
         read_table(tmp_path / "none.yaml")
     (tmp_path / "bad.yaml").write_text("{")
     with pytest.raises(SurveyTableError, match="not a YAML file"):

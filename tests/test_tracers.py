@@ -392,7 +392,7 @@ def test_the_figures_show_arms_nulls_and_tracers(compared):
         figure = faceon.faceon(view, tracers.SYNTHETIC, young_ones)
     legend = {text.get_text() for text in figure.axes[0].get_legend().get_texts()}
     assert any(word.startswith("masers (") for word in legend)
-    assert any(text.get_text() == "5.2 kpc" for text in figure.axes[0].texts)  # the synthetic sky's arms
+    assert any(text.get_text() == "5.2-kpc arm" for text in figure.axes[0].texts)  # the synthetic sky's arms
 
 
 def test_real_tables_are_read(observations):

@@ -150,14 +150,14 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
 
 def test_masers_and_hii_regions_are_collected_where_they_are_named(tmp_path: Path) -> None:
     (tmp_path / "masers.txt").write_text("ra dec plx e_plx\n")
-    tracers = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii", "arms": "synthetic"}
+    tracers = {"masers": ["masers.txt", "absent.txt"], "hii": "http://127.0.0.1:9/hii"}
     jobs, lines = plan(changed_project(tmp_path, sky={"offline": True}, tracers=tracers))
     assert jobs["collect_tracers"] == 1
     commands = {line.split("galcarto ")[1].split()[0]: line for line in lines}
     assert "--offline" in commands["collect_tracers"]
     for stage in ("compare_arms", "plot_faceon"):
         assert "--tracers results/tiny/tracers.nc" in commands[stage]
-    assert "--arms synthetic" in commands["plot_faceon"]
+    assert "--arms synthetic" in commands["plot_faceon"]  # a synthetic sky is drawn with its own arms
 
 
 def test_published_maps_are_fetched_unless_they_are_on_disk(tmp_path: Path) -> None:

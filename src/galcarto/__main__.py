@@ -5,40 +5,61 @@ import ast
 import importlib
 import logging
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from galcarto import __version__
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output, whole
 
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+# what a user calls by hand; the help lists these first
+COMMANDS = ("query", "check_cube", "settings", "schema", "explorer", "report")
+
+
+def _summary(stage: str) -> str:
+    """First line of a stage's docstring. The stage is not imported, as the libraries of all take seconds to load."""
+    text = ast.get_docstring(ast.parse((FOLDER / f"{stage}.py").read_text(encoding="utf-8"))) or stage
+    return text.partition("\n")[0]
+
+
+def _list(stages: Sequence[str]) -> str:
+    """One line for each stage, wrapped."""
+    width = 2 + max(len(stage) for stage in STAGES)
+    lines = []
+    for stage in stages:
+        start = f"  {stage.replace('_', '-'):<{width}}"
+        lines.append(textwrap.fill(start + _summary(stage), 100, subsequent_indent=" " * len(start)))
+    return "\n".join(lines)
 
 
 def _parser(stage: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galcarto",
-        description="Map the Milky Way's dust in three dimensions from star counts alone.",
-        epilog="A stage is a rule of the workflow or a command for its maps; 'galcarto STAGE --help' shows its "
-        "options and an example. Its name may be written with underscores, as in the rules. "
-        "The workflow passes settings as JSON; 'galcarto settings config/config.yaml STAGE' prints those of a stage.",
+        usage="galcarto [-h] [--version] STAGE ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Map the Milky Way's dust in three dimensions from star counts alone.\n\n"
+        f"commands:\n{_list(COMMANDS)}\n\n"
+        f"stages of the workflow:\n{_list([name for name in STAGES if name not in COMMANDS])}",
+        epilog="'galcarto STAGE --help' shows a stage's options and an example. Its name may be written with\n"
+        "underscores, as in the rules. The workflow passes settings as JSON; 'galcarto settings\n"
+        "config/config.yaml STAGE' prints those of a stage.",
     )
-    stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
+    parser.add_argument("--version", action="version", version=f"galcarto {__version__}")
+    stages = parser.add_subparsers(
+        dest="stage", metavar="STAGE", required=True, prog="galcarto", help=argparse.SUPPRESS
+    )
     for name in STAGES:
         verb = name.replace("_", "-")
-        # only the chosen stage is imported, as the libraries of all take seconds to load
         if name != stage:
-            text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())) or name
-            stages.add_parser(verb, add_help=False, help=text.partition("\n")[0])
+            stages.add_parser(verb, add_help=False)
             continue
         module = importlib.import_module(f"galcarto.stages.{name}")
         summary, _, body = (module.__doc__ or name).partition("\n\n")
         sub = stages.add_parser(
-            verb,
-            help=summary,
-            description=summary,
-            epilog=body,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            verb, description=summary, epilog=body, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         module.configure(sub)
         sub.set_defaults(run=module.run)

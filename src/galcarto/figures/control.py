@@ -83,7 +83,7 @@ def fits(fitted: xr.Dataset, summaries: dict[str, xr.Dataset]) -> Figure:
         bar = block.colorbar(
             image, ax=panels[:3], location="top", label="Stars per pixel", extend="min", aspect=40, shrink=0.8
         )
-        plain_decades(bar)
+        plain_decades(bar.long_axis)
         block.colorbar(residual, ax=panels[3], location="top", label="σ", extend="both", aspect=13)
 
         ax = block.add_subplot(grid[1, :])

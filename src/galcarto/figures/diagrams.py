@@ -65,7 +65,7 @@ def _block(figure: Figure | SubFigure, examples: xr.Dataset, sky: xr.Dataset, na
     figure.supylabel("Parallax (mas)" if row_name == PARALLAX else f"{row_name} (mag)", fontsize=9)
     if row_name == PARALLAX:
         axes[0, 0].invert_yaxis()
-    plain_decades(figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01))
+    plain_decades(figure.colorbar(image, ax=axes, label="Stars per pixel", extend="min", aspect=40, pad=0.01).long_axis)
 
 
 @STYLE

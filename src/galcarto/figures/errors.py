@@ -1,10 +1,13 @@
 """Error against distance."""
 
+import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE
+from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, plain_decades
 
+WIDE = 5.0  # a largest value this many times the median makes an axis logarithmic
 PANELS = (
     ("median_relative_error", 100.0, "Median relative error (%)"),
     ("valid_share", 100.0, "Sightlines with data (%)"),
@@ -39,8 +42,8 @@ def against_distance(heldout: xr.Dataset, sky: xr.Dataset | None = None) -> Figu
         ax.set_ylabel(label)
         if name == "bias":
             ax.axhline(0, color="black", ls=":", lw=1)
-        else:
-            ax.set_ylim(bottom=0)
+        elif name != "valid_share":
+            _from_zero_or_logarithmic(ax, np.concatenate([scale * data[name].values for data, *_ in series]))
     axes[0, 1].set_ylim(0, 105)
     axes[0, 0].set_xlim(0, max(float(data.distance[-1]) for data, *_ in series))
     for ax in axes[1]:
@@ -48,3 +51,13 @@ def against_distance(heldout: xr.Dataset, sky: xr.Dataset | None = None) -> Figu
     axes[0, 0].legend()
     figure.align_ylabels()
     return figure
+
+
+def _from_zero_or_logarithmic(ax: Axes, values: np.ndarray) -> None:
+    """Begin an axis at zero, or make it logarithmic, and say so, where one peak would flatten all else."""
+    positive = values[values > 0]
+    if positive.size and positive.max() > WIDE * np.median(positive):
+        ax.set(yscale="log", ylabel=ax.get_ylabel().replace(" (", ", log ("))
+        plain_decades(ax.yaxis)
+    else:
+        ax.set_ylim(bottom=0)

@@ -137,7 +137,7 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
         label="Extinction density d$A_V$/d$s$ (mag kpc$^{-1}$)",
         extend="min" if positive.min() < norm.vmin else "neither",
     )
-    plain_decades(bar)
+    plain_decades(bar.long_axis)
     # outline of the footprint, including untrusted distances, on a finer grid for sharp corners
     mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
     if mapped.any():

@@ -1,11 +1,23 @@
 """Total extinction on the plane of the sky, compared with a map of dust emission."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 
 from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, tile_map
+
+FAR = 4.0  # mean squared difference over our variance above which the figure says why
+WHY_FAR = """The maps differ by far more than our errors:
+the emission map's own are not known, and
+it holds dust behind the stars."""
+CROSS: dict[str, Any] = {  # a tile left out, legible on any colour
+    **{"marker": "x", "ls": "none", "color": "white", "ms": 4},
+    "path_effects": [withStroke(linewidth=2.4, foreground="black")],
+}
 
 
 @STYLE
@@ -15,10 +27,10 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
     Parameters
     ----------
     maps : Dataset
-        extinction, planck and difference (l, b), mag; used (l, b), whether a tile enters the numbers; attributes
-        name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset; bias_mag,
-        difference_scatter_mag and chi2 of the difference; reach, how far the extinction is counted, unless as far as
-        stars reach.
+        extinction, extinction_sd, planck and difference (l, b), mag; used (l, b), whether a tile enters the numbers;
+        attributes name, spearman, n, and slope, offset_mag, scatter_mag of extinction = slope * planck + offset;
+        bias_mag, difference_scatter_mag and chi2 of the difference; reach, how far the extinction is counted, unless as
+        far as stars reach.
     excess : Dataset, optional
         extinction (l, b), mag: A_V of the mean colour excess of the same tiles, drawn beside ours in the scatter plot.
 
@@ -41,12 +53,12 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
     scatter = figure.add_subplot(grid[1, :])
     third = figure.add_subplot(grid[0, 2], sharex=left, sharey=left)
     reach = maps.attrs.get("reach", "as far as stars reach")
-    titles = (f"This work,\n{reach}", f"{maps.attrs['name']},\nwhole sightline")
+    titles = (f"This work,\n{reach}", f"Dust emission ({maps.attrs['name']}),\nwhole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = tile_map(ax, values, title, vmin=0, vmax=ceiling, cmap="viridis")
         row, column = np.nonzero(~used & np.isfinite(values.values))
-        cross = withStroke(linewidth=2.4, foreground="black")
-        ax.plot(maps.l[column], maps.b[row], "x", color="white", ms=4, path_effects=[cross])
+        ax.plot(maps.l[column], maps.b[row], **CROSS)
+    left.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     left.set_ylabel("Latitude $b$ (deg)")
     left.invert_xaxis()
     right.tick_params(labelleft=False)
@@ -64,12 +76,18 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
         theirs = excess["extinction"].transpose("b", "l").values[used]
         scatter.plot(planck.values[used], theirs, "o", mfc="none", mec="0.45", ms=4, mew=0.8, label="colour excess")
     label = "tile" if excess is None else "this work"
-    scatter.plot(planck.values[used], ours.values[used], ".", color=BLUE, ms=5, alpha=0.6, mew=0, label=label)
+    sd = maps.extinction_sd.values[used]
+    scatter.errorbar(
+        planck.values[used], ours.values[used], sd, fmt=".", color=BLUE, ms=5, lw=0.6, alpha=0.6, mew=0,
+        label=f"{label}, with our sd",
+    )  # fmt: skip
     fit = maps.attrs["slope"] * ends + maps.attrs["offset_mag"]
     scatter.plot(ends, fit, color=ORANGE, label="fitted line")
     scatter.plot(ends, ends, color="black", ls="--", lw=1, label="1 : 1")
     scatter.set(xlim=ends, ylim=ends, aspect="equal", ylabel="$A_V$ from stars (mag)")
-    scatter.set_xlabel(f"A(V), {maps.attrs['name']} (mag)", parse_math=False)
+    scatter.set_xlabel(f"A(V) from dust emission, map {maps.attrs['name']} (mag)", parse_math=False)
+    if not used.all():
+        scatter.plot([], [], **CROSS, label="tile left out of the numbers")
     numbers = (
         ("Spearman", f"{maps.attrs['spearman']:.3f}"),
         ("slope", f"{maps.attrs['slope']:.3f}"),
@@ -77,9 +95,11 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
         ("scatter about the line", f"{maps.attrs['scatter_mag']:.2f} mag"),
         ("median difference", f"{maps.attrs['bias_mag']:.2f} mag"),
         ("its scatter", f"{maps.attrs['difference_scatter_mag']:.2f} mag"),
-        ("chi2 by our errors", f"{maps.attrs['chi2']:.2f}"),
+        ("(difference / our sd)², mean", f"{maps.attrs['chi2']:.2f}"),
         ("tiles", f"{maps.attrs['n']:.0f}"),
     )
-    text = "\n".join(f"{name}: {value}" for name, value in numbers)
+    text = "\n".join(f"{name}: {value}" for name, value in numbers).replace("-", "−")
+    if maps.attrs["chi2"] > FAR:
+        text += f"\n{WHY_FAR}"
     scatter.legend(title=text, loc="upper left", bbox_to_anchor=(1.02, 1), alignment="left", title_fontsize=8)
     return figure

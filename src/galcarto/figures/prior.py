@@ -82,22 +82,25 @@ def samples(prior: xr.Dataset) -> Figure:
 
     table.set_axis_off()
     figure.legend(*runs.get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("", "prior", "published"),
         ("Bubble's wall (kpc)", _range(prior.attrs["bubble_kpc"]), _known(prior.bubble_wall_kpc)),
     ]
     if "envelope_kpc" in prior:
         rows.append(("Scale, sightline (kpc)", _range(prior.attrs["envelope_kpc"]), _known(prior.envelope_kpc)))
     rows.append(("Slope of ln(density)", f"{prior.attrs['slope']:.1f}", _known(prior.spectral_index)))
-    rows.append(("Clouds, mean number", f"{prior.attrs['clouds_mean']:g}", "—"))
-    rows.append(("Steepest 100 pc (mag)", f"{prior.attrs['steepest_mag']:.2f}", "—"))
-    rows.append(("their share of all $A_V$", f"{prior.attrs['steepest_share']:.2f}", "—"))
-    rows.append(("σ of ln(density), 1 line", f"{prior.attrs['ln_density_sd_along']:.2f}", "—"))
+    rows += [
+        ("Without published values:",),
+        ("Clouds, mean number", f"{prior.attrs['clouds_mean']:g}"),
+        ("Steepest 100 pc (mag)", f"{prior.attrs['steepest_mag']:.2f}"),
+        ("their share of all $A_V$", f"{prior.attrs['steepest_share']:.2f}"),
+        ("σ of ln(density), 1 line", f"{prior.attrs['ln_density_sd_along']:.2f}"),
+    ]
     for i, row in enumerate(rows):
-        for x, text, side in zip((0.0, 0.54, 1.0), row, ("left", "center", "right"), strict=True):
-            weight = "bold" if i == 0 else "normal"
+        weight = "bold" if "prior" in row or len(row) == 1 else "normal"
+        for x, text, side in zip((0.0, 0.54, 1.0), row, ("left", "center", "right"), strict=False):
             table.text(
-                x, 0.95 - 0.12 * i, text, ha=side, va="top", fontsize=8, weight=weight, transform=table.transAxes
+                x, 0.95 - 0.11 * i, text, ha=side, va="top", fontsize=8, weight=weight, transform=table.transAxes
             )
     return figure
 

@@ -8,12 +8,12 @@ import matplotlib.style
 import xarray as xr
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.collections import QuadMesh
-from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from galcarto.core.files import Output
 
@@ -56,10 +56,13 @@ STYLE = matplotlib.style.context(
 """Decorator that applies the style. `save` needs it too, as ticks are created when drawing."""
 
 
-def plain_decades(bar: Colorbar) -> None:
-    """Label a logarithmic colour bar at 1, 2, 5, 10, ... in plain numbers."""
-    axis = bar.long_axis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def plain_decades(axis: Axis) -> None:
+    """Label a logarithmic axis at 1, 2, 5, 10, ... in plain numbers, and more densely where it spans less than 1:5."""
+    low, high = sorted(axis.get_view_interval())
+    if high > 5 * low:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    else:
+        axis.set_major_locator(MaxNLocator(4))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

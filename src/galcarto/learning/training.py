@@ -298,7 +298,10 @@ def _train(
             save()
             if rank == 0:
                 text = "examples %(examples)d, train loss %(train_loss).4f, valid loss %(valid_loss).4f"
-                logging.info(f"{text}, waited %(waiting).1f %% of the time", row | {"waiting": 100 * waiting})
+                logging.info(
+                    f"round {progress.round} of {rounds}: {text}, waited %(waiting).1f %% of the time",
+                    row | {"waiting": 100 * waiting},
+                )
             if not math.isfinite(valid_loss):
                 break
             if progress.round < rounds and progress.since_best < options.patience:

@@ -632,12 +632,14 @@
     );
     const excess = (value, mean) => (mean > 0.2 ? (value - mean) / Math.sqrt(mean) : null);
     const residual = seen.map((row, i) => row.map((value, j) => excess(value, expected[i][j])));
+    const greatest = Math.max(...residual.flat().map(Math.abs));
+    const end = Math.max(4, greatest); // the colours never saturate
     draw(
       "residual-plot",
       known &&
         image(residual, residual, {
-          zmin: -4,
-          zmax: 4,
+          zmin: -end,
+          zmax: end,
           colorscale: DIFFERENCE,
           colorbar: bar("Poisson errors"),
           hovertemplate: `${where}%{customdata:.1f} Poisson errors<extra></extra>`,
@@ -651,8 +653,9 @@
       "predicted-plot",
       known ? `Predicted diagram: ${fixed(sum(expected), 0)} stars expected` : "No predicted diagram",
     );
-    const greatest = fixed(Math.max(...residual.flat().map(Math.abs)), 1);
-    label("residual-plot", known ? `Observed less predicted: up to ${greatest} Poisson errors` : "No residual");
+    const most = `up to ${fixed(greatest, 1)} Poisson errors`;
+    label("residual-plot", known ? `Observed less predicted: ${most}` : "No residual");
+    $("residual-most").textContent = known ? `, ${most} in a pixel` : "";
   }
 
   // ---- text about the sightline
@@ -680,7 +683,11 @@
           "Trusted",
           Number.isFinite(near) ? `from ${fixed(near, distanceDecimals)} to ${kpc(of.distance_max[tile])}` : "nowhere",
         ],
-        ["Fit", `chi2 ${+of.fit_chi2[tile].toPrecision(3)} × chance, p = ${fixed(of.fit_p_value[tile], 3)}`],
+        [
+          "Fit",
+          `chi2 ${+of.fit_chi2[tile].toPrecision(3)} × expected, p = ${fixed(of.fit_p_value[tile], 3)} ` +
+            `of the whole diagram (poor below ${about.poor})`,
+        ],
         ["Out of distribution", `above ${(100 * of.out_of_distribution[tile]).toFixed(1)} % of mocks`],
       );
     }

@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 from tqdm import tqdm
 
 from galcarto.core.errors import UserError
-from galcarto.maps.cube import COMPLETE
+from galcarto.maps.cube import COMPLETE, POOR
 from galcarto.maps.grid import edges_of
 from galcarto.pages import fill
 from galcarto.surveys import SURVEYS
@@ -236,6 +236,7 @@ def contents(
             {"mask": int(mask), "meaning": meaning, "text": FLAGS.get(meaning, meaning.replace("_", " ").capitalize())}
             for mask, meaning in zip(quality["flag_masks"], quality["flag_meanings"].split(), strict=True)
         ],
+        "poor": POOR,
         "tiles": {name: _numbers(cube[name].transpose("l", "b").to_numpy().ravel()) for name in TILES},
         "channels": channels,
         "x": _edges(view["x"].to_numpy()),

@@ -1,7 +1,12 @@
-"""The report of a region: one HTML file with every number and figure, readable offline."""
+"""The report of a region: one HTML file that reads from the map to its details, offline.
+
+It opens with what was mapped, one picture and about ten numbers; figures follow by question; every other number, the
+settings and the provenance are folded away.
+"""
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +14,117 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from galcarto.core.errors import UserError
+from galcarto.maps.cube import POOR, UNLIKE
 from galcarto.pages import fill
+
+# the figures that answer each question, by the beginnings of their names
+QUESTIONS = {
+    "What does the map look like?": ("faceon", "profiles"),
+    "Can it be trusted?": ("trust", "errors", "calibration", "contraction", "artefacts"),
+    "How does it compare?": ("planck", "map", "structure", "surveys", "limit", "arms"),
+    "How was it trained?": ("cmds", "control", "prior", "training"),
+}
+REST = "How does it compare?"  # for figures with a caption that answer none of them
+PICTURES = ("planck", "faceon")  # the page opens with the first of these
+
+
+class Number(NamedTuple):
+    """A number that the page opens with: where it is in the metrics, its format, ideal value and meaning."""
+
+    name: str  # a regular expression of the dotted name
+    label: str
+    form: str
+    ideal: str
+    meaning: str
+
+
+# {0}, {1} in labels stand for the groups of the name
+NUMBERS = (
+    Number(
+        r"cube\.median_extinction_(.+)kpc_mag",
+        "Extinction A(V) to {0} kpc, median of the tiles",
+        "{:.2f} mag",
+        "",
+        "Half of the tiles have more dust in front of this distance. At 1 mag, 40 % of the visible light arrives.",
+    ),
+    Number(
+        r"trust\.median_distance_min",
+        "Trusted from, median of the tiles",
+        "{:.2f} kpc",
+        "near 0",
+        "Nearer than this (distance_min) the stars do not tell where the dust lies.",
+    ),
+    Number(
+        r"cube\.median_distance_max_kpc",
+        "Trusted to, median of the tiles",
+        "{:.2f} kpc",
+        "the map's depth",
+        "Beyond this (distance_max) too few stars are seen through the dust, and the map shows the prior.",
+    ),
+    Number(
+        r"heldout\.median_relative_error",
+        "Error of A(V), simulated sightlines",
+        "{:.1%}",
+        "0 %",
+        "Median of |estimate - truth| / (truth + 0.1 mag), on sightlines and dust that the network was not trained on.",
+    ),
+    Number(
+        r"heldout\.coverage_68",
+        "A(V) within the 68 % interval, simulated",
+        "{:.1%}",
+        "68 %",
+        "Share of the true extinctions inside the stated intervals. Less than ideal: the stated errors are too small.",
+    ),
+    Number(
+        r"heldout\.coverage_95",
+        "A(V) within the 95 % interval, simulated",
+        "{:.1%}",
+        "95 %",
+        "The same of the wider intervals.",
+    ),
+    Number(
+        r"heldout\.density_coverage_68",
+        "Density within the 68 % interval, simulated",
+        "{:.1%}",
+        "68 %",
+        "The same of the dust's density in single bins of distance, which is harder than its sum.",
+    ),
+    Number(
+        r"sky\.median_relative_error",
+        "Error of A(V), this sky",
+        "{:.1%}",
+        "0 %",
+        "As above, of the map itself: the sky is synthetic, so that its dust is known.",
+    ),
+    Number(
+        r"planck\.(.+)\.spearman",
+        "Rank correlation with the emission map {0}",
+        "{:.2f}",
+        "1",
+        "Whether the same tiles have much and little dust as in a map of the dust's emission (Spearman).",
+    ),
+    Number(
+        r"planck\.(.+)\.slope",
+        "Slope against the emission map {0}",
+        "{:.2f}",
+        "1",
+        "This map's A(V) over that of the emission map. Less than 1: dust is missing, or lies behind the stars.",
+    ),
+    Number(
+        r"trust\.poor_fit_share",
+        "Tiles with a poor fit",
+        "{:.1%}",
+        f"{POOR:.0%} or less".replace("%", " %"),
+        f"Tiles whose observed stars the map does not predict; about {100 * POOR:g} % by chance.",
+    ),
+    Number(
+        r"trust\.unlike_training_share",
+        "Tiles unlike the training",
+        "{:.1%}",
+        "0 %",
+        f"Tiles whose stars differ more from the simulations than {100 * UNLIKE:g} % of these do among themselves.",
+    ),
+)
 
 
 class Caption(NamedTuple):
@@ -60,9 +175,40 @@ def _figure(path: Path, captions: dict[str, Caption]) -> dict[str, str]:
         )
     return {
         **caption._asdict(),
+        "id": path.stem,
+        "kind": name,
         "heading": f"{caption.heading}: {variant}" if variant else caption.heading,
         "data": base64.b64encode(path.read_bytes()).decode(),
     }
+
+
+def _answers(figures: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
+    """Figures by the question that they answer, each in the order of `QUESTIONS`; without empty questions."""
+    known = {kind for kinds in QUESTIONS.values() for kind in kinds}
+    found = {}
+    for question, kinds in QUESTIONS.items():
+        answers = [figure for kind in kinds for figure in figures if figure["kind"] == kind]
+        if question == REST:
+            answers += [figure for figure in figures if figure["kind"] not in known]
+        if answers:
+            found[question] = answers
+    return found
+
+
+def _opening(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The numbers of `NUMBERS` that a region has; of several maps, the first."""
+    leaves = dict(_flat(metrics))
+    found = []
+    for number in NUMBERS:
+        for name, value in leaves.items():
+            match = re.fullmatch(number.name, name)
+            if match and isinstance(value, int | float) and value == value:
+                text = number.form.format(value).replace("%", " %").replace("-", "−")
+                words = {"label": number.label.format(*match.groups()), "value": text}
+                words["meaning"] = number.meaning.replace(" %", "\N{NO-BREAK SPACE}%")
+                found.append(number._asdict() | words)
+                break
+    return found
 
 
 def _pretty(text: str) -> str:
@@ -89,17 +235,24 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
     extent = {
         "l": (float(cube.l_bounds.min()), float(cube.l_bounds.max())),
         "b": (float(cube.b_bounds.min()), float(cube.b_bounds.max())),
+        "tile": float(abs(cube.b_bounds[0, 1] - cube.b_bounds[0, 0])),
         "distance": float(cube.distance_bounds.max()),
         "step": 1000.0 * float(cube.distance_bounds[0, 1] - cube.distance_bounds[0, 0]),
         "mapped": int(mapped.sum()),
         "sightlines": mapped.size,
     }
+    drawn = [_figure(Path(path), described) for path in figures]
+    picture = next((figure for kind in PICTURES for figure in drawn if figure["kind"] == kind), None)
     return fill(
         "report.html.j2",
         title=attributes["title"],
         extent=extent,
+        stars=metrics.get("cube", {}).get("stars"),
+        picture=picture,
+        numbers=_opening(metrics),
+        answers=_answers([figure for figure in drawn if figure is not picture]),
         metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],
-        figures=[_figure(Path(path), described) for path in figures],
+        attributes=attributes,
         about={
             name: value for name, value in attributes.items() if name != "title" and not name.startswith("galcarto_")
         },

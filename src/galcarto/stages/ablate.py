@@ -1,9 +1,9 @@
 """Train a small network with a variant's settings and score it on the region's test examples and observed sky.
 
 Example:
-  galcarto ablate --settings "$(galcarto settings config/orion.yaml ablate)" --seed 1 --variant full --title nothing \\
-      --control control.json --stars l208.000_b-20.000.parquet --test cmds/test/*.nc --sky cmds.nc \\
-      --maps tau353.fits radiance.fits --output full.json
+  galcarto ablate --settings "$(galcarto settings config/config.yaml ablate)" --seed 1 --variant full --title nothing \\
+      --stars results/demo/stars/*.parquet --test results/demo/cmds/test/*.nc --sky results/demo/sky/cmds.nc \\
+      --maps results/demo/sky/planck.fits --output full.json
 """
 
 import argparse

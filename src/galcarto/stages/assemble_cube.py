@@ -2,7 +2,7 @@
 
 Example:
   galcarto assemble_cube --settings "$(galcarto settings config/config.yaml assemble_cube)" --seed 1 --region demo \\
-      --strips 0000.nc 0001.nc --fits fit_0000.nc fit_0001.nc --output cube.nc
+      --strips results/demo/sightlines/????.nc --fits results/demo/sightlines/????_fit.nc --output cube.nc
 """
 
 import argparse

@@ -6,7 +6,7 @@ A file is read in strips of sightlines, so that its size does not matter.
 
 Example:
   galcarto check-cube results/demo/cube.nc
-  galcarto check-cube --json cube.nc cube.zarr cube_healpix.nc
+  galcarto check-cube --json results/demo/cube.nc results/demo/cube.zarr results/demo/cube_healpix.nc
 """
 
 import argparse

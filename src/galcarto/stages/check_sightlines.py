@@ -2,7 +2,8 @@
 
 Example:
   galcarto check_sightlines --settings "$(galcarto settings config/config.yaml check_sightlines)" --seed 1 \\
-      --strip 0000 --posterior 0000.nc --sky cmds.nc --stars stars/*.parquet --output fit.nc
+      --strip 0000 --posterior results/demo/sightlines/0000.nc --sky results/demo/sky/cmds.nc \\
+      --stars results/demo/stars/*.parquet --output fit.nc
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Collect the scores of the ablation's variants in one table.
 
 Example:
-  galcarto collect_ablation --scores full.json spread.json --csv ablation.csv --markdown ablation.md
+  galcarto collect_ablation --scores results/orion/ablation/full.json results/orion/ablation/spread.json \\
+      --csv results/orion/ablation.csv --markdown results/orion/ablation.md
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Collect the numbers of all comparisons in one file.
 
 Example:
-  galcarto collect_metrics --settings "$(galcarto settings config/config.yaml collect_metrics)" --cube cube.nc \
-      --history history.csv --parts heldout.json truth.json --output metrics.json
+  galcarto collect_metrics --settings "$(galcarto settings config/config.yaml collect_metrics)" \\
+      --cube results/demo/cube.nc --history results/demo/network/history.csv \\
+      --parts results/demo/comparisons/*.json --output metrics.json
 """
 
 import argparse

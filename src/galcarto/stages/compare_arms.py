@@ -1,8 +1,8 @@
 """Compare the dust on spiral arms, and at tracers of them, with the dust elsewhere.
 
 Example:
-  galcarto compare_arms --settings "$(galcarto settings config/orion.yaml compare_arms)" --seed 1 \\
-      --cube cube.nc --tracers tracers.nc --comparison arms.nc --metrics arms.json
+  galcarto compare_arms --settings "$(galcarto settings config/config.yaml compare_arms)" --seed 1 \\
+      --cube results/demo/cube.nc --comparison arms.nc --metrics arms.json
 """
 
 import argparse

@@ -2,8 +2,9 @@
 
 Example:
   galcarto compare_excess --settings "$(galcarto settings config/orion.yaml compare_excess)" \\
-      --stars stars.parquet --footprint footprint.nc --maps tau353.fits radiance.fits --comparison excess.nc \\
-      --metrics excess.json
+      --stars results/orion/sky/stars.parquet --footprint results/orion/sky/footprint.nc \\
+      --maps tau353.fits radiance.fits \\
+      --comparison results/orion/comparisons/excess.nc --metrics results/orion/comparisons/excess.json
 """
 
 import argparse

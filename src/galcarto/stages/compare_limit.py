@@ -2,8 +2,9 @@
 
 Example:
   galcarto compare_limit --settings "$(galcarto settings config/orion.yaml compare_limit)" --seed 1 \\
-      --network network.pt --examples test.nc --stars stars.parquet --processes 2 \\
-      --comparison limit.nc --metrics limit.json
+      --network results/orion/network/network.pt --examples results/orion/cmds/test/l210.000_b-19.000.nc \\
+      --stars results/orion/stars/l210.000_b-19.000.parquet --processes 2 \\
+      --comparison results/orion/comparisons/limit.nc --metrics results/orion/comparisons/limit.json
 """
 
 import argparse

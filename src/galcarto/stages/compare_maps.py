@@ -1,8 +1,8 @@
 """Compare the cube with a published map of dust in three dimensions, bin by bin of distance.
 
 Example:
-  galcarto compare_maps --name bayestar19 --cube cube.nc --map bayestar2019.h5 --comparison map_bayestar19.nc \\
-      --metrics map_bayestar19.json
+  galcarto compare_maps --name bayestar19 --cube results/orion/cube.nc --map bayestar2019.h5 \\
+      --comparison results/orion/comparisons/map_bayestar19.nc --metrics results/orion/comparisons/map_bayestar19.json
 """
 
 import argparse

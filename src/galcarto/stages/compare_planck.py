@@ -1,8 +1,9 @@
 """Compare the extinction of the cube, as far as stars reach or to a distance, with a HEALPix map of dust.
 
 Example:
-  galcarto compare_planck --settings "$(galcarto settings config/orion.yaml compare_planck)" --seed 1 --name tau353 \\
-      --cube cube.nc --map tau353.fits --comparison planck_tau353.nc --metrics planck_tau353.json
+  galcarto compare_planck --settings "$(galcarto settings config/config.yaml compare_planck)" --seed 1 \\
+      --name synthetic --cube results/demo/cube.nc --map results/demo/sky/planck.fits \\
+      --comparison planck_synthetic.nc --metrics planck_synthetic.json
 """
 
 import argparse
@@ -58,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     dataset = xr.Dataset(
         {
             "extinction": (("l", "b"), ours, {"units": "mag", "long_name": f"A_V to {far}"}),
+            "extinction_sd": (("l", "b"), sd, {"units": "mag", "long_name": f"standard deviation of A_V to {far}"}),
             "planck": (("l", "b"), theirs, {"units": "mag", "long_name": f"A_V from {args.name}, whole line of sight"}),
             "difference": (("l", "b"), ours - theirs, {"units": "mag", "long_name": "extinction - planck"}),
             "used": (("l", "b"), used),

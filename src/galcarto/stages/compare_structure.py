@@ -1,8 +1,9 @@
 """Measure the distance of the dust in the tiles of highest extinction.
 
 Example:
-  galcarto compare_structure --settings "$(galcarto settings config/orion.yaml compare_structure)" --cube cube.nc \\
-      --planck planck_tau353.nc --comparison structure.nc --metrics structure.json
+  galcarto compare_structure --settings "$(galcarto settings config/orion.yaml compare_structure)" \\
+      --cube results/orion/cube.nc --planck results/orion/comparisons/planck_tau353.nc \\
+      --comparison results/orion/comparisons/structure.nc --metrics results/orion/comparisons/structure.json
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 Example:
   galcarto compare_surveys --settings "$(galcarto settings config/cone.yaml compare_surveys)" --seed 1 \\
-      --network network.pt --sky cmds.nc --comparison surveys.nc --metrics surveys.json
+      --network results/cone/network/network.pt --sky results/cone/sky/cmds.nc \\
+      --comparison results/cone/comparisons/surveys.nc --metrics results/cone/comparisons/surveys.json
 """
 
 import argparse

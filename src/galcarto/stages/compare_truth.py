@@ -1,7 +1,8 @@
 """Compare the cube with the true extinction of the synthetic sky.
 
 Example:
-  galcarto compare_truth --seed 1 --cube cube.nc --truth truth.nc --comparison truth_scores.nc --metrics truth.json
+  galcarto compare_truth --seed 1 --cube results/demo/cube.nc --truth results/demo/sky/truth.nc \\
+      --comparison truth.nc --metrics truth.json
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
 Example:
   galcarto evaluate_heldout --settings "$(galcarto settings config/config.yaml evaluate_heldout)" --seed 1 \\
-      --network network.pt --examples test/*.nc --comparison heldout.nc --metrics heldout.json
+      --network results/demo/network/network.pt --examples results/demo/cmds/test/*.nc \\
+      --comparison heldout.nc --metrics heldout.json
 """
 
 import argparse

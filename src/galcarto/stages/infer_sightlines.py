@@ -2,7 +2,7 @@
 
 Example:
   galcarto infer_sightlines --settings "$(galcarto settings config/config.yaml infer_sightlines)" --seed 1 \\
-      --network network.pt --sky cmds.nc --strip 0000 --output 0000.nc
+      --network results/demo/network/network.pt --sky results/demo/sky/cmds.nc --strip 0000 --output 0000.nc
 """
 
 import argparse

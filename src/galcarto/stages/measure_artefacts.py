@@ -3,8 +3,8 @@
 Nothing is smoothed. With --truth, the same numbers are computed for the true sky.
 
 Example:
-  galcarto measure_artefacts --seed 1 --cube cube.nc --truth truth.nc --comparison artefacts.nc \\
-      --metrics artefacts.json
+  galcarto measure_artefacts --seed 1 --cube results/demo/cube.nc --truth results/demo/sky/truth.nc \\
+      --comparison artefacts.nc --metrics artefacts.json
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Example:
   galcarto measure_control --settings "$(galcarto settings config/orion.yaml measure_control)" \\
-      --output control.json --comparison control.nc
+      --output results/orion/control.json --comparison results/orion/comparisons/control.nc
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Example:
   galcarto measure_galaxy --settings "$(galcarto settings config/config.yaml measure_galaxy)" \\
-      --counts ../shared/data/besancon_k_counts/counts.txt --metrics metrics.json --output validation.nc
+      --metrics results/galaxy/metrics.json --output results/galaxy/validation.nc
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Example:
   galcarto measure_information --settings "$(galcarto settings config/cone.yaml measure_information)" --seed 1 \\
-      --stars l123.400_b+22.900.parquet --cube cube.nc --metrics information.json
+      --stars results/cone/stars/l122.900_b+22.400.parquet --cube results/cone/cube.nc --metrics information.json
 """
 
 import argparse

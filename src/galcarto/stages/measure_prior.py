@@ -1,7 +1,7 @@
 """Measure statistics of the prior over profiles, with and without each of its parts, beside published ones.
 
 Example:
-  galcarto measure_prior --settings "$(galcarto settings config/orion.yaml measure_prior)" --seed 1 \\
+  galcarto measure_prior --settings "$(galcarto settings config/config.yaml measure_prior)" --seed 1 \\
       --comparison prior.nc --metrics prior.json
 """
 

@@ -1,7 +1,7 @@
 """Make the star list of the sky from an archive, page by page.
 
 Example:
-  galcarto observe_archive --settings "$(galcarto settings config/region.yaml observe_archive)" --seed 1 \\
+  galcarto observe_archive --settings "$(galcarto settings config/my_orion.yaml observe_archive)" --seed 1 \\
       --pages archive --stars stars.parquet --footprint footprint.nc
 """
 

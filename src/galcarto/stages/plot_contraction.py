@@ -1,8 +1,8 @@
 """Draw the posterior contraction of the local density with respect to the prior.
 
 Example:
-  galcarto plot_contraction --strips results/orion/sightlines/????.nc --cube results/orion/cube.nc \\
-      --prior results/orion/comparisons/prior.nc --output results/orion/figures/contraction.png
+  galcarto plot_contraction --strips results/demo/sightlines/????.nc --cube results/demo/cube.nc \\
+      --prior results/demo/comparisons/prior.nc --output results/demo/figures/contraction.png
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Draw the prior over profiles beside published statistics of the nearby dust.
 
 Example:
-  galcarto plot_prior --prior results/orion/comparisons/prior.nc --output results/orion/figures/prior.png
+  galcarto plot_prior --prior results/demo/comparisons/prior.nc --output results/demo/figures/prior.png
 """
 
 from galcarto.figures import prior

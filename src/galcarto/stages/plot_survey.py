@@ -1,7 +1,8 @@
 """Draw a survey's errors and completeness.
 
 Example:
-  galcarto plot_survey --survey gaia --measured results/surveys/gaia.nc --errors errors.png --completeness found.png
+  galcarto plot_survey --survey gaia --measured results/surveys/gaia.nc \\
+      --errors results/surveys/figures/gaia_errors.png --completeness results/surveys/figures/gaia_completeness.png
 """
 
 import argparse

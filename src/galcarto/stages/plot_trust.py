@@ -1,7 +1,7 @@
 """Draw maps of the quantities that show how far each tile can be trusted.
 
 Example:
-  galcarto plot_trust --cube results/orion/cube.nc --output results/orion/figures/trust.png
+  galcarto plot_trust --cube results/demo/cube.nc --output results/demo/figures/trust.png
 """
 
 from galcarto.figures import trust

@@ -2,7 +2,7 @@
 
 Example:
   galcarto project_faceon --settings "$(galcarto settings config/config.yaml project_faceon)" --seed 1 \\
-      --cube cube.nc --output faceon.nc
+      --cube results/demo/cube.nc --output faceon.nc
 """
 
 import argparse

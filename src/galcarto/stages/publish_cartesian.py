@@ -2,7 +2,7 @@
 
 Example:
   galcarto publish_cartesian --settings "$(galcarto settings config/config.yaml publish_cartesian)" --seed 1 \\
-      --cube cube.nc --output cartesian.nc
+      --cube results/demo/cube.nc --output cartesian.nc
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Write the footprint as a multi-order coverage map (MOC).
 
 Example:
-  galcarto publish_footprint --cube cube.nc --output footprint.moc.fits
+  galcarto publish_footprint --cube results/demo/cube.nc --output footprint.moc.fits
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 Example:
   galcarto publish_healpix --settings "$(galcarto settings config/config.yaml publish_healpix)" --seed 1 \\
-      --cube cube.nc --output cube_healpix.nc
+      --cube results/demo/cube.nc --output cube_healpix.nc
 """
 
 import argparse

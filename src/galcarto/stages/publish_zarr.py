@@ -1,7 +1,7 @@
 """Write the cube as a Zarr store.
 
 Example:
-  galcarto publish_zarr --cube cube.nc --output cube.zarr
+  galcarto publish_zarr --cube results/demo/cube.nc --output cube.zarr
 """
 
 import argparse

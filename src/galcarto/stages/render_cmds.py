@@ -1,8 +1,9 @@
 """Render the colour-magnitude images of one split and sightline, or a shard of them, each with its own nuisances.
 
 Example:
-  galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 \\
-      --split valid --stars stars.parquet --profiles valid.nc --first 0 --number 1000 --output cmds.nc
+  galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 --split valid \\
+      --stars results/demo/stars/l281.500_b-01.300.parquet --profiles results/demo/profiles/valid.nc \\
+      --first 0 --number 100 --output cmds.nc
 """
 
 import argparse

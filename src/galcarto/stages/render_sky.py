@@ -1,8 +1,9 @@
 """Bin the observed stars of every tile into colour-magnitude images, beside the dust-free references.
 
 Example:
-  galcarto render_sky --settings "$(galcarto settings config/config.yaml render_sky)" \\
-      --seed 1 --stars stars.parquet --footprint footprint.nc --references 0000.nc 0001.nc --output cmds.nc
+  galcarto render_sky --settings "$(galcarto settings config/config.yaml render_sky)" --seed 1 \\
+      --stars results/demo/sky/stars.parquet --footprint results/demo/sky/footprint.nc \\
+      --references results/demo/references/*.nc --output cmds.nc
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Sample the posterior of one tile's or example's diagram from its likelihood, without the network.
 
 Example:
-  galcarto solve_sightline --settings "$(galcarto settings config/orion.yaml solve_sightline)" --seed 1 \\
-      --diagrams results/orion/sky/cmds.nc --number 3 --output tile.nc
+  galcarto solve_sightline --settings "$(galcarto settings config/config.yaml solve_sightline)" --seed 1 \\
+      --diagrams results/demo/sky/cmds.nc --number 3 --output tile.nc
 """
 
 import argparse

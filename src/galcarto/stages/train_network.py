@@ -2,7 +2,8 @@
 
 Example:
   galcarto train_network --settings "$(galcarto settings config/config.yaml train_network)" --seed 1 \\
-      --train train/*.nc --valid valid/*.nc --checkpoints checkpoints --network network.pt --history history.csv
+      --train results/demo/cmds/train/*.nc --valid results/demo/cmds/valid/*.nc \\
+      --checkpoints checkpoints --network network.pt --history history.csv
 """
 
 import argparse

@@ -14,7 +14,7 @@ from galcarto.galaxy.arms import REID2019, Arm, Spirals, courses, distance
 SYNTHETIC = Spirals(
     "synthetic sky",
     CENTRE,
-    tuple(Arm(f"{r:g} kpc", (-180, 180), 0, r, np.degrees(PITCH), np.degrees(PITCH)) for r in ARM_RADII),
+    tuple(Arm(f"{r:g}-kpc arm", (-180, 180), 0, r, np.degrees(PITCH), np.degrees(PITCH)) for r in ARM_RADII),
 )
 MODELS = {"reid2019": REID2019, "synthetic": SYNTHETIC}
 BOOTSTRAPS = 499
