@@ -32,6 +32,7 @@ import torch
 import xarray as xr
 from astropy.coordinates import SkyCoord
 
+from galcarto.core.netcdf import BLOCK
 from galcarto.core.sky import Tiles, sightline_name
 from galcarto.dust import profiles
 from galcarto.dustmap import examples
@@ -43,7 +44,7 @@ from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.infer import infer
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork
-from galcarto.dustmap.settings import BLOCK, Realism, Settings, read_settings
+from galcarto.dustmap.settings import Realism, Settings, read_settings
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.learning.calibration import Calibration
 from galcarto.learning.data import Examples

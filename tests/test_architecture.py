@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import galcarto
@@ -50,3 +51,12 @@ def test_rooms_import_only_what_lies_below_them() -> None:
             other = room(target)
             assert other in {None, "core", own} | ALLOWED[own], f"{path}: imports {target}"
     assert seen == set(ALLOWED)
+
+
+def test_folders_import_each_other_in_no_circle() -> None:
+    graph: dict[Path, set[Path]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent != PACKAGE:
+            targets = {target.parent for target in imported(path)} - {path.parent, PACKAGE}
+            graph[path.parent] = graph.get(path.parent, set()) | targets
+    TopologicalSorter(graph).prepare()  # raises CycleError

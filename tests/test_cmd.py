@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from galcarto.core.errors import UserError
+from galcarto.core.netcdf import BLOCK
 from galcarto.dustmap.batches import owners
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.files import write_examples
@@ -20,7 +21,6 @@ from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, LAW_GRID, Forward
 from galcarto.dustmap.diagrams.kernel import CHUNK, GROUP, LEVELS
 from galcarto.dustmap.diagrams.nuisances import Nuisances, Populations
 from galcarto.dustmap.instrument import Instrument
-from galcarto.dustmap.settings import BLOCK
 from galcarto.surveys import TWOMASS
 
 EDGES = np.linspace(0.0, 10.0, 21)

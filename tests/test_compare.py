@@ -18,8 +18,7 @@ from galcarto.dust.synthetic import through_beam
 from galcarto.dustmap.compare import planck
 from galcarto.dustmap.compare.heldout import bins
 from galcarto.dustmap.compare.planck import MapError
-from galcarto.dustmap.compare.settings import PlanckMap
-from galcarto.dustmap.settings import read_settings
+from galcarto.dustmap.settings import PlanckMap, read_settings
 from galcarto.learning import scores
 from galcarto.maps.grid import distance_coordinate, tile_coordinates
 

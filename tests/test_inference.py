@@ -26,12 +26,12 @@ from torch.utils.data import DataLoader
 
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
-from galcarto.core.netcdf import require_filter
+from galcarto.core.netcdf import BLOCK, require_filter
 from galcarto.dustmap.batches import DiagramFiles, images, planes, prepare
 from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, View
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork, running_mean
-from galcarto.dustmap.settings import BLOCK, Training, read_settings
+from galcarto.dustmap.settings import Training, read_settings
 from galcarto.learning import data
 from galcarto.learning.calibration import FEWEST, Calibration, calibrate
 from galcarto.learning.data import Examples, Windows

@@ -169,7 +169,7 @@ def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, c
     [
         ("surveys/settings.py Catalogues", {"schema", "settings"}),
         ("maps/settings.py FaceOn", {"schema", "settings", "project_faceon"}),
-        ("dustmap/compare/settings.py Limit", {"compare_limit", "compare_planck"}),
+        ("dustmap/settings.py Limit", {"compare_limit", "compare_planck"}),
         ("learning/settings.py Training", {"train_network", "ablate", "assemble_cube"}),
     ],
 )

@@ -21,7 +21,7 @@ from galcarto.core.sky import SUN_RADIUS, Tiles
 from galcarto.core.tables import TableError
 from galcarto.dust.synthetic import SyntheticDust
 from galcarto.dustmap.compare import tracers
-from galcarto.dustmap.compare.settings import Tracers
+from galcarto.dustmap.settings import Tracers
 from galcarto.figures import faceon
 from galcarto.figures.tracers import arms as draw
 from galcarto.galaxy.arms import REID2019, Spirals, courses, distance, trace

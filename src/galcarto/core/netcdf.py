@@ -11,6 +11,7 @@ import numpy as np
 from galcarto.core.errors import UserError
 
 Table: TypeAlias = Mapping[str, tuple[tuple[str, ...], Any, Mapping[str, Any]]]  # name: dimensions, type, attributes
+BLOCK = 256  # examples per stored chunk, and per read of the training
 # Zstandard reads twice as fast as zlib for 10 % more bytes; Blosc is faster still, but fails on incompressible data.
 # It has no checksum, hence fletcher32: damage would pass unnoticed.
 COMPRESSION: dict[str, Any] = {"compression": "zstd", "complevel": 1, "shuffle": False, "fletcher32": True}

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from galcarto.core.errors import UserError
 from galcarto.core.files import made_here
-from galcarto.core.netcdf import require_filter
-from galcarto.dustmap.settings import BLOCK
+from galcarto.core.netcdf import BLOCK, require_filter
 
 
 class DiagramFiles:

@@ -15,7 +15,7 @@ from galcarto.core.errors import UserError
 from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import read
-from galcarto.dustmap import variant
+from galcarto.dustmap.compare import variant
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import (
     Ablation,

@@ -17,8 +17,8 @@ import pandas as pd
 from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dustmap.compare.settings import Compare
 from galcarto.dustmap.compare.structure import at_distance
+from galcarto.dustmap.settings import Compare
 from galcarto.maps.cube import NOT_OBSERVED, POOR_FIT, STARS_RUN_OUT, UNLIKE_TRAINING
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube

@@ -18,7 +18,7 @@ from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.core.tables import TableError
-from galcarto.dustmap.compare.settings import Tracers
+from galcarto.dustmap.settings import Tracers
 from galcarto.surveys.tracers import read_hii, read_masers
 
 

@@ -18,7 +18,7 @@ from galcarto.core.seeds import generator
 from galcarto.core.settings import Section, read
 from galcarto.core.sky import Tiles
 from galcarto.dustmap.compare import tracers
-from galcarto.dustmap.compare.settings import Tracers
+from galcarto.dustmap.settings import Tracers
 from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 

@@ -16,7 +16,7 @@ from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare import structure
-from galcarto.dustmap.compare.settings import Compare
+from galcarto.dustmap.settings import Compare
 from galcarto.maps.grid import distance_coordinate, edges_of
 from galcarto.maps.reader import open_cube
 

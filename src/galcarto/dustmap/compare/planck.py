@@ -16,7 +16,7 @@ from scipy import stats
 from galcarto.core.errors import UserError
 from galcarto.core.sky import Tiles
 from galcarto.core.units import factor
-from galcarto.dustmap.compare.settings import PlanckMap
+from galcarto.dustmap.settings import PlanckMap
 
 # E(B-V) per unit optical depth at 353 GHz: Planck 2013 results XI (A&A 571, A11).
 EBV_PER_TAU353 = 1.49e4

@@ -7,10 +7,9 @@ from typing import Any
 import netCDF4
 import numpy as np
 
-from galcarto.core.netcdf import COMPRESSION, Table, create_variables, require_filter
+from galcarto.core.netcdf import BLOCK, COMPRESSION, Table, create_variables, require_filter
 from galcarto.dustmap.diagrams.forward import ForwardModel
 from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
-from galcarto.dustmap.settings import BLOCK
 
 IMAGES = ("channel", "magnitude", "colour")
 # name: dimensions, type, attributes

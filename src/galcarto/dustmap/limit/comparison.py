@@ -19,13 +19,13 @@ from galcarto.core.errors import UserError
 from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap.batches import owners
 from galcarto.dustmap.compare.heldout import bins
-from galcarto.dustmap.compare.settings import Limit
 from galcarto.dustmap.diagrams.forward import View, stars_beyond
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.limit import colour_excess
 from galcarto.dustmap.limit.solver import Likelihood, Prior, Solution, solve
 from galcarto.dustmap.limit.tables import tabulate
 from galcarto.dustmap.network import ProfileNetwork
+from galcarto.dustmap.settings import Limit
 from galcarto.learning.scores import score
 
 METHODS = ["network", "solver", "colour_excess"]
