@@ -1,13 +1,20 @@
 """Tiles, frames and names of directions."""
 
+from pathlib import Path
+
 import astropy.units as u
+import healpy as hp
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from astropy.coordinates import Galactic
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galcarto.__main__ import main
 from galcarto.core.sky import Tiles, cartesian, sightline_name, sightline_position, to_galactic
+from galcarto.dustmap.settings import read_settings
 
 
 @st.composite
@@ -155,3 +162,27 @@ def test_points_are_spread_evenly_over_each_tile():
     np.testing.assert_allclose(l.mean(axis=-1), np.broadcast_to(tiles.l[:, None], (8, 6)))
     np.testing.assert_allclose(b.mean(axis=-1), np.broadcast_to(tiles.b, (8, 6)))
     assert len(np.unique(np.round(l + 1000 * b, 6))) == 48 * 16
+
+
+@pytest.mark.parametrize("b", [("89 deg", "90 deg"), ("-90 deg", "-89 deg")])
+def test_a_synthetic_sky_may_touch_a_pole(tmp_path, b):
+    config = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
+    config["sky"] |= {"l": ["0 deg", "4 deg"], "b": list(b)}
+    config["tile"] = {"size": "1 deg"}
+    config["surveys"][0]["limits"] = {"J": "20 mag", "Ks": "20 mag"}  # few stars are there
+    config["sightlines"] = {
+        part: [{"l": f"{l} deg", "b": b[0] if b[0] != "-90 deg" else b[1]}] for part, l in (("train", 1), ("test", 2))
+    }
+    names = {"stars": "stars.parquet", "footprint": "f.nc", "truth": "t.nc", "planck": "planck.fits"}
+    words = [word for name, file in names.items() for word in (f"--{name}", str(tmp_path / file))]
+    text = read_settings(config).for_stage("observe_synthetic")
+    assert main(["observe_synthetic", "--settings", text, "--seed", "1", *words]) == 0
+    stars = pd.read_parquet(tmp_path / "stars.parquet")
+    low, high = (float(end.split()[0]) for end in b)
+    assert len(stars) > 0
+    assert stars["b"].between(low, high).all()
+    assert stars["l"].between(0, 4).all()
+    sphere = hp.read_map(tmp_path / "planck.fits")
+    nside = hp.npix2nside(len(sphere))
+    pole = hp.ang2pix(nside, 45.0, np.sign(low) * 90.0, lonlat=True)
+    assert sphere[pole] != hp.UNSEEN

@@ -78,12 +78,14 @@ def run(args: argparse.Namespace) -> None:
         },
     )
     dataset.to_netcdf(args.truth, encoding={"extinction": {"zlib": True}})
+    sphere = dust.planck(sky, synthetic, law.r_v, args.seed)
     hp.write_map(
         args.planck,
-        dust.planck(sky, synthetic, law.r_v, args.seed),
+        sphere,
         nest=False,
         coord="G",
-        partial=True,
+        # healpy cannot write numbers of pixels below 128 alone, as they are at the north pole
+        partial=bool(np.flatnonzero(sphere != hp.UNSEEN).max() > 127),
         column_names=["EBV"],
         column_units=["mag"],
         dtype=np.float32,
