@@ -1,8 +1,8 @@
 """Map the tiny region with two versions of the code and compare every number of the two results.
 
 Run from the repository's root, with the environment of the tests:
-  python tests/same_numbers.py HEAD~3                  # a commit against the working tree
-  python tests/same_numbers.py HEAD~3 --keep /tmp/numbers --renamed strangeness=out_of_distribution
+  python benchmarks/same_numbers.py HEAD~3                  # a commit against the working tree
+  python benchmarks/same_numbers.py HEAD~3 --keep /tmp/numbers --renamed strangeness=out_of_distribution
 
 Compared are the arrays of netCDF files, the columns of tables, the numbers of JSON files and the network's tensors.
 Provenance, and a tensor's name, may differ. Exit code 1 where anything else does.
