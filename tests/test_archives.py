@@ -601,6 +601,7 @@ def settings_of(config: dict[str, Any], server: Server, **changes: Any) -> str:
     entry = {"survey": "2mass", "archive": "vizier-2mass", "url": f"{server.address}/tap", "page": 700}
     entry |= {"interval": "0 s", "retries": 0} | changes
     config["sky"] |= {"source": "archive", "l": ["358.5 deg", "361 deg"], "b": ["-0.5 deg", "0.5 deg"]}
+    config["sightlines"] = {"train": [{"l": "359 deg", "b": "0 deg"}], "test": [{"l": "0 deg", "b": "0 deg"}]}
     config["sky"]["archives"] = [entry]
     return read_settings(config).for_stage("observe_archive")
 

@@ -109,6 +109,7 @@ def test_the_maps_are_ranked_against_the_colours_and_each_other(tmp_path, rng):
     config = yaml.safe_load((Path(__file__).parent / "tiny.yaml").read_text())
     columns = {"longitude": "l", "latitude": "b", "J": "J", "Ks": "Ks"}
     config["sky"] |= {"l": ["20 deg", "28 deg"], "b": ["0 deg", "1 deg"]}
+    config["sightlines"] = {"train": [{"l": "21 deg", "b": "0 deg"}], "test": [{"l": "27 deg", "b": "0 deg"}]}
     config["tile"]["size"] = "60 arcmin"
     files = [{"path": str(tmp_path / "control.csv"), "columns": columns}]
     config["control"] = {"l": ["100 deg", "102 deg"], "b": ["0 deg", "2 deg"], "files": files}
