@@ -271,7 +271,7 @@ def test_a_training_on_a_full_disk_resumes_when_there_is_room(
 ) -> None:
     weights = torch.load(undisturbed / "network.pt", weights_only=True)["weights"].values()
     checkpoint = 3 * sum(weight.numel() * weight.element_size() for weight in weights)  # with AdamW's moments
-    folder = disk(f"size={int(1.5 * checkpoint)}")  # room for best.ckpt and half of last.ckpt
+    folder = disk(f"size={int(0.8 * checkpoint)}")  # room for best.ckpt and half of last.ckpt
     assert main(training(examples, folder)) == 1
     said = capfd.readouterr().err.splitlines()[-1]
     assert "last.ckpt: cannot be written: No space left on device" in said

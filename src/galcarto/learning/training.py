@@ -251,32 +251,33 @@ def _train(
             start = time.perf_counter()
             train.epoch, train.skip = progress.round, progress.batch
             sums = torch.tensor(progress.losses if rank == 0 else (0.0, 0.0), device=device)
-            bar = tqdm(total=len(train), initial=progress.batch, unit="batch", mininterval=5, disable=rank > 0)
-            bar.set_description(f"round {progress.round + 1} of {rounds}", refresh=False)
             estimator.train()
-            for batch in train if progress.batch < len(train) else ():
-                for state, restore in zip(random, (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
-                    restore(state)
-                random = []
-                if progress.batch == 0:
-                    torch.manual_seed(seed + progress.round + DEVICE_SEEDS * rank)
-                for group, rate in zip(optimiser.param_groups, rates, strict=True):
-                    group["lr"] = rate * _schedule(progress.steps, steps)
-                batch = [part.to(device, non_blocking=True) for part in batch]
-                loss = loss_of(batch)
-                optimiser.zero_grad()
-                scaler.scale(loss).backward()
-                scaler.unscale_(optimiser)
-                nn.utils.clip_grad_norm_(estimator.parameters(), CLIP)
-                scaler.step(optimiser)
-                scaler.update()
-                sums += torch.stack([loss.detach() * len(batch[0]), torch.full_like(loss, len(batch[0]))])
-                progress.batch += 1
-                progress.steps += 1
-                bar.update()
-                if options.devices > 1 or stopped or time.time() > end:
-                    stop_if_due(sums)
-            bar.close()
+            title = f"round {progress.round + 1} of {rounds}"
+            with tqdm(
+                desc=title, total=len(train), initial=progress.batch, unit="batch", mininterval=5, disable=rank > 0
+            ) as bar:
+                for batch in train if progress.batch < len(train) else ():
+                    for state, restore in zip(random, (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+                        restore(state)
+                    random = []
+                    if progress.batch == 0:
+                        torch.manual_seed(seed + progress.round + DEVICE_SEEDS * rank)
+                    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                        group["lr"] = rate * _schedule(progress.steps, steps)
+                    batch = [part.to(device, non_blocking=True) for part in batch]
+                    loss = loss_of(batch)
+                    optimiser.zero_grad()
+                    scaler.scale(loss).backward()
+                    scaler.unscale_(optimiser)
+                    nn.utils.clip_grad_norm_(estimator.parameters(), CLIP)
+                    scaler.step(optimiser)
+                    scaler.update()
+                    sums += torch.stack([loss.detach() * len(batch[0]), torch.full_like(loss, len(batch[0]))])
+                    progress.batch += 1
+                    progress.steps += 1
+                    bar.update()
+                    if options.devices > 1 or stopped or time.time() > end:
+                        stop_if_due(sums)
             waiting = train.waited / (time.perf_counter() - start)
             mean, number = _mean(total(sums))
             valid_loss, _ = _mean(total(_validate(loss_of, estimator, valid, device)))
