@@ -81,11 +81,10 @@ def run(args: argparse.Namespace) -> None:
     attributes = provenance.attributes("assemble_cube", args, [*args.strips, *args.fits])
     own = [SURVEYS[survey.name] for survey in surveys]
     # all bands known today, as stars of other surveys are asked for too; of the same name, the region's own
-    wavelengths = {
-        name: band.wavelength
-        for survey in (*reversed(SURVEYS.values()), *reversed(own))
-        for name, band in survey.bands.items()
-    }
+    wavelengths: dict[str, float] = {}
+    for survey in (*own, *SURVEYS.values()):
+        for name, band in survey.bands.items():
+            wavelengths.setdefault(name, band.wavelength)
     attributes |= {
         "title": f"Interstellar extinction in three dimensions: {args.region}",
         "summary": "A_V against distance along sightlines, from colour-magnitude diagrams of star counts: posterior "
