@@ -162,7 +162,7 @@ def reading(kind: str, folder: Path, examples: Path, undisturbed: Path, stars: P
         path = compressed(folder / "0000.nc", "extinction_samples")
         words = ["assemble_cube", "--settings", TINY.for_stage("assemble_cube"), "--region", "tiny"]
         return path, [*words, "--strips", str(path), "--fits", str(path), *out]
-    path = write_cube(folder / "cube.nc")
+    path = write_cube(folder / "cube.nc", {"galcarto_version": "0.1.0"})
     return path, ["project_faceon", "--settings", TINY.for_stage("project_faceon"), "--cube", str(path), *out]
 
 

@@ -353,7 +353,10 @@ def test_rounds_of_a_pass_do_not_overlap(files: Files) -> None:
 
 @pytest.mark.parametrize(
     ("content", "hint"),
-    [(b"not a netCDF file", "expected a file of the rule render_cmds"), (b"galcarto_version, cut", "delete it")],
+    [
+        (b"not a netCDF file", "get it again; if the workflow made it"),
+        (b"galcarto_version, cut", "; delete it and run again"),
+    ],
 )
 def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes, hint: str) -> None:
     (tmp_path / "bad.nc").write_bytes(content)

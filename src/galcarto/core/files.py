@@ -134,11 +134,15 @@ def _damaged(inputs: Sequence[str]) -> str | None:
                 try:
                     CHECKS[path.suffix](path)
                 except Exception as error:
-                    hint = "delete it and run again: the workflow makes it again"
-                    if not made_here(path):
-                        hint = "get it again; if the workflow made it, delete it and run again"
-                    return f"{path}: is damaged ({error}); {hint}"
+                    return f"{path}: is damaged ({error}); {remedy(path)}"
     return None
+
+
+def remedy(path: str | Path) -> str:
+    """What to do about a damaged input of a stage."""
+    if made_here(path):
+        return "delete it and run again: the workflow makes it again"
+    return "get it again; if the workflow made it, delete it and run again"
 
 
 def made_here(path: str | Path) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from galcarto.core.errors import UserError
-from galcarto.core.files import made_here
+from galcarto.core.files import remedy
 from galcarto.core.netcdf import BLOCK, require_filter
 
 
@@ -50,8 +50,7 @@ class DiagramFiles:
                     references.append(np.asarray(file["reference"][:]))
                     self._owners = owners(file)
             except (OSError, KeyError) as error:
-                hint = "delete it and run again" if made_here(path) else "expected a file of the rule render_cmds"
-                raise UserError(f"{path}: cannot be read as a set of examples ({error}); {hint}") from error
+                raise UserError(f"{path}: cannot be read as a set of examples ({error}); {remedy(path)}") from error
         self.references = torch.from_numpy(np.stack(references))
         _, self.channels, self.pixels, _ = self.references.shape
 
