@@ -62,6 +62,7 @@ def test_examples_do_not_depend_on_the_shards(mock: Path, monkeypatch: pytest.Mo
 def test_shards_are_all_of_the_examples(number: int, shards: int) -> None:
     found = yaml.safe_load(TINY.read_text())
     found["examples"] |= {"train": number, "shards": shards}
+    found["training"]["batch"] = 1
     chosen = read_settings(found).examples
     parts = chosen.parts("train")
     assert len(parts) == shards
