@@ -45,7 +45,12 @@ class TableError(UserError):
 
 
 def read_table(
-    path: str | Path, columns: Collection[str], hint: str, format: str | None = None, texts: Collection[str] = ()
+    path: str | Path,
+    columns: Collection[str],
+    hint: str,
+    format: str | None = None,
+    texts: Collection[str] = (),
+    everything: bool = False,
 ) -> Table:
     """Read the first table of a file that has some columns.
 
@@ -60,6 +65,8 @@ def read_table(
         Of `astropy.table.Table.read`; by default the suffix before ``.gz`` decides.
     texts : collection of str
         Columns of text that the table must have.
+    everything : bool
+        Keep the columns that are not asked for, also of a text file.
 
     Raises
     ------
@@ -77,7 +84,7 @@ def read_table(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # units that astropy does not know, VOTables of loose form
             warnings.simplefilter("ignore", VOWarning)
-            table = _read(path, format, wanted, texts)
+            table = _read(path, format, wanted, texts, everything)
     except TableError as error:
         raise TableError(f"{path}: {error} ({hint})") from None
     except Exception as error:  # each reader raises errors of its own
@@ -125,7 +132,7 @@ def floats(column: Any) -> np.ndarray:
     return np.ma.filled(values.astype(float), np.nan)
 
 
-def _read(path: Path, format: str, wanted: Collection[str], texts: Collection[str]) -> Table:
+def _read(path: Path, format: str, wanted: Collection[str], texts: Collection[str], everything: bool) -> Table:
     """Read a file in a format; the table may lack columns."""
     with open(path, "rb") as handle:
         packed = handle.read(2) == b"\x1f\x8b"
@@ -143,7 +150,7 @@ def _read(path: Path, format: str, wanted: Collection[str], texts: Collection[st
         return _read_votable(body, wanted)
     text = _decoded(body)
     if format in ("ascii.csv", "ascii.ecsv"):
-        return _read_text(text, wanted, texts)
+        return _read_text(text, wanted, texts, everything)
     return Table.read(text.splitlines(), format=format, **({"guess": False} if format == "ascii.basic" else {}))
 
 
@@ -214,7 +221,7 @@ def _cells(line: str, delimiter: str) -> list[str]:
     ]
 
 
-def _read_text(text: str, wanted: Collection[str], texts: Collection[str]) -> Table:
+def _read_text(text: str, wanted: Collection[str], texts: Collection[str], everything: bool) -> Table:
     """Columns of a table in text.
 
     Comments begin with ``#``, also the names of the columns may. VizieR's units and dashes below the names are heard.
@@ -248,7 +255,7 @@ def _read_text(text: str, wanted: Collection[str], texts: Collection[str]) -> Ta
         StringIO("\n".join(rest)),
         sep=r"\s+" if delimiter == " " else delimiter,
         names=names,
-        usecols=list(dict.fromkeys(wanted)),
+        usecols=None if everything else list(dict.fromkeys(wanted)),
         index_col=False,
         dtype=dict.fromkeys(texts, str),
         na_values=list(MISSING),

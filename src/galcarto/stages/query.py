@@ -140,7 +140,7 @@ def _read(args: argparse.Namespace) -> Table:
     beside = ", ".join(f"--{name}" for name in POINT if getattr(args, name) is not None)
     if beside:
         raise UserError(f"found {beside} beside --table; expected a point or a table")
-    return read_table(args.table, ["distance"], "and l and b, or ra and dec")
+    return read_table(args.table, ["distance"], "and l and b, or ra and dec", everything=True)
 
 
 def _coordinates(table: Table) -> SkyCoord:
