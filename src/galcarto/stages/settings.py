@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from galcarto.core.settings import stage_sections
-from galcarto.dustmap.settings import Settings, read_settings
+from galcarto.dustmap.settings import read_settings
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print one line of JSON."""
+    settings = read_settings(args.config)
     names: list[str] = []
-    for name in args.section or Settings.model_fields:
+    for name in args.section or type(settings).model_fields:
         stage = name.replace("-", "_")
         names += stage_sections(stage) if Path(__file__).with_name(f"{stage}.py").is_file() else [name]
-    print(read_settings(args.config).section_json(*names))
+    print(settings.section_json(*names))
