@@ -88,7 +88,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     write_bayestar(project / "bayestar2019.h5", centre=(284.5, 0.5))
     for name in ("tau353", "radiance"):
         shutil.copy(tiny / "sky/planck.fits", project / f"{name}.fits")
-    pd.read_parquet(tiny / "sky/stars.parquet").to_csv(project / "stars.csv", index=False)
+    pd.read_parquet(tiny / "sky/stars.parquet").assign(distance=1.0).to_csv(project / "stars.csv", index=False)
 
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     config["ablation"] = {"train": 256, "valid": 128, "epochs": 1}

@@ -1,8 +1,8 @@
 """Write the cube, its HEALPix form and its sightlines as FITS.
 
 Example:
-  galcarto publish_fits --cube cube.nc --healpix cube_healpix.nc --image cube.fits --pixels cube_healpix.fits \\
-      --sightlines cube_sightlines.fits
+  galcarto publish_fits --cube results/demo/cube.nc --healpix results/demo/cube_healpix.nc \\
+      --image cube.fits --pixels cube_healpix.fits --sightlines cube_sightlines.fits
 """
 
 import argparse
