@@ -16,7 +16,7 @@ from galcarto.__main__ import main
 from galcarto.core.sky import Tiles
 from galcarto.dust.synthetic import through_beam
 from galcarto.dustmap.compare import planck
-from galcarto.dustmap.compare.heldout import bins
+from galcarto.dustmap.compare.heldout import bins, trusted_scores
 from galcarto.dustmap.compare.planck import MapError
 from galcarto.dustmap.settings import PlanckMap, read_settings
 from galcarto.learning import scores
@@ -137,6 +137,17 @@ def test_only_valid_distances_are_scored(rng, rubbish):
     np.testing.assert_allclose(found["valid_share"], [1, 1, 1, 1, 0.5, 0])
     assert found.attrs["rmse_mag"] < 2
     assert np.isfinite(list(found.attrs.values())).all()
+
+
+def test_the_trusted_range_is_scored_between_its_ends():
+    edges = np.linspace(0.0, 4.0, 5)
+    truth = np.tile([2.0, 2.0, 2.0, 2.0], (2, 1))
+    # mean errors of 0, 0.5 (right: 0.1 + 0.25 x 2.5 is more), 1.0 and -0.8 mag; an interval of 0.1 mag holds the first
+    drawn = (truth + np.array([0.0, 0.5, 1.0, -0.8]))[:, None] + np.linspace(-0.1, 0.1, 40)[:, None]
+    found = trusted_scores(drawn, truth, np.array([[1.0, 3.0], [np.nan, 4.0]]), edges)  # the second is never trusted
+    assert found == pytest.approx(
+        {"trusted_right": 2 / 3, "trusted_bias_mag": 0.5, "trusted_coverage_68": 1 / 3, "trusted_coverage_95": 1 / 3}
+    )
 
 
 # --- lines

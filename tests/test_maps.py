@@ -23,7 +23,7 @@ SAMPLES = 16
 def strip(tiles: int, seed: int = 1, **changes) -> Strip:
     rng = np.random.default_rng(seed)
     values = {
-        "samples": rng.gamma(1.0, 0.3, (tiles, SAMPLES, 4)).cumsum(axis=2),
+        "samples": rng.gamma(30.0, 0.01, (tiles, SAMPLES, 4)).cumsum(axis=2),
         "stars_beyond": np.tile([100.0, 80.0, 50.0, 30.0], (tiles, 1)),
         "contraction": np.full((tiles, 4), 0.5),
         "out_of_distribution": np.linspace(0.1, 0.9, tiles),
@@ -67,43 +67,55 @@ def opened(path):
 # --- reach
 
 
-def test_reach_is_where_stars_are_on_both_sides():
+def sharp(tiles: int) -> np.ndarray:
+    """Samples that agree: A_V of 1 to 4 mag in all tiles."""
+    return np.tile([1.0, 2.0, 3.0, 4.0], (tiles, 5, 1))
+
+
+def test_a_map_reaches_as_far_as_stars_and_contraction():
     beyond = np.array(
-        [
-            [100.0, 90.0, 75.0, 30.0],  # before: 10, 25, 70, 100
-            [100.0, 50.0, 19.9, 1.0],
-            [100.0, 100.0, 100.0, 100.0],  # all in the last bin
-            [30.0, 0.0, 0.0, 0.0],  # all in the first
-            [19.0, 10.0, 5.0, 0.0],
-            [0.0, 0.0, 0.0, 0.0],
-        ]
+        [[100.0, 90.0, 75.0, 30.0], [100.0, 50.0, 19.9, 1.0], [19.0, 10.0, 5.0, 0.0], [100.0, 90.0, 80.0, 70.0]]
     )
-    near, far = cube.trusted_range(beyond, np.full(beyond.shape, 0.5), EDGES, 20.0)
-    np.testing.assert_array_equal(near, [1.0, 0.5, 2.0, 0.5, np.nan, np.nan])
-    np.testing.assert_array_equal(far, [2.0, 1.0, 2.0, 0.5, 0.0, 0.0])
+    contraction = np.full(beyond.shape, 0.5)
+    contraction[3] = 0.5, 0.95, 0.5, 1.0  # an unconstrained bin in between does not end it
+    near, far = cube.trusted_range(sharp(4), beyond, contraction, EDGES, 20.0)
+    np.testing.assert_array_equal(far, [2.0, 1.0, 0.0, 1.5])
+    np.testing.assert_array_equal(near, [0.5, 0.5, np.nan, 0.5])
 
 
-def test_no_distance_min_lies_behind_distance_max():
-    beyond = np.array([[100.0, 90.0, 15.0, 10.0]])  # before: 10, 85, 90, 100
-    near, far = cube.trusted_range(beyond, np.array([[0.5, 1.0, 0.5, 1.0]]), EDGES, 20.0)  # else from 1.5 to 0.5 kpc
-    np.testing.assert_array_equal(near, [np.nan])
-    np.testing.assert_array_equal(far, [0.5])
+def test_a_map_is_trusted_from_where_nine_in_ten_samples_agree():
+    # the dust of each sample is a step of 3 mag at this distance, kpc
+    edges = np.linspace(0.0, 1.0, 101)
+    outer = edges[1:]
+    alike, scattered = np.linspace(0.38, 0.42, 20), np.linspace(0.3, 0.8, 20)
+    steps = np.stack([alike, scattered])[..., None]
+    near, _ = cube.trusted_range(3.0 * (outer >= steps), np.full((2, 100), 99.0), np.zeros((2, 100)), edges, 20.0)
+    assert near[0] == outer[0]  # a step that is known to 5 % is trusted all along
+    # the mean is 3 n / 20 mag after n steps: right about samples that have all their dust for n >= 16
+    assert near[1] == pytest.approx(0.7)
 
 
-def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
-    beyond = np.tile([100.0, 75.0, 50.0, 30.0], (5, 1))  # before: 25, 50, 70, 100
-    contraction = np.array(
-        [
-            [0.5, 0.5, 0.5, 0.5],
-            [1.0, 0.5, 0.5, 1.0],
-            [0.5, 1.0, 0.5, 1.0],  # an unconstrained bin in between does not end it
-            [0.9, 0.9, 0.95, 1.1],
-            [np.nan, np.nan, np.nan, np.nan],
-        ]
-    )
-    near, far = cube.trusted_range(beyond, contraction, EDGES, 20.0)
-    np.testing.assert_array_equal(near, [0.5, 1.0, 0.5, np.nan, np.nan])
-    np.testing.assert_array_equal(far, [2.0, 1.5, 1.5, 0.0, 0.0])
+@pytest.mark.parametrize(
+    ("mean", "right"),
+    [
+        (2.61, True),
+        (2.59, False),
+        (4.59, True),
+        (4.61, False),
+    ],  # 3.35 = 2.6 + 0.1 + 0.25 x 2.6 = 4.6 - 0.1 - 0.25 x 4.6
+)
+def test_a_mean_is_right_to_a_tenth_of_a_magnitude_and_a_quarter(mean, right):
+    edges = np.linspace(0.0, 10.0, 11)
+    truth = np.where(edges[1:] < 5.0, 0.0, 3.35)  # flat around 8 kpc: no shift helps
+    assert cube.right(np.full(10, mean), truth, edges)[7] == right
+
+
+def test_a_mean_may_be_a_fifth_off_in_distance():
+    edges = np.linspace(0.0, 10.0, 101)
+    outer = edges[1:]
+    truth = 3.0 * (outer >= 5.0)
+    for place, right in ((5.9, True), (6.2, False), (4.2, True), (4.0, False)):
+        assert cube.right(3.0 * (outer >= place), truth, edges).all() == right
 
 
 @given(
@@ -115,11 +127,7 @@ def test_reach_is_where_the_posterior_is_narrower_than_the_prior():
 def test_reach_shrinks_with_the_stars_asked_for(here, contraction, fewer, more):
     beyond = here[::-1].cumsum()[::-1][None]
     fewer, more = sorted((fewer, more))
-    near, far = (
-        np.nan_to_num(np.concatenate(v), nan=9.0)
-        for v in zip(*(cube.trusted_range(beyond, contraction, EDGES, n) for n in (fewer, more)), strict=True)
-    )
-    assert near[0] <= near[1]
+    far = [cube.trusted_range(sharp(1), beyond, contraction, EDGES, number)[1][0] for number in (fewer, more)]
     assert far[0] >= far[1]
 
 
@@ -278,7 +286,7 @@ def test_missing_and_poor_tiles_are_flagged_in_the_file(opened):
     assert int(opened["quality"][2, 0]) == PARTLY_OBSERVED | STARS_RUN_OUT
     assert int(opened["quality"][0, 0]) == 0
     np.testing.assert_array_equal(opened["distance_max"], [[2.0, np.nan], [2.0, 2.0], [1.0, 2.0]])
-    np.testing.assert_array_equal(opened["distance_min"], [[0.5, np.nan], [0.5, 0.5], [1.0, 0.5]])
+    np.testing.assert_array_equal(opened["distance_min"], [[0.5, np.nan], [0.5, 0.5], [0.5, 0.5]])
 
 
 def test_two_runs_give_the_same_bytes(tmp_path, path):

@@ -18,6 +18,10 @@ from galcarto.maps.quality import CONTRACTED, NOT_OBSERVED, PARTLY_OBSERVED, POO
 POOR = 0.02  # p-value below which a fit is poor
 UNLIKE = 0.999  # out-of-distribution score above which a sightline is unlike the training set
 COMPLETE = 0.95  # fraction of its area from which a tile counts as fully observed
+# a mean profile is right at a distance if it differs from the truth by no more than this error, in mag and as a
+# fraction of A_V, at that distance or at one that differs by less than this factor
+ERROR, SHIFT = (0.1, 0.25), 1.2
+CERTAIN = 0.9  # probability of being right from which a map is trusted
 TRUSTED = "distance_min distance_max quality"  # ancillary variables: where to trust a value
 
 
@@ -83,7 +87,10 @@ VARIABLES: Table = {
         "extinction_density", "mag kpc-1", "A_V per unit of distance in each distance bin", "l: b: distance: mean"
     ),
     "distance_min": _diagnostic(
-        "f4", "distance from which on stars tell more than the prior", ucd="pos.distance;stat.min", **_DISTANCE
+        "f4",
+        "distance from which on A_V is known to 0.1 mag + 25 percent, within 20 percent in distance",
+        ucd="pos.distance;stat.min",
+        **_DISTANCE,
     ),
     "distance_max": _diagnostic(
         "f4", "distance beyond which stars run out or tell no more than the prior", ucd="pos.distance", **_DISTANCE
@@ -145,13 +152,39 @@ class Strip:
     full_area: np.ndarray
 
 
-def trusted_range(
-    stars_beyond: np.ndarray, contraction: np.ndarray, edges: np.ndarray, min_stars: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distances between which stars constrain the dust.
+def right(mean: np.ndarray, truth: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Whether a mean profile is right about a true one, to `ERROR` and within a factor `SHIFT` in distance.
+
+    A cloud that is put a little too far is wrong by its whole extinction just behind it; the shift in distance forgives
+    that, but not a cloud that is smeared over a long distance.
 
     Parameters
     ----------
+    mean, truth : ndarray, shapes (..., distance) that broadcast, mag
+        Cumulative A_V at the outer edges of the bins.
+    edges : ndarray, shape (distance + 1,), kpc
+
+    Returns
+    -------
+    ndarray of bool, shape (..., distance)
+    """
+    units = np.eye(len(edges))[1:]
+    least, most = (
+        truth @ np.array([np.interp(edges[1:] * shift, edges, unit) for unit in units]) for shift in (1 / SHIFT, SHIFT)
+    )
+    slack = ERROR[0] + ERROR[1] * mean
+    return (mean >= least - slack) & (mean <= most + slack)
+
+
+def trusted_range(
+    samples: np.ndarray, stars_beyond: np.ndarray, contraction: np.ndarray, edges: np.ndarray, min_stars: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between which a profile can be trusted.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (tile, sample, distance), mag
+        Of the posterior of cumulative A_V.
     stars_beyond : ndarray, shape (tile, distance)
     contraction : ndarray, shape (tile, distance)
     edges : ndarray, shape (distance + 1,), kpc
@@ -160,17 +193,18 @@ def trusted_range(
     Returns
     -------
     distance_min, distance_max : ndarray, shape (tile,), kpc
-        Outer edges of the first bin with at least `min_stars` in or before it, and of the last bin with as many in or
-        beyond it, considering only bins whose posterior is narrower than the prior (`contraction` below `CONTRACTED`).
-        `distance_min` is NaN if it would exceed `distance_max`; they are NaN and 0 if there is no such bin.
+        `distance_max` is the outer edge of the last bin with at least `min_stars` in or beyond it and a posterior that
+        is narrower than the prior (`contraction` below `CONTRACTED`), 0 if there is none. `distance_min` is the outer
+        edge of the first bin from which, up to `distance_max`, the posterior mean is `right` in a fraction `CERTAIN` of
+        the samples; NaN if there is none.
     """
-    informed = contraction < CONTRACTED
-    before = stars_beyond[:, :1] - np.pad(stars_beyond, ((0, 0), (0, 1)))[:, 1:]
-    enough = (before >= min_stars) & informed
-    nearest = np.where(enough.any(axis=1), edges[1:][enough.argmax(axis=1)], np.nan)
-    good = (stars_beyond >= min_stars) & informed
-    last = np.where(good.any(axis=1), good.shape[1] - good[:, ::-1].argmax(axis=1), 0)
-    return np.where(nearest <= edges[last], nearest, np.nan), edges[last]
+    good = (stars_beyond >= min_stars) & (contraction < CONTRACTED)
+    bins = good.shape[1]
+    last = np.where(good.any(axis=1), bins - good[:, ::-1].argmax(axis=1), 0)
+    certain = right(samples.mean(axis=1, keepdims=True, dtype=float), samples, edges).mean(axis=1) >= CERTAIN
+    doubtful = ~certain & (np.arange(bins) < last[:, None])
+    first = np.where(doubtful.any(axis=1), bins - doubtful[:, ::-1].argmax(axis=1), 0)
+    return np.where(first < last, edges[np.minimum(first + 1, bins)], np.nan), edges[last]
 
 
 def statistics(density_samples: np.ndarray, width: np.ndarray) -> dict[str, np.ndarray]:
@@ -211,7 +245,7 @@ def summarise(strip: Strip, edges: np.ndarray, min_stars: float) -> dict[str, np
     """
     width = np.diff(edges)
     density_samples = (np.diff(strip.samples.astype(float), axis=2, prepend=0.0) / width).astype(np.float32)
-    near, far = trusted_range(strip.stars_beyond, strip.contraction, edges, min_stars)
+    near, far = trusted_range(strip.samples, strip.stars_beyond, strip.contraction, edges, min_stars)
     fraction = strip.area / strip.full_area
     missing = np.isnan(strip.samples[:, 0, 0])
     partly = np.where(fraction < COMPLETE, PARTLY_OBSERVED, 0) | np.where(far < edges[-1], STARS_RUN_OUT, 0)

@@ -59,7 +59,7 @@ class Reason(enum.IntFlag):
     OUTSIDE = 1 << 8  # no tile contains the point
     BEYOND_GRID = 1 << 9  # farther than the last bin
     NO_DISTANCE = 1 << 10  # the distance is NaN or negative
-    BEFORE_DATA = 1 << 11  # nearer than distance_min, where the prior dominates
+    BEFORE_DATA = 1 << 11  # nearer than distance_min, where A_V is uncertain
     BEYOND_DATA = 1 << 12  # farther than distance_max, where the prior dominates
     NO_COLOUR = 1 << 13  # the star's colour is NaN, in a wide band
     COLOUR_OUT_OF_RANGE = 1 << 14  # the star's colour is outside the relation's range, in a wide band

@@ -13,8 +13,9 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
-from galcarto.dustmap.compare.heldout import bins
+from galcarto.dustmap.compare.heldout import bins, trusted_scores
 from galcarto.learning.scores import score
+from galcarto.maps.grid import edges_of
 from galcarto.maps.reader import open_cube
 
 
@@ -29,12 +30,13 @@ def run(args: argparse.Namespace) -> None:
     with open_cube(args.cube) as cube, xr.open_dataset(args.truth) as truth:
         samples = cube["extinction_samples"].stack(tile=("l", "b")).transpose("tile", "sample", "distance")
         known = truth["extinction"].stack(tile=("l", "b")).transpose("tile", "distance").to_numpy()
-        outer = cube["distance_bounds"].to_numpy()[:, 1]
-        reach = cube["distance_max"].stack(tile=("l", "b")).to_numpy()
-        valid = outer <= reach[:, None] + 1e-6
-        seen = np.isfinite(reach)
+        edges = edges_of(cube, "distance")
+        ends = np.stack([cube[name].to_numpy().ravel() for name in ("distance_min", "distance_max")], axis=1)
+        valid = edges[1:] <= ends[:, 1:] + 1e-6
+        seen = np.isfinite(ends[:, 1])
         dataset = score(samples.to_numpy()[seen], known[seen], valid[seen], bins(cube["distance"].to_numpy()), "mag")
-    metrics = dict(dataset.attrs)
+        trusted = trusted_scores(samples.to_numpy()[seen], known[seen], ends[seen], edges)
+    metrics = dataset.attrs | trusted
     dataset.attrs |= provenance.attributes("compare_truth", args, [args.cube, args.truth])
     dataset.to_netcdf(args.comparison)
     write_json(args.metrics, {"sky": metrics})

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
             )
             truths.append(np.asarray(file["extinction"][:]))
         answers.append(found)
-    drawn, valid = (np.concatenate(part) for part in zip(*answers, strict=True))
-    dataset, metrics = heldout.evaluate(drawn, np.concatenate(truths), valid, trained.edges)
+    drawn, ends = (np.concatenate(part) for part in zip(*answers, strict=True))
+    dataset, metrics = heldout.evaluate(drawn, np.concatenate(truths), ends, trained.edges)
     inputs = [args.network, *args.examples]
     dataset.attrs |= provenance.attributes("evaluate_heldout", args, inputs)
     dataset.to_netcdf(args.comparison)

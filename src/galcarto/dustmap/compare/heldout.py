@@ -9,7 +9,7 @@ import xarray as xr
 from galcarto.dustmap.diagrams.forward import stars_beyond
 from galcarto.dustmap.network import ProfileNetwork
 from galcarto.learning.scores import score
-from galcarto.maps.cube import trusted_range
+from galcarto.maps.cube import right, trusted_range
 
 ENOUGH = 500  # examples at a distance needed to quote a coverage
 TOGETHER = 200  # examples per batch of samples
@@ -28,7 +28,7 @@ def sample(
     min_stars: float,
     generator: torch.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior samples for the examples of a sightline, and the bins within the distance that a map would trust.
+    """Posterior samples for the examples of a sightline, and the distances between which a map would trust them.
 
     Parameters
     ----------
@@ -48,10 +48,11 @@ def sample(
     Returns
     -------
     drawn : ndarray, shape (example, sample, distance), mag
-    valid : ndarray of bool, shape (example, distance)
+    ends : ndarray, shape (example, 2), kpc
+        See `maps.cube.trusted_range`.
     """
     drawn = np.empty((len(area), samples, len(trained.edges) - 1), np.float32)
-    far = np.empty(len(area))
+    ends = np.empty((len(area), 2))
     for start in range(0, len(area), TOGETHER):
         part = slice(start, start + TOGETHER)
         expected = reference * area[part, None, None, None]
@@ -61,8 +62,9 @@ def sample(
         mean = drawn[part].mean(axis=1)
         beyond = sum(present[part, i, None] * stars_beyond(detectable[i], mean) for i in range(len(detectable)))
         contraction = trained.contraction(drawn[part].astype(float))
-        _, far[part] = trusted_range(beyond * area[part, None], contraction, trained.edges, min_stars)
-    return drawn, trained.edges[1:] <= far[:, None]
+        beyond = beyond * area[part, None]
+        ends[part] = np.transpose(trusted_range(drawn[part], beyond, contraction, trained.edges, min_stars))
+    return drawn, ends
 
 
 def bins(centres: np.ndarray) -> xr.DataArray:
@@ -70,16 +72,39 @@ def bins(centres: np.ndarray) -> xr.DataArray:
     return xr.DataArray(centres, dims="distance", name="distance", attrs={"units": "kiloparsec"})
 
 
+def trusted_scores(drawn: np.ndarray, truth: np.ndarray, ends: np.ndarray, edges: np.ndarray) -> dict[str, float]:
+    """Whether the trusted range keeps its promise.
+
+    Parameters
+    ----------
+    drawn, truth, ends, edges : ndarray
+        As of `evaluate`.
+
+    Returns
+    -------
+    dict
+        Of the bins between distance_min and distance_max: the fraction where the mean is `maps.cube.right`, the mean
+        error, the coverage of the intervals.
+    """
+    slack = 1e-6  # kpc: a cube holds these distances in single precision
+    inside = (edges[1:] >= ends[:, :1] - slack) & (edges[1:] <= ends[:, 1:] + slack)
+    found = score(drawn, truth, inside, bins(0.5 * (edges[1:] + edges[:-1])), "mag").attrs
+    hits = right(drawn.mean(axis=1, dtype=float), truth, edges)[inside]
+    kept = {f"trusted_{name}": found[name] for name in ("bias_mag", "coverage_68", "coverage_95")}
+    return {"trusted_right": float(hits.mean()), **kept}
+
+
 def evaluate(
-    drawn: np.ndarray, truth: np.ndarray, valid: np.ndarray, edges: np.ndarray
+    drawn: np.ndarray, truth: np.ndarray, ends: np.ndarray, edges: np.ndarray
 ) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Scores by distance, and the overall ones.
+    """Scores by distance up to distance_max, and the overall ones.
 
     Parameters
     ----------
     drawn : ndarray, shape (example, sample, distance), mag
     truth : ndarray, shape (example, distance), mag
-    valid : ndarray of bool, shape (example, distance)
+    ends : ndarray, shape (example, 2), kpc
+        distance_min and distance_max.
     edges : ndarray, shape (distance + 1,), kpc
 
     Returns
@@ -88,8 +113,9 @@ def evaluate(
         From `scores.score`.
     metrics : dict
         Its attributes; coverage by distance and its worst deviation, None where there are few examples;
-        ``valid_share``, the fraction of bins that are scored; the coverage of the density.
+        ``valid_share``, the fraction of bins that are scored; the coverage of the density; `trusted_scores`.
     """
+    valid = edges[1:] <= ends[:, 1:]
     distance = bins(0.5 * (edges[1:] + edges[:-1]))
     dataset = score(drawn, truth, valid, distance, "mag")
     steps = np.diff(drawn, axis=2, prepend=np.float32(0.0)), np.diff(truth, axis=1, prepend=0.0)
@@ -105,4 +131,4 @@ def evaluate(
         metrics[f"coverage_{100 * level:.0f}_worst"] = float(off.max()) if len(off) else None
     metrics["pit_worst"] = float(np.abs(dataset["pit_density"] - 1.0).max())
     metrics |= {f"density_{name}": density.attrs[name] for name in ("coverage_68", "coverage_95")}
-    return dataset, metrics
+    return dataset, metrics | trusted_scores(drawn, truth, ends, edges)

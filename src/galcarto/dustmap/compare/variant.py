@@ -113,8 +113,8 @@ def score_held_out(
             )
             truths.append(np.asarray(file["extinction"][:]))
         posteriors.append(posterior)
-    drawn, valid = (np.concatenate(part) for part in zip(*posteriors, strict=True))
-    _, metrics = heldout.evaluate(drawn, np.concatenate(truths), valid, trained.edges)
+    drawn, ends = (np.concatenate(part) for part in zip(*posteriors, strict=True))
+    _, metrics = heldout.evaluate(drawn, np.concatenate(truths), ends, trained.edges)
     return {name: metrics[name] for name in HELD_OUT}
 
 
@@ -143,9 +143,8 @@ def score_sky(
     fraction = region.tile.min_area_fraction
     posterior = infer(trained, images, min_area_fraction=fraction, samples=inference.samples, seed=seed)
     samples = posterior["extinction_samples"].to_numpy()
-    _, far = cube.trusted_range(
-        posterior["stars_beyond"].to_numpy(), posterior["contraction"].to_numpy(), trained.edges, inference.min_stars
-    )
+    beyond, contraction = (posterior[name].to_numpy() for name in ("stars_beyond", "contraction"))
+    _, far = cube.trusted_range(samples, beyond, contraction, trained.edges, inference.min_stars)
     far = np.where(np.isnan(samples[:, 0, 0]), np.nan, far)
     mean = samples.mean(axis=1, dtype=float)
     ours = planck.total(mean, far, trained.edges, compare.distance).reshape(tiles.shape)
