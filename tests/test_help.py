@@ -16,6 +16,7 @@ from threading import Thread
 import pandas as pd
 import pytest
 import yaml
+from astropy.table import Table
 from test_published import write_bayestar
 
 from galcarto.__main__ import STAGES, main
@@ -88,7 +89,9 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     write_bayestar(project / "bayestar2019.h5", centre=(284.5, 0.5))
     for name in ("tau353", "radiance"):
         shutil.copy(tiny / "sky/planck.fits", project / f"{name}.fits")
-    pd.read_parquet(tiny / "sky/stars.parquet").assign(distance=1.0).to_csv(project / "stars.csv", index=False)
+    stars = Table.from_pandas(pd.read_parquet(tiny / "sky/stars.parquet").assign(distance=1.0, bp_rp_0=0.8))
+    for name in ("stars.csv", "stars.fits"):
+        stars.write(project / name)
 
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     config["ablation"] = {"train": 256, "valid": 128, "epochs": 1}
