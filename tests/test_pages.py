@@ -185,7 +185,8 @@ def setting(block: Block, project: Path) -> None:
         read_settings(demo)
 
 
-@pytest.mark.filterwarnings("default")  # dustmaps and mwdust warn of missing maps
+# dustmaps and mwdust warn of missing maps; mwdust leaves files open
+@pytest.mark.filterwarnings("default", "ignore:unclosed file .*mwdust:ResourceWarning")
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page not in GUIDES], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
