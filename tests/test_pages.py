@@ -185,8 +185,7 @@ def setting(block: Block, project: Path) -> None:
         read_settings(demo)
 
 
-# dustmaps and mwdust warn of missing maps; mwdust leaves files open
-@pytest.mark.filterwarnings("default", "ignore:unclosed file .*mwdust:ResourceWarning")
+@pytest.mark.filterwarnings("default", "ignore:unclosed file .*mwdust:ResourceWarning")  # of missing maps; mwdust's own
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page not in GUIDES], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
