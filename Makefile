@@ -5,6 +5,12 @@ PYTHON := $(shell command -v $${PYTHON:-python3})
 # the rules call 'python -m galcarto'
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Snakemake, pip and numba keep caches in the home folder, which cannot be written everywhere
+ifeq ($(shell test -w "$${XDG_CACHE_HOME:-$$HOME}" || echo no),no)
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test lint docs bench bench-full bench-scale clean

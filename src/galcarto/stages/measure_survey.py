@@ -3,7 +3,8 @@
 Example:
   galcarto measure_survey --survey 2mass --settings "$(galcarto settings config/config.yaml measure_survey)" \\
       --catalogues ../shared/data/twomass_orion/Orion_A_2mass.fits ../shared/data/twomass_orion/CF_2mass.fits \\
-      ../shared/data/cone_l123_b22/2MASS_results.ecsv --table 2mass.yaml --metrics 2mass.json --output 2mass.nc
+      ../shared/data/cone_l123_b22/2MASS_results.ecsv --table results/surveys/2mass.yaml \\
+      --metrics results/surveys/2mass.json --output results/surveys/2mass.nc
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Draw a survey's errors and completeness.
 
 Example:
-  galcarto plot_survey --survey gaia --measured results/surveys/gaia.nc \\
-      --errors results/surveys/figures/gaia_errors.png --completeness results/surveys/figures/gaia_completeness.png
+  galcarto plot_survey --survey 2mass --measured results/surveys/2mass.nc \\
+      --errors results/surveys/figures/2mass_errors.png \\
+      --completeness results/surveys/figures/2mass_completeness.png
 """
 
 import argparse
