@@ -2,8 +2,11 @@
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 # before numba is imported: on a machine of one core, too, threads can be compared
@@ -12,9 +15,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import settings
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
+from galcarto.core.sky import Tiles
 from galcarto.dustmap.diagrams.forward import LAW_GRID, ForwardModel, View
+from galcarto.maps.cube import VARIABLES
+from galcarto.maps.grid import distance_coordinate, tile_coordinates
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.survey import Band, Survey
 
@@ -92,6 +101,83 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ran = snakemake(project)
     assert ran.returncode == 0, ran.stdout
     return project
+
+
+def line(ax: Axes, label: str) -> Line2D:
+    """The curve of a figure that has this label."""
+    return next(artist for artist in ax.get_lines() if artist.get_label() == label)
+
+
+def cube_of(tiles: Tiles, edges: np.ndarray, samples: np.ndarray, **more: Any) -> xr.Dataset:
+    """A cube in memory from samples of A_V, shape (sample, l, b, distance); `more` are other variables."""
+    grid = tiles.shape
+    values = {"distance_min": np.full(grid, edges[1]), "distance_max": np.full(grid, edges[-2])}
+    values |= {"quality": np.zeros(grid, "u1")}
+    density = np.diff(samples, axis=-1, prepend=0.0) / np.diff(edges)
+    for name, drawn in (("extinction", samples), ("extinction_density", density)):
+        values |= {name: drawn.mean(axis=0), f"{name}_sd": drawn.std(axis=0), f"{name}_samples": drawn}
+    return xr.Dataset(
+        {name: (VARIABLES[name][0], value, VARIABLES[name][2]) for name, value in (values | more).items()},
+        coords={**tile_coordinates(tiles), **distance_coordinate(edges)},
+        attrs={"band": "V", "extinction_law": "G23", "r_v": 3.1},
+    )
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the words outside of styles and scripts, and the scripts that run."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.scripts: list[str] = []
+        self.inside = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = "" if tag == "script" and attrs else tag
+        if self.inside == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.scripts[-1] += data
+        elif self.inside != "style":
+            self.words.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers with the status and content that its server has for a path, else 404."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.asked.append(path)  # type: ignore[attr-defined]
+        status, body = self.server.answers.get(path, (404, b"no such file"))  # type: ignore[attr-defined]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    """A server of `answers`, which keeps the paths that were asked."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as running:
+        running.asked, running.answers = [], {}  # type: ignore[attr-defined]
+        running.address = f"http://127.0.0.1:{running.server_port}"  # type: ignore[attr-defined]
+        Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield running
+        running.shutdown()
 
 
 def linear_law(views: Sequence[View]) -> np.ndarray:

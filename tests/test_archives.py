@@ -29,7 +29,6 @@ from galcarto.__main__ import main
 from galcarto.core import download
 from galcarto.core.download import Client, DownloadError, fetch
 from galcarto.core.errors import first_line
-from galcarto.core.settings import SettingsError
 from galcarto.dustmap.settings import read_settings
 from galcarto.surveys.archives import ARCHIVES, ArchiveError, Box, MissingPagesError, Pages, strips
 
@@ -241,8 +240,7 @@ BOXES_WHERE = f"WHERE 1 = CONTAINS(POINT('ICRS', RAJ2000, DEJ2000), {BOXES[0].po
 
 
 @pytest.mark.parametrize(
-    "box",
-    [Box(358.5, 359.5, -0.5, 0.5), Box(10, 11, 20, 60), Box(200, 200.1, -85, -84.9), Box(359.9, 361, -30, 5)],
+    "box", [Box(358.5, 359.5, -0.5, 0.5), Box(10, 11, 20, 60), Box(200, 200.1, -85, -84.9), Box(359.9, 361, -30, 5)]
 )
 def test_a_polygon_holds_its_box_and_little_more(box, rng):
     polygon = box.polygon()
@@ -548,13 +546,6 @@ def test_a_run_that_was_cut_goes_on_where_it_ended(answers, server, tmp_path):
     pd.testing.assert_frame_equal(pages.read(BOXES)[0], whole.read(BOXES)[0])
 
 
-def test_a_second_run_asks_for_nothing(server, tmp_path):
-    pages_of(server, tmp_path).fetch(BOXES)
-    server.log.clear()
-    pages_of(server, tmp_path).fetch(BOXES)
-    assert server.log == []
-
-
 def test_a_damaged_page_is_fetched_again_alone_and_says_so(server, tmp_path, caplog):
     pages = pages_of(server, tmp_path)
     pages.fetch(BOXES)
@@ -663,22 +654,6 @@ def test_an_archive_of_another_survey_is_refused(config, server, tmp_path, capsy
     assert server.log == []
 
 
-@pytest.mark.parametrize(
-    ("archives", "message"),
-    [
-        ([], "sky: found source 'archive' and no entry in sky.archives"),
-        ([("gaia", "gaia-dr3")], "sky.archives: found the surveys gaia; expected each of surveys once: 2mass"),
-        ([("2mass", "irsa-2mass"), ("2mass", "vizier-2mass")], "sky.archives: found the surveys 2mass, 2mass"),
-        ([("2mass", "2mass")], "sky.archives.0.archive: found '2mass'"),
-    ],
-)
-def test_archives_that_do_not_fit_the_survey_are_refused(config, archives, message):
-    config["sky"] |= {"source": "archive", "archives": [{"survey": s, "archive": a} for s, a in archives]}
-    with pytest.raises(SettingsError) as error:
-        read_settings(config)
-    assert str(error.value).startswith(message)
-
-
 def test_offline_changes_nothing_that_rules_depend_on(config):
     online = read_settings(config)
     config["sky"]["offline"] = True
@@ -712,8 +687,7 @@ def test_a_file_that_was_cut_goes_on_where_it_ended(fault, server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pinned", "message"),
-    [(True, r"found sha256 .*, expected"), (False, r"found neither a length nor an end mark")],
+    ("pinned", "message"), [(True, r"found sha256 .*, expected"), (False, r"found neither a length nor an end mark")]
 )
 def test_a_file_whose_end_nobody_announces_is_not_trusted(pinned, message, server, tmp_path):
     server.script = ["cut without length"]

@@ -70,11 +70,8 @@ def test_the_suite_runs_and_writes_the_stored_format(suite, tmp_path, capsys):
             assert (item["share"] is None) == (item["limit"] is None)
     assert {item["group"] for item in some["items"]} == set(groups)
     assert {item["group"] for item in stored["items"]} == set(run.GROUPS)
-    assert {item["peer"] for item in stored["items"] if item["group"] == "kernel"} == {
-        "numpy",
-        "boost-histogram",
-        "torch",
-    }
+    peers = {item["peer"] for item in stored["items"] if item["group"] == "kernel"}
+    assert peers == {"numpy", "boost-histogram", "torch"}
     assert some["machine"].keys() == stored["machine"].keys()
     printed = capsys.readouterr().out
     assert all(item["name"] in printed for item in some["items"])
@@ -91,10 +88,3 @@ def test_update_replaces_single_groups(suite):
     assert [item for item in results.items if item["group"] != "cube"] == others
     assert results.profiles == stored["profiles"] | {"cube": {"new": 1.0}}
     assert results.memory == stored["memory"]
-
-
-def test_an_unknown_group_is_refused(suite, capsys):
-    run, *_ = suite
-    with pytest.raises(SystemExit):
-        run.main(["kernels"])
-    assert "found kernels; expected some of stars" in capsys.readouterr().err

@@ -171,27 +171,18 @@ GRID = {
         (without("extinction_samples"), "error: extinction_samples: found no such variable"),
     ],
     "dimensions_are_those_of_the_format": [
-        (
-            lambda one: one.transpose("sample", "b", "l", "distance", "bounds"),
-            r"extinction: found dimensions \(b, l, distance\); expected \(l, b, distance\)",
-        ),
+        (lambda one: one.transpose("sample", "b", "l", "distance", "bounds"), r"found dimensions \(b, l, distance\)"),
         (lambda one: one.isel(bounds=[0]), "distance_bounds: found 1 bounds; expected 2"),
         (lambda one: one.isel(l=[]), "extinction: found no values"),
     ],
     "types_are_those_of_the_format": [
         (typed("quality", "f4"), "quality: found type float32; expected uint8"),
-        (
-            lambda one: one.assign(extinction=one.extinction.fillna(0).astype("i4")),
-            "extinction: found type int32; expected float64",
-        ),
+        (lambda one: one.assign(extinction=one.extinction.fillna(0).astype("i4")), "extinction: found type int32"),
     ],
     "units_are_those_of_the_format": [
         (attribute("units", "%", "extinction"), "extinction: found units '%'; expected 'mag'"),
         (attribute("units", None, "extinction"), "extinction: found units None"),
-        (
-            attribute("units", "magnitudes", "extinction_sd"),
-            "extinction_sd: found units 'magnitudes', which astropy cannot read; expected 'mag'",
-        ),
+        (attribute("units", "magnitudes", "extinction_sd"), "found units 'magnitudes', which astropy cannot read"),
         (attribute("units", "mag pc-1", "extinction_density_samples"), "found units 'mag pc-1'; expected 'mag kpc-1'"),
         (attribute("units", "radian", "l"), "l: found units 'radian'; expected 'degree'"),
         (attribute("units", "parsec", "distance"), "distance: found units 'parsec'; expected 'kiloparsec'"),
@@ -220,24 +211,12 @@ GRID = {
     ],
     "flags_are_explained": [
         (attribute("flag_masks", None, "quality"), "quality: found flag_masks None"),
-        (
-            attribute("flag_masks", np.array([1, 2, 3, 8, 16], "u1"), "quality"),
-            r"flag_masks \[1, 2, 3, 8, 16\]; expected different powers of two",
-        ),
-        (
-            attribute("flag_masks", np.array([1, 2, 2, 8, 16], "u1"), "quality"),
-            r"flag_masks \[1, 2, 2, 8, 16\]; expected different powers of two",
-        ),
+        (attribute("flag_masks", np.array([1, 2, 3, 8, 16], "u1"), "quality"), "expected different powers of two"),
+        (attribute("flag_masks", np.array([1, 2, 2, 8, 16], "u1"), "quality"), "expected different powers of two"),
         (attribute("flag_masks", np.arange(5.0), "quality"), "expected integers, one for each flag"),
-        (
-            attribute("flag_meanings", "not_observed a a b c", "quality"),
-            "found 5 flag_meanings .*; expected one for each of 5",
-        ),
+        (attribute("flag_meanings", "not_observed a a b c", "quality"), "found 5 flag_meanings .*one for each of 5"),
         (attribute("flag_masks", np.array([1, 2, 4, 8, 256], "i4"), "quality"), "expected bits that fit into uint8"),
-        (
-            attribute("flag_meanings", "not_observed partly_observed", "quality"),
-            r"found 2 flag_meanings .*; expected one for each of 5 flag_masks",
-        ),
+        (attribute("flag_meanings", "not_observed partly_observed", "quality"), "found 2 flag_meanings"),
         (attribute("flag_meanings", "a b c d e", "quality"), "expected not_observed among them"),
     ],
     "coordinates_are_in_range": [
@@ -250,18 +229,12 @@ GRID = {
     ],
     "bounds_are_named": [(attribute("bounds", None, "distance"), "distance: found attribute bounds 'None'")],
     "bounds_make_cells": [
-        (
-            value("distance_bounds", (2, 0), lambda low: low + 0.01),
-            r"distance_bounds: found bounds 0\.71, 1\.2 of 0\.95: not contiguous; .* first at \[distance=2\]",
-        ),
+        (value("distance_bounds", (2, 0), lambda low: low + 0.01), r"0\.71, 1\.2 of 0\.95: not contiguous"),
         (lambda one: one.assign(b_bounds=one.b_bounds[:, ::-1]), "b_bounds: .* not increasing"),
         (value("l", (2,), lambda _: 363.0), "l_bounds: found .* of 363: not around the centre"),
     ],
     "distances_begin_at_the_sun": [
-        (
-            value("distance_bounds", (0, 0), lambda _: 0.1),
-            r"distance_bounds: found 0\.1 kpc as the first edge; expected 0, the Sun",
-        )
+        (value("distance_bounds", (0, 0), lambda _: 0.1), r"found 0\.1 kpc as the first edge; expected 0")
     ],
     "longitudes_are_met_once": [
         (value("l_bounds", (0, 0), lambda _: -1.0), "l_bounds: found 363 degree from end to end; expected at most 360")
@@ -274,69 +247,42 @@ GRID = {
             value("extinction", (1, 0, 2), lambda _: np.nan),
             r"extinction: found nan; .* at \[l=1, b=0, distance=2\] \(l = 360\.5, b = -0\.5, distance = 0\.95\); 1",
         ),
-        (
-            value("extinction_samples", (3, 1, 0, slice(None)), lambda _: np.inf),
-            r"extinction_samples: found inf; .* first at \[l=1, b=0, sample=3, distance=0\]",
-        ),
+        (value("extinction_samples", (3, 1, 0, slice(None)), lambda _: np.inf), r"inf; .* \[l=1, b=0, sample=3, dist"),
         (value("quality", (0, 1), lambda _: 0), r"extinction_sd: found nan; expected a number"),
     ],
     "other_sightlines_have_none": [
-        (
-            value("quality", (1, 0), lambda _: 1),
-            r"extinction_samples: found .*; expected NaN, as quality says not_observed; first at \[l=1, b=0",
-        )
+        (value("quality", (1, 0), lambda _: 1), r"extinction_samples: found .*; expected NaN, .* \[l=1, b=0")
     ],
     "values_are_in_range": [
         (value("extinction_sd", (0, 0, 1), lambda sd: -sd), "extinction_sd: found -.*; expected 0 or more"),
-        (
-            value("extinction_density_samples", (0, 0, 0, 1), lambda density: -density),
-            "extinction_density_samples: found -.*; expected 0 or more",
-        ),
+        (value("extinction_density_samples", (0, 0, 0, 1), lambda density: -density), "found -.*; expected 0 or more"),
         (value("fit_p_value", (0, 0), lambda _: 1.5), r"fit_p_value: found 1\.5; expected 0 to 1"),
         (value("out_of_distribution", (0, 0), lambda _: -0.5), r"out_of_distribution: found -0\.5; expected 0 to 1"),
         (value("distance_max", (0, 0), lambda _: 2.1), r"distance_max: found 2\.1; expected 0 to 2"),
         (value("stars", (0, 0), lambda _: -1), "stars: found -1; expected 0 or more"),
     ],
     "cumulative_extinction_does_not_fall": [
-        (
-            value("extinction_samples", (5, 2, 1, 2), lambda _: 1e-3),
-            r"extinction_samples: found 0\.001; expected a non-decreasing run, .* \[l=2, b=1, sample=5, distance=2\]",
-        )
+        (value("extinction_samples", (5, 2, 1, 2), lambda _: 1e-3), r"found 0\.001; .* \[l=2, b=1, sample=5, dist")
     ],
     "extinction_is_the_sum_of_the_density": [
+        (value("extinction", (2, 0, 1), lambda mean: mean * (1 + 1e-13)), r"found .*; expected .* \[l=2, b=0, dist"),
         (
-            value("extinction", (2, 0, 1), lambda mean: mean * (1 + 1e-13)),
-            r"extinction: found .*; expected .*, the sum of extinction_density times the .* \[l=2, b=0, distance=1\]",
-        ),
-        (
-            value("extinction_density_samples", (7, 2, 0, 0), lambda density: density * (1 + 2e-6)),
-            "extinction_samples: found .*, the sum of extinction_density_samples times the width",
+            value("extinction_density_samples", (7, 2, 0, 0), lambda one: 1.000002 * one),
+            "extinction_samples: .* sum of",
         ),
     ],
     "means_are_those_of_the_samples": [
-        (
-            scaled("extinction", "extinction_density"),
-            "extinction_density: found .*; expected .*, the mean of extinction_density_samples; .* 5 sightlines",
-        )
+        (scaled("extinction", "extinction_density"), "extinction_density: found .*the mean of .* 5 sight")
     ],
     "standard_deviations_are_those_of_the_samples": [
-        (
-            scaled("extinction_sd"),
-            "extinction_sd: found .*; expected .*, the standard deviation of extinction_samples; .* 5 sightlines",
-        )
+        (scaled("extinction_sd"), "extinction_sd: found .*, the standard deviation .* 5 sight")
     ],
     "footprint_is_that_of_the_observed_sightlines": [
-        (
-            attribute("footprint_moc", "4/0-5"),
-            r"footprint_moc: found False; expected sightlines inside where not not_observed, .* \[l=0, b=0\].* 5 sight",
-        ),
+        (attribute("footprint_moc", "4/0-5"), r"footprint_moc: found False; .* \[l=0, b=0\].* 5 sight"),
         (attribute("footprint_moc", "0/0-11"), r"footprint_moc: found True; .* \[l=0, b=1\].* 1 sightline \["),
     ],
     "the_flag_tells_where_stars_run_out": [
-        (
-            value("distance_max", (0, 0), lambda _: 1.2),
-            r"quality: found 0; expected stars_run_out_before_the_last_bin exactly where distance_max, 1\.2",
-        )
+        (value("distance_max", (0, 0), lambda _: 1.2), r"quality: found 0; .* exactly where distance_max, 1\.2")
     ],
 }
 HEALPIX = {
@@ -345,24 +291,15 @@ HEALPIX = {
         (without("healpix_index"), "healpix_index: found no such variable"),
     ],
     "healpix_order_is_stated": [
-        (
-            attribute("indexing_scheme", None, "crs"),
-            "crs: found indexing_scheme None, refinement_level 3; expected the scheme 'nested' or 'ring'",
-        ),
+        (attribute("indexing_scheme", None, "crs"), "crs: found indexing_scheme None, refinement_level 3"),
         (attribute("refinement_level", "high", "crs"), "refinement_level 'high'; expected"),
         (attribute("grid_mapping_name", "hpx", "crs"), "grid_mapping_name 'hpx'; expected 'healpix'"),
         (attribute("grid_mapping", None, "quality"), "quality: found grid_mapping None; expected 'crs'"),
     ],
     "healpix_indices_are_cells": [
-        (
-            attribute("standard_name", None, "healpix_index"),
-            "healpix_index: found standard_name 'None'; expected 'healpix_index'",
-        ),
+        (attribute("standard_name", None, "healpix_index"), "healpix_index: found standard_name 'None'"),
         (value("healpix_index", (1,), lambda _: 768), "found 768; expected 0 to 767; first at .cell=1"),
-        (
-            value("healpix_index", (1,), lambda _: 3),
-            "healpix_index: found 3 again; expected each cell once; first at .cell=1",
-        ),
+        (value("healpix_index", (1,), lambda _: 3), "healpix_index: found 3 again; .* first at .cell=1"),
     ],
     "cells_are_where_their_index_says": [
         (value("l", (2,), lambda l: l + 0.01), r"l: found .*\(nested, nside 8\).* .cell=2"),
@@ -371,10 +308,7 @@ HEALPIX = {
     ],
     "coordinates_are_in_range": [(value("l", (0,), lambda l: l + 360), "l: found .*; expected 0 to 360")],
     "cumulative_extinction_does_not_fall": [
-        (
-            value("extinction_samples", (5, 3, 2), lambda _: 1e-3),
-            r"extinction_samples: .* first at \[cell=3, sample=5, distance=2\] \(l = .*, b = .*, distance = 0.95\)",
-        )
+        (value("extinction_samples", (5, 3, 2), lambda _: 1e-3), r"first at \[cell=3, sample=5, distance=2\] \(l = ")
     ],
 }
 WARNINGS = {
@@ -388,10 +322,7 @@ WARNINGS = {
         (attribute("footprint_moc"), "warning: footprint_moc: found 'None'"),
     ],
     "the_data_speak_somewhere": [
-        (
-            value("distance_min", (2, 0), lambda _: 1.5),
-            r"warning: distance_min: found 1\.5; expected at most distance_max, 0\.7",
-        )
+        (value("distance_min", (2, 0), lambda _: 1.5), r"warning: distance_min: found 1\.5; .*distance_max, 0\.7")
     ],
 }
 
@@ -411,10 +342,10 @@ def test_good_cubes_pass_in_every_form(path: Path, store: Path, good, cells, tmp
     assert written(good, tmp_path / "cube.nc") == written(cells, tmp_path / "cells.nc") == []
 
 
-def cases(table: Mapping[str, list[tuple[Any, str]]]) -> list[Any]:
+def cases(form: str, table: Mapping[str, list[tuple[Any, str]]]) -> list[Any]:
     """Parameters of a test from a table."""
-    flat = [(name, *case) for name, of_check in table.items() for case in of_check]
-    return [pytest.param(*one, id=f"{i}-{one[0]}") for i, one in enumerate(flat)]
+    flat = [(form, name, *case) for name, of_check in table.items() for case in of_check]
+    return [pytest.param(*one, id=f"{i}-{form}-{one[1]}") for i, one in enumerate(flat)]
 
 
 def found(good: xr.Dataset, mutate: Callable[[xr.Dataset], xr.Dataset | None], path: Path) -> list[Finding]:
@@ -423,23 +354,19 @@ def found(good: xr.Dataset, mutate: Callable[[xr.Dataset], xr.Dataset | None], p
     return written(broken if (other := mutate(broken)) is None else other, path)
 
 
-@pytest.mark.parametrize(("name", "mutate", "pattern"), cases(GRID))
-def test_a_broken_cube_is_refused(name, mutate, pattern, good: xr.Dataset, tmp_path: Path) -> None:
-    findings = found(good, mutate, tmp_path / "cube.nc")
+@pytest.mark.parametrize(("form", "name", "mutate", "pattern"), [*cases("good", GRID), *cases("cells", HEALPIX)])
+def test_a_broken_cube_is_refused(form, name, mutate, pattern, request, tmp_path: Path) -> None:
+    findings = found(request.getfixturevalue(form), mutate, tmp_path / "cube.nc")
     assert findings[0].severity == "error"
     said(findings, name, pattern)
 
 
-@pytest.mark.parametrize(("name", "mutate", "pattern"), cases(HEALPIX))
-def test_a_broken_cube_of_cells_is_refused(name, mutate, pattern, cells: xr.Dataset, tmp_path: Path) -> None:
-    test_a_broken_cube_is_refused(name, mutate, pattern, cells, tmp_path)
-
-
-@pytest.mark.parametrize(("name", "mutate", "pattern"), cases(WARNINGS))
-def test_a_warning_does_not_refuse(name, mutate, pattern, good: xr.Dataset, tmp_path: Path) -> None:
-    findings = found(good, mutate, tmp_path / "cube.nc")
+@pytest.mark.parametrize(("form", "name", "mutate", "pattern"), cases("good", WARNINGS))
+def test_a_warning_does_not_refuse(form, name, mutate, pattern, request, tmp_path: Path) -> None:
+    findings = found(request.getfixturevalue(form), mutate, tmp_path / "cube.nc")
     assert {one.severity for one in findings} == {"warning"}
     said(findings, name, pattern)
+    assert main(["check_cube", str(tmp_path / "cube.nc")]) == 0
 
 
 def test_flags_of_others_are_left_alone(good: xr.Dataset) -> None:
@@ -667,11 +594,3 @@ def test_the_command_gives_machines_json(path, good, tmp_path, capsys) -> None:
         "inf",
         1,
     )
-
-
-def test_a_warning_alone_is_no_failure(good, tmp_path, capsys) -> None:
-    odd, path = good.copy(), tmp_path / "cube.nc"
-    attribute("units", "kpc", "distance")(odd)
-    odd.to_netcdf(path)
-    assert main(["check_cube", str(path)]) == 0
-    assert "warning: distance: found units 'kpc'" in capsys.readouterr().out

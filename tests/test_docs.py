@@ -3,51 +3,15 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
 
-import pytest
 import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 import galcarto
-from galcarto.dustmap.settings import Settings, schema
+from galcarto.dustmap.reference import fill
+from galcarto.dustmap.settings import schema
 
 ROOT = Path(__file__).parents[1]
-REQUIRED = "required"
-Keys = dict[str, FieldInfo]
-
-
-def models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Models in an annotation: the annotation itself, or the members of a list or a union."""
-    if isinstance(annotation, type):
-        if issubclass(annotation, BaseModel):
-            yield annotation
-    else:
-        for part in get_args(annotation):
-            yield from models(part)
-
-
-def walk(model: type[BaseModel], prefix: str = "") -> tuple[set[str], Keys]:
-    """Sections of a model and its nested models, and their keys with fields."""
-    sections: set[str] = set()
-    keys: Keys = {}
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{name}"
-        inner = list(models(field.annotation))
-        # a section, possibly optional
-        if inner and (inner[0] is field.annotation or type(None) in get_args(field.annotation)):
-            sections.add(path)
-        else:
-            keys[path] = field
-            path += "[]"
-        for one in inner:
-            more_sections, more_keys = walk(one, f"{path}.")
-            sections |= more_sections
-            keys |= more_keys
-    return sections, keys
 
 
 def pins(lines: list[str]) -> dict[str, str]:
@@ -56,37 +20,10 @@ def pins(lines: list[str]) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version.strip() for name, version in pairs}
 
 
-SECTIONS, KEYS = walk(Settings)
-TEXT = (ROOT / "config/README.md").read_text()
-# | `key` | unit | default | meaning |
-ROWS = {
-    cells[1].strip("` "): cells[3].strip("` ")
-    for line in TEXT.splitlines()
-    if line.startswith("| `") and len(cells := line.split("|")) == 6
-}
-
-
-def test_walk_finds_every_kind_of_key():
-    assert {"sky", "synthetic", "examples", "profiles.clouds", "surveys[].colour", "control"} <= SECTIONS
-    assert {"seed", "sky.l", "synthetic.local_density", "surveys[].limits", "surveys[].colour.range"} <= set(KEYS)
-    assert {"sky.files", "sky.files[].path", "compare.planck[].name", "sightlines.train[].l", "control.l"} <= set(KEYS)
-
-
-def test_every_section_and_key_is_documented():
-    missing = sorted(path for path in SECTIONS | set(KEYS) if f"`{path}`" not in TEXT)
-    assert not missing, f"config/README.md lacks {missing}"
-    assert set(KEYS) == set(ROWS), "rows of config/README.md and keys of the settings differ"
-
-
-@pytest.mark.parametrize("path", sorted(KEYS))
-def test_documented_default_is_the_default(path):
-    field = KEYS[path]
-    if field.is_required():
-        assert ROWS[path] == REQUIRED
-        return
-    default = list(field.default) if isinstance(field.default, tuple) else field.default
-    found = yaml.safe_load(ROWS[path])
-    assert found == (pytest.approx(default, rel=1e-3) if isinstance(default, float) else default)
+def test_tables_of_settings_are_current():
+    page = (ROOT / "config/README.md").read_text()
+    assert fill(page) == page, "config/README.md is stale: galcarto schema --tables config/README.md"
+    assert "| None |" not in page, "a key without a description"
 
 
 def test_schema_file_is_current():

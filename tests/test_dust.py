@@ -11,22 +11,13 @@ from scipy import stats
 from galcarto.core.errors import UserError
 from galcarto.core.sky import cartesian
 from galcarto.dust import law, profiles, synthetic
+from galcarto.dust.settings import ProfileSettings, SyntheticSky
 from galcarto.dust.synthetic import SyntheticDust
 from galcarto.surveys import TWOMASS
 
 WAVELENGTHS = {name: band.wavelength for name, band in TWOMASS.bands.items()}
 WINDOW = ((281.0, 287.0), (-2.0, 2.0))
-DUST = {
-    "local_density": 0.7,
-    "scale_length": 3.5,
-    "scale_height": 0.125,
-    "arm_contrast": 2.0,
-    "turbulence": 0.7,
-    "turbulence_slope": 11 / 3,
-    "outer_scale": 0.5,
-    "inner_scale": 0.03,
-    "clouds": 12,
-}
+DUST = SyntheticSky().model_dump(exclude={"pixels_per_tile", "planck_nside", "planck_beam", "planck_noise"})
 SMOOTH = {"arm_contrast": 0.0, "turbulence": 0.0, "clouds": 0}
 
 
@@ -172,17 +163,8 @@ def test_fields_are_not_periodic(rng):
     assert ends < 0.3
 
 
-CLOUDS = {"mean": 1.5, "extinction": (0.1, 15.0), "distance": (0.08, 5.0), "width": (0.005, 0.05)}
-PRIOR = {
-    "slope": 2.0,
-    "contrast": (0.2, 1.5),
-    "envelope": (1.0, 20.0),
-    "smooth": (0.05, 30.0),
-    "bubble": (0.06, 0.2),
-    "bubble_density": (0.02, 0.5),
-    "clouds": CLOUDS,
-    "max_extinction": 1e9,
-}
+PRIOR = ProfileSettings().model_dump() | {"max_extinction": 1e9}
+CLOUDS = PRIOR["clouds"]
 NO_CLOUDS = {"clouds": CLOUDS | {"mean": 0.0}}
 NO_BUBBLE = {"bubble": (0.0, 0.0)}
 
@@ -317,12 +299,7 @@ def test_the_number_of_clouds_is_poisson(rng):
 def test_no_cloud_stands_inside_the_bubble(rng):
     edges = np.linspace(0.0, 3.0, 3001)  # 1 pc
     found = draw_profiles(
-        rng,
-        500,
-        edges,
-        smooth=(1e-9, 1e-8),
-        bubble=(0.3, 0.3),
-        clouds=CLOUDS | {"mean": 3.0, "width": (0.0005, 0.001)},
+        rng, 500, edges, smooth=(1e-9, 1e-8), bubble=(0.3, 0.3), clouds=CLOUDS | {"mean": 3.0, "width": (0.0005, 0.001)}
     )
     assert found[:, 294].max() < 1e-6  # to 295 pc: the clouds are 1 pc wide
     nearest = found[:, -1] > 1e-3

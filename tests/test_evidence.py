@@ -6,31 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import cube_of, line
 from matplotlib.figure import Figure
 
 from galcarto.__main__ import main
+from galcarto.core.sky import Tiles
 from galcarto.dust.profiles import draw
 from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap import control_field as fitting
 from galcarto.dustmap.compare import prior as measured
 from galcarto.dustmap.compare import structure as clouds
-from galcarto.figures import control, diagrams, plane, prior, structure, style, together, trust
-from galcarto.maps.cube import VARIABLES
+from galcarto.figures import control, prior, structure, style, together, trust
+from galcarto.maps.grid import distance_coordinate
 from galcarto.stages import collect_metrics
 
 EDGES = np.linspace(0.0, 2.0, 21)
 PRIOR = ProfileSettings().model_dump()
-
-
-def bounded(name, edges):
-    return {
-        name: (name, 0.5 * (edges[1:] + edges[:-1])),
-        f"{name}_bounds": ((name, "bounds"), np.column_stack([edges[:-1], edges[1:]])),
-    }
-
-
-def line(ax, label):
-    return next(artist for artist in ax.get_lines() if artist.get_label() == label)
 
 
 def words(figure):
@@ -211,29 +202,14 @@ def test_the_contraction_figure_marks_the_threshold_and_the_median_distances():
 @pytest.fixture
 def cube():
     rng = np.random.default_rng(2)
-    grid = ("l", "b")
     quality = np.zeros((6, 2), "u1")
     quality[0, 0], quality[1, 1], quality[2, 0] = 1, 8, 8 | 16
-    data = {
-        name: (grid, np.where(quality == 1, np.nan, rng.uniform(0.1, 1.0, (6, 2))))
-        for name in ("fit_p_value", "fit_chi2", "out_of_distribution", "distance_min", "distance_max")
-    }
-    profile = np.where(quality[..., None] == 1, np.nan, np.linspace(0.1, 2.0, 20)) * rng.uniform(1, 2, (6, 2, 1))
-    return xr.Dataset(
-        data
-        | {
-            "quality": (grid, quality, VARIABLES["quality"][2]),
-            "extinction": ((*grid, "distance"), profile),
-            "extinction_density": ((*grid, "distance"), np.diff(profile, axis=2, prepend=0.0) / 0.1),
-            "stars": (grid, np.full((6, 2), 100)),
-            "area": (grid, np.full((6, 2), 0.25)),
-        },
-        coords={
-            **bounded("l", 207 + 0.5 * np.arange(7)),
-            **bounded("b", -19 + 0.5 * np.arange(3)),
-            **bounded("distance", EDGES),
-        },
-    )
+    seen = np.where(quality == 1, np.nan, 1.0)
+    names = ("fit_p_value", "fit_chi2", "out_of_distribution", "distance_min", "distance_max")
+    more = {name: seen * rng.uniform(0.1, 1.0, (6, 2)) for name in names}
+    more |= {"quality": quality, "stars": np.full((6, 2), 100), "area": np.full((6, 2), 0.25)}
+    profile = seen[..., None] * np.linspace(0.1, 2.0, 20) * rng.uniform(1, 2, (6, 2, 1))
+    return cube_of(Tiles(207 + 0.5 * np.arange(7), -19 + 0.5 * np.arange(3)), EDGES, profile[None], **more)
 
 
 def test_trust_maps_lie_as_on_the_sky_and_flags_in_their_tiles(cube):
@@ -312,7 +288,7 @@ def test_the_structure_figure_draws_what_is_known_beside_the_tiles(tmp_path):
             "known_distance": ("known", [0.388, 0.47]),
             "known_source": ("known", np.array(["Someone 2018"] * 2, dtype=object)),
         },
-        coords=bounded("distance", EDGES),
+        coords=distance_coordinate(EDGES),
         attrs={"map": "odd_$m$", "above": 4.0, "window": [0.34, 0.48], "trend_kpc_per_deg": 0.015, "trend_sd": 0.001},
     )
     figure = structure.distances(found)
@@ -347,72 +323,3 @@ def test_the_surveys_figure_draws_each_tile_with_its_own_errors():
             ends = np.array([segment[:, 1] for segment in bars[2][0].get_segments()])
             np.testing.assert_allclose(np.diff(ends, axis=1)[:, 0] / 2, sd[i, tile])
     np.testing.assert_allclose(axes[5].get_lines()[0].get_ydata(), found.sd_ratio)
-
-
-def test_the_plane_shows_the_colour_excess_of_the_same_tiles():
-    rng = np.random.default_rng(3)
-    planck = rng.uniform(1, 10, (6, 4))
-    used = np.ones((6, 4), bool)
-    used[0, 0] = False
-    scores = {"spearman": 0.9, "slope": 0.8, "offset_mag": 0.5, "scatter_mag": 0.2, "n": 23}
-    scores |= {"bias_mag": -0.2, "difference_scatter_mag": 0.3, "chi2": 1.1}
-    maps = xr.Dataset(
-        {
-            "extinction": (("l", "b"), 0.8 * planck),
-            "planck": (("l", "b"), planck),
-            "extinction_sd": (("l", "b"), 0.1 * planck),
-            "difference": (("l", "b"), -0.2 * planck),
-            "used": (("l", "b"), used),
-        },
-        coords={"l": 208 + 0.5 * np.arange(6), "b": -19 + 0.5 * np.arange(4)},
-        attrs={"name": "tau353", **scores},
-    )
-    excess = xr.Dataset({"extinction": (("l", "b"), 0.4 * planck)})
-    scatter = plane.comparison(maps, excess).axes[2]
-    theirs = line(scatter, "colour excess").get_xydata()
-    np.testing.assert_allclose(theirs[:, 1], 0.4 * theirs[:, 0])
-    assert len(theirs) == 23
-    (bars,) = scatter.containers
-    assert bars.get_label() == "this work, with our sd"
-    np.testing.assert_allclose(bars[0].get_xdata(), theirs[:, 0])
-
-
-def test_each_channel_has_a_block_and_parallaxes_grow_upwards():
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(3.0, (9, 3, 8, 8))
-    reference = np.stack([np.full((8, 8), 20.0), np.full((8, 8), 7.0), np.zeros((8, 8))])
-    axis = np.linspace(0, 7, 8) + 10 * np.arange(3)[:, None]
-    present = np.ones((9, 2), "u1")
-    present[6:, 1] = 0  # not seen by Gaia
-    total = np.arange(1.0, 10.0)
-    examples = xr.Dataset(
-        {
-            "counts": (("example", "channel", "magnitude", "colour"), counts),
-            "present": (("example", "survey"), present),
-            "reference": (("channel", "magnitude", "colour"), reference),
-            "magnitude_axis": (("channel", "magnitude"), axis),
-            "colour_axis": (("channel", "colour"), axis),
-            "extinction": (("example", "distance"), total[:, None]),
-            "area": ("example", np.full(9, 0.25)),
-        },
-        attrs={"channels": "2mass:J-Ks,Ks gaia:BP-RP,G gaia:BP-RP,parallax"},
-    )
-    sky = xr.Dataset(
-        {
-            "counts": (("tile", "channel", "magnitude", "colour"), counts),
-            "area": (("tile", "survey"), np.full((9, 2), 0.25)),
-            "stars": (("tile", "survey"), np.full((9, 2), 500)),
-            "l": ("tile", 122 + np.arange(9.0)),
-            "b": ("tile", np.full(9, 22.0)),
-        }
-    )
-    figure = diagrams.gallery(examples, sky)
-    labels = [(block.get_supxlabel(), block.get_supylabel()) for block in figure.subfigs]
-    assert labels == [("J − Ks (mag)", "Ks (mag)"), ("BP − RP (mag)", "G (mag)"), ("BP − RP (mag)", "Parallax (mas)")]
-    for block, inverted, bare in zip(figure.subfigs, (True, True, False), (True, True, False), strict=True):
-        titles = [ax.get_title() for ax in block.axes if ax.get_title()]
-        assert len(titles) == 8
-        assert block.axes[0].yaxis_inverted() == inverted
-        assert ("Mock without dust" in titles) is bare
-    depths = [ax.get_title() for ax in figure.subfigs[1].axes if "behind" in ax.get_title()]
-    assert not any(f"= {depth:.1f} mag" in title for depth in total[6:] for title in depths)

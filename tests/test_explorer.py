@@ -7,12 +7,12 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import Page, cube_of
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -25,7 +25,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from galcarto import open_cube
 from galcarto.__main__ import main
-from galcarto.maps.cube import VARIABLES
+from galcarto.core.sky import Tiles
 from galcarto.maps.faceon import project
 from galcarto.pages import explorer
 from galcarto.pages.explorer import STEP, Packed, contents, pack
@@ -43,40 +43,33 @@ def unpack(packed: Packed) -> np.ndarray:
     return np.where(numbers == 256**packed.bytes - 1, np.nan, (numbers * packed.step) ** packed.power)
 
 
-def bounded(name: str, edges: np.ndarray) -> dict[str, tuple]:
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    return {name: (name, centres), f"{name}_bounds": ((name, "bounds"), np.stack([edges[:-1], edges[1:]], axis=1))}
-
-
 def make_cube(l: int, b: int, bins: int, samples: int) -> xr.Dataset:
     """A cube of random profiles, every tile half a degree wide; the names and attributes are the published ones."""
     rng = np.random.default_rng(3)
-    shape = (samples, l, b, bins)
-    density = rng.gamma(0.4, 1.5, shape[1:]) * rng.gamma(8.0, 1 / 8, shape)
+    density = rng.gamma(0.4, 1.5, (l, b, bins)) * rng.gamma(8.0, 1 / 8, (samples, l, b, bins))
     edges = np.linspace(0.0, 0.1 * bins, bins + 1)
-    extinction = np.cumsum(density * np.diff(edges), axis=-1)
-    values = {
-        **{"extinction": extinction.mean(0), "extinction_density": density.mean(0)},
-        **{"extinction_samples": extinction.astype("f4"), "extinction_density_samples": density.astype("f4")},
-        "distance_min": np.full((l, b), 0.25 * edges[-1]),
-        "distance_max": np.full((l, b), 0.75 * edges[-1]),
-        **{
-            "fit_p_value": rng.random((l, b)),
-            "fit_chi2": 2 * rng.random((l, b)),
-            "out_of_distribution": rng.random((l, b)),
-        },
-        **{"stars": rng.integers(10, 99, (l, b)), "area": np.full((l, b), 0.25), "quality": np.zeros((l, b), "u1")},
-    }
-    places = bounded("l", 100 + 0.5 * np.arange(l + 1)) | bounded("b", -1 + 0.5 * np.arange(b + 1))
-    return xr.Dataset(
-        {name: (VARIABLES[name][0], value, VARIABLES[name][2]) for name, value in values.items()},
-        coords=places | bounded("distance", edges),
-        attrs={
-            **{"title": TITLE, "band": "V", "extinction_law": "G23", "r_v": 3.1, "survey": "2MASS, Gaia DR3"},
-            **{"survey_limits": "J < 16.3 mag", "source": "observed stars", "references": "Cornu et al. 2022"},
-            **{"galcarto_version": "0.1.0", "galcarto_commit": "0123abc", "galcarto_seed": 7},
-            "galcarto_config_sha256": "f00d" * 16,
-        },
+    found = cube_of(
+        Tiles(100 + 0.5 * np.arange(l + 1), -1 + 0.5 * np.arange(b + 1)),
+        edges,
+        np.cumsum(density * np.diff(edges), axis=-1),
+        distance_min=np.full((l, b), 0.25 * edges[-1]),
+        distance_max=np.full((l, b), 0.75 * edges[-1]),
+        fit_p_value=rng.random((l, b)),
+        fit_chi2=2 * rng.random((l, b)),
+        out_of_distribution=rng.random((l, b)),
+        stars=rng.integers(10, 99, (l, b)),
+        area=np.full((l, b), 0.25),
+    )
+    return found.assign_attrs(
+        title=TITLE,
+        survey="2MASS, Gaia DR3",
+        survey_limits="J < 16.3 mag",
+        source="observed stars",
+        references="Cornu et al. 2022",
+        galcarto_version="0.1.0",
+        galcarto_commit="0123abc",
+        galcarto_seed=7,
+        galcarto_config_sha256="f00d" * 16,
     )
 
 
@@ -230,31 +223,6 @@ def test_two_thousand_sightlines_take_less_than_15_mb() -> None:
 # ---- the page as a file
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the texts of the scripts that run."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if self.runs():
-            self.scripts.append("")
-
-    def handle_data(self, data: str) -> None:
-        if self.runs():
-            self.scripts[-1] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self.tags.append((f"/{tag}", {}))
-
-    def runs(self) -> bool:
-        return bool(self.tags) and self.tags[-1] == ("script", {})
-
-
 def test_the_page_is_self_contained_and_runs_no_script_but_its_own(region: Path) -> None:
     text = (region / "explorer.html").read_text()
     page = Page(text)
@@ -295,13 +263,6 @@ def test_strips_that_do_not_make_the_map_are_refused(
     assert main(["explorer", *options, str(small / "0000_fit.nc"), str(small / "0001_fit.nc")]) == 1
     assert "found diagrams of 4 tiles; expected the cube's 12" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
-
-
-def test_the_page_says_where_it_comes_from(region: Path) -> None:
-    text = (region / "explorer.html").read_text()
-    digest = hashlib.sha256((region / "cube.nc").read_bytes()).hexdigest()
-    for words in ("G23", "3.1", "2MASS, Gaia DR3", "J &lt; 16.3 mag", "0.1.0", "0123abc", "f00d" * 16, digest):
-        assert words in text
 
 
 def test_text_stands_out_from_its_ground_in_both_themes() -> None:

@@ -3,13 +3,13 @@
 import base64
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from conftest import Page, cube_of, line
 from docutils.core import publish_parts
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
@@ -18,10 +18,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from galcarto.__main__ import main
-from galcarto.core.sky import SUN_RADIUS
+from galcarto.core.sky import SUN_RADIUS, Tiles
 from galcarto.figures import calibration, diagrams, errors, faceon, plane, profiles, published, style, training
 from galcarto.galaxy.arms import REID2019, trace
-from galcarto.pages.report import QUESTIONS
+from galcarto.maps.grid import distance_coordinate
 
 ROOT = Path(__file__).parents[1]
 EDGES = np.linspace(0.0, 5.0, 11)
@@ -29,14 +29,7 @@ CENTRES = 0.5 * (EDGES[1:] + EDGES[:-1])
 LEVELS = np.array([0.1, 0.3, 0.5, 0.68, 0.8, 0.95])
 
 
-def bounded(name, edges):
-    return {
-        name: (name, 0.5 * (edges[1:] + edges[:-1])),
-        f"{name}_bounds": ((name, "bounds"), np.column_stack([edges[:-1], edges[1:]])),
-    }
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def examples():
     rng = np.random.default_rng(0)
     total = np.array([8.0, 0.5, 4.0, 1.0, 2.0, 3.0])  # the last one was not seen by the first survey
@@ -54,7 +47,7 @@ def examples():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sky():
     rng = np.random.default_rng(1)
     counts = rng.poisson(5.0, (6, 8, 8)).astype("u2")
@@ -71,7 +64,7 @@ def sky():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def history():
     nan = np.nan
     return pd.DataFrame(
@@ -86,29 +79,15 @@ def history():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cube():
-    rng = np.random.default_rng(2)
-    samples = np.cumsum(rng.gamma(1.0, 0.5, (40, 4, 5, 10)), axis=-1)
+    samples = np.cumsum(np.random.default_rng(2).gamma(1.0, 0.5, (40, 4, 5, 10)), axis=-1)
     samples[:, 3, 4] = np.nan
-    dims = ("l", "b", "distance")
-    return xr.Dataset(
-        {
-            "extinction": (dims, samples.mean(axis=0)),
-            "extinction_density": (dims, np.diff(samples.mean(axis=0), axis=2, prepend=0.0) / 0.5),
-            "extinction_samples": (("sample", *dims), samples),
-            "distance_max": (("l", "b"), np.full((4, 5), 3.5)),
-            "quality": (("l", "b"), np.zeros((4, 5), "u1")),
-        },
-        coords={
-            **bounded("l", 281 + 0.5 * np.arange(5)),
-            **bounded("b", -1.25 + 0.5 * np.arange(6)),
-            **bounded("distance", EDGES),
-        },
-    )
+    tiles = Tiles(281 + 0.5 * np.arange(5), -1.25 + 0.5 * np.arange(6))
+    return cube_of(tiles, EDGES, samples, distance_max=np.full((4, 5), 3.5))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def heldout():
     return xr.Dataset(
         {
@@ -124,7 +103,7 @@ def heldout():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def maps():
     rng = np.random.default_rng(3)
     planck = rng.uniform(1, 10, (6, 4))
@@ -155,7 +134,7 @@ def maps():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def agreement():
     rng = np.random.default_rng(4)
     used = np.ones((6, 4, 10), bool)
@@ -168,16 +147,12 @@ def agreement():
     dims = ("l", "b", "distance")
     return xr.Dataset(
         {"difference": (dims, rng.normal(0, 0.3, used.shape)), "used": (dims, used), **scores},
-        coords={
-            "l": 281.25 + 0.5 * np.arange(6),
-            "b": -0.75 + 0.5 * np.arange(4),
-            **bounded("distance", EDGES),
-        },
+        coords={"l": 281.25 + 0.5 * np.arange(6), "b": -0.75 + 0.5 * np.arange(4), **distance_coordinate(EDGES)},
         attrs={"title": "A map_$of$ ours", "status": "compared", "shown": [4, 6, 9]},
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def view():
     x, y = np.arange(-0.95, 4, 0.1), np.arange(-3.95, 0.5, 0.1)
     distance = np.hypot(x, y[:, None])
@@ -191,7 +166,7 @@ def view():
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def figures(examples, sky, history, cube, heldout, maps, agreement, view):
     return {
         "cmds": diagrams.gallery(examples, sky),
@@ -203,10 +178,6 @@ def figures(examples, sky, history, cube, heldout, maps, agreement, view):
         "map": published.differences(agreement),
         "faceon": faceon.faceon(view),
     }
-
-
-def line(ax, label):
-    return next(artist for artist in ax.get_lines() if artist.get_label() == label)
 
 
 def test_every_axis_has_a_quantity_with_its_unit(figures):
@@ -312,6 +283,16 @@ def test_one_channel_needs_no_blocks(examples, sky):
     assert len(titled(figure)) == 8
 
 
+def test_parallaxes_grow_upwards_and_what_has_no_reference_has_no_bare_diagram(examples, sky):
+    three = examples.isel(channel=[0, 1, 1]).assign_attrs(channels="2mass:J-Ks,Ks gaia:BP-RP,G gaia:BP-RP,parallax")
+    three["reference"] = three.reference * xr.DataArray([1.0, 1.0, 0.0], dims="channel")
+    *others, last = diagrams.gallery(three, sky.isel(channel=[0, 1, 1])).subfigs
+    assert (last.get_supxlabel(), last.get_supylabel()) == ("BP − RP (mag)", "Parallax (mas)")
+    assert [block.axes[0].yaxis_inverted() for block in (*others, last)] == [True, True, False]
+    bare = ["Mock without dust" in [ax.get_title() for ax in block.axes] for block in (*others, last)]
+    assert bare == [True, True, False]
+
+
 def test_a_sky_of_one_tile_makes_one_panel_of_each_channel(examples, sky):
     for block in diagrams.gallery(examples, sky.isel(tile=[1])).subfigs:
         assert sum("Observed" in ax.get_title() for ax in block.axes if ax.get_visible()) == 1
@@ -350,13 +331,13 @@ def test_profiles_lie_as_on_the_sky_and_blocks_without_data_stay_empty(cube):
     l, b = np.array(numbers, float).reshape(3, 3, 2).transpose(2, 0, 1)
     assert (np.diff(l, axis=1) < 0).all()
     assert (np.diff(b, axis=0) < 0).all()
+    cube = cube.copy(deep=True)
     cube.extinction[2:, 3:] = np.nan
     assert [ax.axison for ax in profiles.sightlines(cube).axes] == [False] + 8 * [True]
 
 
 def test_profiles_shade_nothing_where_the_data_reach_the_last_bin(cube):
-    cube["distance_max"][:] = EDGES[-1]
-    figure = profiles.sightlines(cube)
+    figure = profiles.sightlines(cube.assign(distance_max=xr.full_like(cube.distance_max, EDGES[-1])))
     assert not any(ax.patches for ax in figure.axes)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["95 %", "68 %", "mean"]
 
@@ -393,8 +374,9 @@ def test_errors_are_drawn_in_percent_and_mag(heldout):
 def test_one_peak_of_the_error_does_not_flatten_the_rest(heldout):
     plain = errors.against_distance(heldout).axes
     assert [ax.get_yscale() for ax in plain] == ["linear"] * 4
-    heldout["median_relative_error"][0] = 2.5
-    relative, share, bias, _ = errors.against_distance(heldout).axes
+    peak = heldout.copy(deep=True)
+    peak["median_relative_error"][0] = 2.5
+    relative, share, bias, _ = errors.against_distance(peak).axes
     assert relative.get_yscale() == "log"
     assert relative.get_ylabel() == "Median relative error, log (%)"
     assert [share.get_yscale(), bias.get_yscale()] == ["linear", "linear"]
@@ -435,20 +417,6 @@ def test_the_plane_states_the_fit_it_draws(maps):
         assert number in text
 
 
-def test_the_plane_explains_its_crosses_and_a_chi2_far_above_1(maps):
-    def said(maps):
-        legend = plane.comparison(maps).axes[2].get_legend()
-        return [text.get_text() for text in legend.get_texts()], legend.get_title().get_text()
-
-    labels, text = said(maps)
-    assert "tile left out of the numbers" in labels
-    assert plane.WHY_FAR not in text
-    assert "(difference / our sd)², mean: 40.36" in said(maps.assign_attrs(chi2=40.36))[1]
-    assert plane.WHY_FAR in said(maps.assign_attrs(chi2=40.36))[1]
-    maps["used"] = xr.ones_like(maps.used)
-    assert "tile left out of the numbers" not in said(maps)[0]
-
-
 def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
     (below,) = (ax for ax in plane.comparison(maps).axes if ax.get_title() == "Difference\n")
     shown = below.collections[0].get_array().T
@@ -457,6 +425,16 @@ def test_the_plane_shows_the_difference_of_the_used_tiles(maps):
     assert np.ma.getmaskarray(np.ma.masked_invalid(shown))[~used].all()
     low, high = below.collections[0].get_clim()
     assert -low == high == np.abs(maps.difference.values[used]).max()
+
+
+def test_the_plane_shows_the_colour_excess_of_the_same_tiles(maps):
+    scatter = plane.comparison(maps, xr.Dataset({"extinction": 0.4 * maps.planck})).axes[2]
+    theirs = line(scatter, "colour excess").get_xydata()
+    np.testing.assert_allclose(theirs[:, 1], 0.4 * theirs[:, 0])
+    assert len(theirs) == maps.attrs["n"]
+    (bars,) = scatter.containers
+    assert bars.get_label() == "this work, with our sd"
+    np.testing.assert_allclose(bars[0].get_xdata(), theirs[:, 0])
 
 
 def test_a_published_map_s_differences_are_shown_where_both_maps_hold(agreement):
@@ -514,8 +492,7 @@ def test_faceon_labels_stay_inside_and_apart(view):
 
 
 def test_faceon_without_data_says_what_to_look_at(view):
-    view["within"] = xr.zeros_like(view.within)
-    figure = faceon.faceon(view)
+    figure = faceon.faceon(view.assign(within=xr.zeros_like(view.within)))
     figure.draw_without_rendering()
     ax = figure.axes[0]
     assert np.ma.getmaskarray(ax.collections[0].get_array()).all()
@@ -537,29 +514,6 @@ def test_arms_meet_at_their_kinks_and_lie_around_the_sun():
     assert all(trace(arm, np.array([20.0]))[1][0] > 0 for arm in REID2019.arms)
 
 
-class Page(HTMLParser):
-    """Tags with their attributes, and the text outside style."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.words, self._style = [], [], False
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self._style = tag == "style"
-
-    def handle_endtag(self, tag):
-        self._style = False
-
-    def handle_data(self, data):
-        if not self._style:
-            self.words.append(data)
-
-    def of(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
 METRICS = {
     "cube": {"tiles": 96, "stars": 1234567},
     "heldout": {"coverage_68": 0.68123456, "tiny": 1.5e-9},
@@ -569,9 +523,10 @@ METRICS = {
 }
 
 
-@pytest.fixture
-def region(tmp_path, examples, sky, history, cube, heldout, maps, agreement, view):
-    cube.attrs = {
+@pytest.fixture(scope="module")
+def region(tmp_path_factory, examples, sky, history, cube, heldout, maps, agreement, view):
+    folder = tmp_path_factory.mktemp("region")
+    about = {
         "title": "Interstellar extinction: <script>alert(1)</script>",
         "band": "V",
         "survey": "2MASS",
@@ -584,13 +539,12 @@ def region(tmp_path, examples, sky, history, cube, heldout, maps, agreement, vie
         "galcarto_software": '{"numpy": "2.4.6"}',
         "galcarto_inputs_sha256": '{"0000.nc": "f00d"}',
     }
-    files = {"examples": examples, "sky": sky, "cube": cube, "heldout": heldout, "planck": maps, "faceon": view}
-    files["map"] = agreement
-    for name, dataset in files.items():
-        dataset.to_netcdf(tmp_path / f"{name}.nc")
-    history.to_csv(tmp_path / "history.csv", index=False)
-    (tmp_path / "metrics.json").write_text(json.dumps(METRICS))
-    return tmp_path
+    files = {"examples": examples, "sky": sky, "heldout": heldout, "planck": maps, "faceon": view, "map": agreement}
+    for name, dataset in (files | {"cube": cube.assign_attrs(about)}).items():
+        dataset.to_netcdf(folder / f"{name}.nc")
+    history.to_csv(folder / "history.csv", index=False)
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    return folder
 
 
 STAGES = {
@@ -605,12 +559,15 @@ STAGES = {
 }
 
 
-@pytest.fixture
-def drawn(region, monkeypatch):
-    monkeypatch.chdir(region)
-    for name, command in STAGES.items():
-        assert main([*command, "--output", f"{name}.png"]) == 0
-    return [f"{name}.png" for name in STAGES]
+@pytest.fixture(scope="module")
+def html(region):
+    """A report of all figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(region)
+        for name, command in STAGES.items():
+            assert main([*command, "--output", f"{name}.png"]) == 0
+        assert report([f"{name}.png" for name in STAGES]) == 0
+    return (region / "report.html").read_text()
 
 
 def report(figures):
@@ -619,50 +576,36 @@ def report(figures):
     return main(["report", *files, "--captions", *captions, "--figures", *figures])
 
 
-def test_report_is_self_contained_and_holds_every_figure(drawn, region):
-    assert report(drawn) == 0
-    page = Page((region / "report.html").read_text())
+def test_report_is_self_contained_and_holds_every_figure_with_its_caption(html, region):
+    page = Page(html)
     links = [attrs[key] for _, attrs in page.tags for key in ("src", "href") if key in attrs]
     links.remove("explorer.html")  # beside the report
     assert not [link for link in links if not link.startswith(("data:image/png;base64,", "data:,", "#"))]
     assert not page.of("script") + page.of("iframe")
-    images = page.of("img")
-    embedded = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
-    assert sorted(embedded) == sorted((region / name).read_bytes() for name in drawn)
-    assert all(len(image["alt"]) > 20 for image in images)
+    embedded = {image["alt"]: base64.b64decode(image["src"].partition(",")[2]) for image in page.of("img")}
+    assert sorted(embedded.values()) == sorted((region / f"{name}.png").read_bytes() for name in STAGES)
     anchors = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     assert {link[1:] for link in links if link.startswith("#")} <= anchors
-    assert page.of("html") == [{"lang": "en"}]
-
-
-def test_report_says_what_the_captions_say(region, monkeypatch):
-    monkeypatch.chdir(region)
-    assert main([*STAGES["planck_odd"], "--output", "planck_odd.png"]) == 0
-    assert report(["planck_odd.png"]) == 0
-    page = Page((region / "report.html").read_text())
-    words = " ".join(" ".join(page.words).split())
+    # what is said of a figure is in its caption's file
     title, comment, text = (ROOT / "rules/captions/planck.rst").read_text().split("\n\n", 2)
+    words = " ".join(" ".join(page.words).split())
     assert title.splitlines()[0] + ": odd" in words
     assert " ".join(text.split()) in words
-    (image,) = (image for image in page.of("img") if image["alt"] == " ".join(comment[3:].split()))
-    assert base64.b64decode(image["src"].partition(",")[2]) == (region / "planck_odd.png").read_bytes()
+    assert embedded[" ".join(comment[3:].split())] == (region / "planck_odd.png").read_bytes()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "rules/captions").glob("*.rst")), ids=lambda path: path.stem)
 def test_captions_have_the_parts_that_both_reports_read(path):
     title, comment, text = path.read_text().split("\n\n", 2)
-    heading, line = title.split("\n")
-    assert line == "=" * len(heading)
-    assert comment.startswith(".. ")
-    assert not comment.startswith(".. _")
+    heading, underline = title.split("\n")
+    assert underline == "=" * len(heading)
+    assert re.match(r"\.\. [^_]", comment)
     assert not set("{`|") & set(text)  # Snakemake reads a template and markup where the other report shows letters
     body = publish_parts(path.read_text(), writer="html", settings_overrides={"report_level": 1, "halt_level": 2})
     assert "".join(Page(body["body"]).words).split() == text.split()
 
 
-def test_report_holds_every_number_and_the_provenance(drawn, region):
-    assert report(drawn) == 0
-    html = (region / "report.html").read_text()
+def test_report_holds_every_number_and_the_provenance(html):
     page = Page(html)
     rows = re.findall(r"<code>(.+?)</code></th><td class=\"(?:number|list)\">(.*?)</td>", html)
     shown = {name.replace("<wbr>", ""): re.sub("<[^>]+>", "", cell) for name, cell in rows}
@@ -680,53 +623,17 @@ def test_report_holds_every_number_and_the_provenance(drawn, region):
     for text in ("0.1.0", "0123abc", "2.4.6", "f00d", '"source": "<img src=x>"'):
         assert text in words
     assert "19 of 20 sightlines" in " ".join(words.split())
-
-
-def test_report_opens_with_the_map_one_picture_and_its_numbers(drawn, region):
-    """What a reader needs comes first; all other numbers are folded away at the end."""
-    assert report(drawn) == 0
-    html = (region / "report.html").read_text()
-    places = [html.index(text) for text in ("<dt>Window", "<figure", 'id="numbers-table"', '<h2 id="question-1">')]
-    assert places == sorted(places)
-    questions = re.findall(r'<h2 id="question-\d">(.+?)</h2>', html)
-    assert questions == list(QUESTIONS)
-    opening = html[: html.index('id="numbers-table"')]
-    assert opening.count("<figure") == 1
-    assert 'id="figure-planck_odd"' in opening  # the plane of the sky
+    assert not any(text in html for text in ("<script", "<img src=x>", "<b>odd</b>"))  # what files say is text
     ids = re.findall(r'id="figure-(\w+)"', html)
     assert ids == ["planck_odd", "faceon", "profiles", "errors", "calibration", "map_odd", "cmds", "training"]
-    folded = html.index("<details>")
-    assert folded > html.index('id="figure-training"')
-    assert "<code>" not in html[:folded], "a metric's name stands before the folded part"
 
 
-def test_report_says_what_its_numbers_mean_and_what_is_ideal(drawn, region):
-    assert report(drawn) == 0
-    html = (region / "report.html").read_text()
-    rows = re.findall(r'<tr><th scope="row">(.+?)<small>(.+?)</small></th><td>(.+?)</td><td>(.+?)</td>', html)
-    shown = {label: (value, ideal) for label, _, value, ideal in rows}
-    assert shown == {
-        "A(V) within the 68 % interval, simulated": ("68.1 %", "68 %"),
-        "Slope against the emission map &lt;b&gt;odd&lt;/b&gt;": ("−0.82", "1"),
-    }
-    assert all(len(meaning) > 30 for _, meaning, *_ in rows)
-
-
-def test_names_of_metrics_break_at_dots_and_underscores_only(drawn, region):
-    assert report(drawn) == 0
-    html = (region / "report.html").read_text()
-    assert "<code>heldout.<wbr>coverage_<wbr>68</code>" in html
-    style = html[html.index("<style>") : html.index("</style>")]
-    assert not re.search(r"[}\s]th(?:,[^{]+)? \{[^}]*overflow-wrap: anywhere", style)
-
-
-def test_report_escapes_what_files_say(drawn, region):
-    assert report(drawn) == 0
-    html = (region / "report.html").read_text()
-    assert "<script" not in html
-    assert "<img src=x>" not in html
-    assert "<b>odd</b>" not in html
-    assert "&lt;script&gt;alert(1)" in html
+def test_report_says_what_is_ideal(html):
+    rows = re.findall(r'<tr><th scope="row">(.+?)<small>.+?</small></th><td>(.+?)</td><td>(.+?)</td>', html)
+    assert rows == [
+        ("A(V) within the 68 % interval, simulated", "68.1 %", "68 %"),
+        ("Slope against the emission map &lt;b&gt;odd&lt;/b&gt;", "−0.82", "1"),
+    ]
 
 
 def test_report_refuses_a_figure_it_cannot_caption(region, monkeypatch, capsys):

@@ -27,10 +27,8 @@ from test_maps import write as write_cube
 from galcarto import open_cube
 from galcarto.__main__ import main
 from galcarto.core.errors import UserError
-from galcarto.core.settings import SettingsError
 from galcarto.core.sky import Tiles, to_icrs
 from galcarto.core.sky import cartesian as position
-from galcarto.dustmap.settings import read_settings
 from galcarto.maps import cartesian, cube, faceon, fits, healpix, zarr
 from galcarto.maps.cube import NOT_OBSERVED, PARTLY_OBSERVED, STARS_RUN_OUT, VARIABLES
 from galcarto.maps.footprint import footprint, tile_points
@@ -417,12 +415,6 @@ def test_the_setting_chooses_the_pixels(folder, tmp_path):
         assert coarse["crs"].attrs["refinement_level"] == 4
 
 
-@pytest.mark.parametrize("nside", [0, 3, 65536])
-def test_an_nside_that_is_none_is_refused(config, nside):
-    with pytest.raises(SettingsError, match=rf"publish.nside: found {nside}; expected a power of 2"):
-        read_settings(config | {"publish": {"nside": nside}})
-
-
 # --- Cartesian
 
 
@@ -513,9 +505,7 @@ def test_tiles_that_are_not_observed_leave_no_voxels(folder, opened):
 
 
 def test_voxels_too_many_or_too_coarse_are_refused(opened):
-    with pytest.raises(
-        UserError, match=r"publish.step: found 0.0001 kpc, which makes .* voxels; expected at most 3e\+08"
-    ):
+    with pytest.raises(UserError, match=r"publish.step: found 0.0001 kpc, .* voxels; expected at most 3e\+08"):
         cartesian.resample(opened, 1e-4)
     with pytest.raises(UserError, match=r"publish.step: found 1 kpc, with which .* off by .* %; expected at most 1 %"):
         cartesian.resample(opened, 1.0)
@@ -744,20 +734,6 @@ def test_checkers_find_nothing_but_what_is_documented(name, checked):
     for suite, found in checked(name).items():
         unknown = [text for text in found if not any(re.search(known, text) for known in DEVIATIONS[suite])]
         assert not unknown, f"{suite}: {unknown}"
-
-
-def test_the_checkers_see_what_is_wrong(folder, tmp_path, checked):
-    broken = tmp_path / "cube.nc"
-    broken.write_bytes((folder / "cube.nc").read_bytes())
-    with netCDF4.Dataset(broken, "a") as file:
-        file["distance"].units = "furlongs of dust"
-        file["quality"].flag_meanings = "too few"
-        del file["extinction"].long_name
-        file.delncattr("title")
-    found = checked(broken)
-    assert any("furlongs" in text for text in found["cf"])
-    assert any("flag_meanings" in text for text in found["cf"])
-    assert any("title" in text for text in found["acdd"])
 
 
 @pytest.fixture

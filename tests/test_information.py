@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 import yaml
+from conftest import cube_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +18,6 @@ from galcarto.dustmap.diagrams.nuisances import Nuisances
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.limit.information import extinction_sd, perturbed, slopes
 from galcarto.dustmap.settings import Settings, read_settings
-from galcarto.maps.cube import VARIABLES
-from galcarto.maps.grid import distance_coordinate, tile_coordinates
 
 GAIA = {
     "name": "gaia",
@@ -141,21 +139,10 @@ def test_what_has_no_width_is_left_out(two_surveys):
 def test_two_surveys_are_better_than_each(two_surveys, tmp_path):
     settings, path = two_surveys
     tiles, edges = settings.sky.grid(settings.tile.size), settings.distance.edges()
-    shape = (*tiles.shape, len(edges) - 1)
-    profile = np.broadcast_to(0.2 * edges[1:], shape).copy()
-    profile[0, 0] = np.nan  # not observed
-    cube = xr.Dataset(
-        {
-            name: (VARIABLES[name][0], np.zeros(shape[: len(VARIABLES[name][0])]))
-            for name in ("distance_max", "quality")
-        },
-        coords={**tile_coordinates(tiles), **distance_coordinate(edges)},
-    )
+    profile = np.broadcast_to(0.2 * edges[1:], (*tiles.shape, len(edges) - 1)).copy()
     area = np.full(tiles.shape, 0.25)
-    area[0, 0] = 0.0
-    cube = cube.assign(extinction=(("l", "b", "distance"), profile), area=(("l", "b"), area))
-    cube["extinction_density"] = cube["extinction"]
-    cube.to_netcdf(tmp_path / "cube.nc")
+    profile[0, 0], area[0, 0] = np.nan, 0.0  # not observed
+    cube_of(tiles, edges, profile[None], area=area).to_netcdf(tmp_path / "cube.nc")
     sections = settings.for_stage("measure_information")
     words = ["--settings", sections, "--seed", "7", "--stars", str(path), "--cube", str(tmp_path / "cube.nc")]
     assert main(["measure_information", *words, "--metrics", str(tmp_path / "information.json")]) == 0

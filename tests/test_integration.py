@@ -86,6 +86,26 @@ def assert_poisson(counts: np.ndarray, expected: np.ndarray, variance: float = 1
     assert 2 * stats.norm.sf(abs(off)) > 1e-4
 
 
+def assert_drawn(forward: View, model: StarModel, direction, number: float, seed: int, extinction=None) -> None:
+    """A list of so many seen stars is a Poisson draw of the integral."""
+    expected = Integrator(model, forward.diagram(), EDGES).image(*direction, extinction)
+    area = number / expected.sum()
+    assert_poisson(observe(forward, model, direction, area, seed, extinction)[0], area * expected)
+
+
+def assert_rendered(forward: View, model: StarModel, expected: np.ndarray, direction, extinction, rng) -> None:
+    """The kernel's images of a list four times larger than what is seen average to the integral.
+
+    The list's own Poisson noise adds a quarter, less where errors spread each star of it over several pixels.
+    """
+    tile = 100 / expected.sum()
+    drawn = model.draw(*direction, 4 * TILES * tile, rng)
+    kernel = one_survey(forward, EDGES)
+    stars = kernel.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
+    images = kernel.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng)[:, 0].astype(float)
+    assert_poisson(images.sum(axis=0), TILES * tile * expected, variance=1.25)
+
+
 @pytest.fixture
 def narrow(monkeypatch) -> None:
     """Cells so narrow that they cost less than the Poisson noise: what is left over would be a mistake."""
@@ -207,16 +227,9 @@ def test_the_expected_diagram_converges(model, forward, integrator, direction):
     ("kind", "direction"), [("near dust", (120.0, 60.0)), ("steady dust", (30.0, 1.0)), ("two clouds", (284.0, -1.0))]
 )
 def test_rendered_images_average_to_the_expected_diagram(model, forward, integrator, kind, direction, rng):
-    """Behind dust, against the kernel that makes the training images: a list four times larger than what is seen."""
-    extinction = DUST[kind]
-    expected = integrator.image(*direction, extinction)
-    tile = 100 / expected.sum()
-    drawn = model.draw(*direction, 4 * TILES * tile, rng)
-    kernel = one_survey(forward, EDGES)
-    stars = kernel.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
-    images = kernel.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng)[:, 0].astype(float)
-    # the list's own Poisson noise adds a quarter, less where errors spread each star of it over several pixels
-    assert_poisson(images.sum(axis=0), TILES * tile * expected, variance=1.25)
+    """Behind dust, against the kernel that makes the training images."""
+    expected = integrator.image(*direction, DUST[kind])
+    assert_rendered(forward, model, expected, direction, DUST[kind], rng)
     bare = integrator.image(*direction)
     assert np.abs(expected - bare).sum() > 0.3 * bare.sum()
 
@@ -228,12 +241,7 @@ def test_zero_points_and_normalisation_are_those_of_the_kernel(make_view, rng):
     model, direction, extinction = star_model(LIMITS, FEW), (60.0, 2.0), DUST["steady dust"]
     integrator = Integrator(model, forward.diagram(), EDGES)
     expected = integrator.image(*direction, extinction)
-    tile = 100 / expected.sum()
-    drawn = model.draw(*direction, 4 * TILES * tile, rng)
-    kernel = one_survey(forward, EDGES)
-    stars = kernel.pack(drawn["distance"].to_numpy(), {b: drawn[b].to_numpy() for b in LIMITS}, 4 * TILES * tile)
-    images = kernel.render(stars, np.tile(extinction, (TILES, 1)), np.full(TILES, tile), rng)[:, 0].astype(float)
-    assert_poisson(images.sum(axis=0), TILES * tile * expected, variance=1.25)
+    assert_rendered(forward, model, expected, direction, extinction, rng)
     without = Integrator(model, plain.diagram(), EDGES)
     assert np.abs(expected - 0.8 * without.image(*direction, extinction)).sum() > 0.2 * expected.sum()
     # brighter in Ks, whose limit is the deeper one: more are detected than the normalisation alone leaves
@@ -249,12 +257,7 @@ def test_a_survey_without_errors_is_a_histogram(make_view, kind):
     forward = make_view(
         survey=PERFECT, limits=limits, bright=5.0, magnitude_range=(5.0, 15.0), colour_range=(-0.8, 3.2), pixels=25
     )
-    model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), EDGES)
-    expected = integrator.image(60.0, 2.0, DUST[kind])
-    area = 50_000 / expected.sum()
-    counts, _ = observe(forward, model, (60.0, 2.0), area, 3, DUST[kind])
-    assert_poisson(counts, area * expected)
+    assert_drawn(forward, star_model(limits, FEW), (60.0, 2.0), 50_000, 3, DUST[kind])
 
 
 @pytest.mark.usefixtures("narrow")
@@ -274,13 +277,7 @@ def test_other_diagrams_and_a_band_that_only_has_a_limit(make_view, kind):
         magnitude_range=(8.0, 18.0),
         colour_range=(-3.0, 1.0) if colour == ("Ks", "J") else (-1.0, 3.0),
     )
-    model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), EDGES)
-    extinction = DUST["steady dust"]
-    expected = integrator.image(60.0, 2.0, extinction)
-    area = 50_000 / expected.sum()
-    counts, _ = observe(forward, model, (60.0, 2.0), area, 4, extinction)
-    assert_poisson(counts, area * expected)
+    assert_drawn(forward, star_model(limits, FEW), (60.0, 2.0), 50_000, 4, DUST["steady dust"])
 
 
 @pytest.mark.parametrize("extinction", [None, DUST["steady dust"] / 2])
@@ -296,12 +293,7 @@ def test_a_gaia_like_diagram(make_view, extinction):
         magnitude_range=(8.0, 18.0),
         colour_range=(-1.0, 5.0),
     )
-    model = star_model(limits, FEW)
-    integrator = Integrator(model, forward.diagram(), EDGES)
-    expected = integrator.image(60.0, 10.0, extinction)
-    area = 50_000 / expected.sum()
-    counts, _ = observe(forward, model, (60.0, 10.0), area, 5, extinction)
-    assert_poisson(counts, area * expected)
+    assert_drawn(forward, star_model(limits, FEW), (60.0, 10.0), 50_000, 5, extinction)
 
 
 # --- what integrals must do
@@ -391,11 +383,7 @@ def test_detectable_stars_are_those_counted(make_view, limits, bands):
     """A plain count of drawn stars in the limits and the diagram, each with its chance to be found."""
     magnitude, colour, _ = DIAGRAMS[bands]
     forward = make_view(
-        limits=limits,
-        bright=12.0,
-        magnitude_band=magnitude,
-        colour_bands=colour,
-        magnitude_range=(5.0, 18.0),
+        limits=limits, bright=12.0, magnitude_band=magnitude, colour_bands=colour, magnitude_range=(5.0, 18.0)
     )
     edges = np.linspace(0.0, 8.0, 9)
     model = star_model(limits, FEW)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from galcarto.core.errors import UserError
 from galcarto.dust import profiles
+from galcarto.dust.settings import ProfileSettings
 from galcarto.dustmap.control_field import galaxies_image
 from galcarto.dustmap.diagrams import nuisances
 from galcarto.dustmap.diagrams.forward import LAW_GRID, ForwardModel, View
@@ -26,16 +27,8 @@ LIMITS = {"J": 16.3, "Ks": 14.8}
 EDGES = np.linspace(0.0, 2.5, 26)
 L, B = 210.0, -5.0
 GALAXIES = (30.0, 0.75, (1.3, 0.2))
-PRIOR = {
-    "slope": 2.0,
-    "contrast": (0.2, 1.5),
-    "envelope": (0.3, 5.0),
-    "smooth": (0.02, 3.0),
-    "bubble": (0.06, 0.2),
-    "bubble_density": (0.02, 0.5),
-    "clouds": {"mean": 1.5, "extinction": (0.1, 15.0), "distance": (0.08, 2.5), "width": (0.005, 0.05)},
-    "max_extinction": 40.0,
-}
+PRIOR = ProfileSettings().model_dump() | {"envelope": (0.3, 5.0), "smooth": (0.02, 3.0)}
+PRIOR["clouds"] |= {"distance": (0.08, 2.5)}
 WIDE = Widths(0.05, 0.3, (0.0, 1.0), (0.7, 1.0), 0.05, (0.02, 0.01, 0.02))
 CERTAIN = Widths()
 CLOUD = np.where(EDGES[1:] > 0.85, 3.0, 0.1)
@@ -115,11 +108,9 @@ def test_zero_points_move_the_diagram_as_the_integral_says(slices, integrator, v
     zero, slope = view.offsets["J"]
 
     def moved(by):
-        offsets = [
-            {"J": (zero + by, slope)},
-            {"J": (zero, slope + by)},
-            {"J": (zero + by, slope), "Ks": (by, 0.0)},
-        ][number]
+        offsets = [{"J": (zero + by, slope)}, {"J": (zero, slope + by)}, {"J": (zero + by, slope), "Ks": (by, 0.0)}][
+            number
+        ]
         return Integrator(integrator.model, replace(view, offsets=offsets).diagram(), EDGES).image(L, B, CLOUD)
 
     expected = (moved(step) - moved(-step)).ravel() / (2 * step)

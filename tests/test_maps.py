@@ -135,8 +135,7 @@ def test_reach_shrinks_with_the_stars_asked_for(here, contraction, fewer, more):
 
 
 @given(
-    hnp.arrays(np.float32, (2, 5, 6), elements=st.floats(0, 20, width=32)),
-    st.sampled_from([0.05, 0.1, 0.25, 1 / 3]),
+    hnp.arrays(np.float32, (2, 5, 6), elements=st.floats(0, 20, width=32)), st.sampled_from([0.05, 0.1, 0.25, 1 / 3])
 )
 def test_extinction_is_the_sum_of_the_density(steps, width):
     edges = width * np.arange(7)
@@ -181,16 +180,7 @@ def test_every_flag_has_its_cause():
     found = cube.summarise(one, EDGES, 20.0)["quality"]
     np.testing.assert_array_equal(
         found,
-        [
-            0,
-            STARS_RUN_OUT,
-            STARS_RUN_OUT,
-            PARTLY_OBSERVED,
-            0,
-            POOR_FIT,
-            UNLIKE_TRAINING,
-            POOR_FIT | UNLIKE_TRAINING,
-        ],
+        [0, STARS_RUN_OUT, STARS_RUN_OUT, PARTLY_OBSERVED, 0, POOR_FIT, UNLIKE_TRAINING, POOR_FIT | UNLIKE_TRAINING],
     )
     assert found.dtype == np.uint8
 

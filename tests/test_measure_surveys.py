@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from test_workflow import copy_project, planned, snakemake
 
 from galcarto.__main__ import main
-from galcarto.core.settings import SettingsError
 from galcarto.dustmap.settings import read_settings
 from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
@@ -221,11 +220,6 @@ def numbers(value, path=""):
     if isinstance(value, list):
         return {k: v for key, part in enumerate(value) for k, v in numbers(part, f"{path}[{key}]").items()}
     return {path: value} if isinstance(value, int | float) else {}
-
-
-def test_no_region_takes_the_surveys_folder(config):
-    with pytest.raises(SettingsError, match=r"^region: found 'surveys', whose folder"):
-        read_settings(config | {"region": "surveys"})
 
 
 @pytest.mark.parametrize("there", [False, True])

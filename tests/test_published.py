@@ -1,12 +1,9 @@
 """Published maps in three dimensions, in the formats that they come in, against a cube whose answer is known."""
 
 import hashlib
-import http.server
 import json
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,19 +13,18 @@ import numpy as np
 import pytest
 import xarray as xr
 from astropy.io import fits
+from conftest import cube_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import main
-from galcarto.core.settings import SettingsError
 from galcarto.core.sky import Tiles, cartesian
 from galcarto.dust.law import coefficients
 from galcarto.dustmap.compare import agreement, published
 from galcarto.dustmap.compare.differences import differences
 from galcarto.dustmap.compare.planck import MapError
-from galcarto.dustmap.settings import read_settings
 from galcarto.maps.cube import POOR_FIT, UNLIKE_TRAINING
-from galcarto.maps.grid import distance_coordinate, tile_coordinates
+from galcarto.maps.grid import tile_coordinates
 
 ROOT = Path(__file__).parents[1]
 TILES = Tiles.cover((30.0, 33.0), (1.0, 3.0), 0.5)  # in every map's reach
@@ -56,20 +52,9 @@ def truth(l, b, distance):
 @pytest.fixture
 def cube() -> xr.Dataset:
     l, b = np.meshgrid(TILES.l, TILES.b, indexing="ij")
-    mean = truth(l[..., None], b[..., None], EDGES[1:])
-    dims = ("l", "b", "distance")
-    return xr.Dataset(
-        {
-            "extinction": (dims, mean),
-            "extinction_density": (dims, np.diff(mean, axis=-1, prepend=0.0) / 0.1),
-            "extinction_samples": (("sample", *dims), mean * (1 + OURS_SD * DRAWS[:, None, None, None])),
-            "distance_min": (("l", "b"), np.full(TILES.shape, 0.3)),
-            "distance_max": (("l", "b"), np.full(TILES.shape, 1.9)),
-            "quality": (("l", "b"), np.zeros(TILES.shape, "u1")),
-        },
-        coords={**tile_coordinates(TILES), **distance_coordinate(EDGES)},
-        attrs={"extinction_law": "G23", "r_v": 3.1},
-    )
+    samples = truth(l[..., None], b[..., None], EDGES[1:]) * (1 + OURS_SD * DRAWS[:, None, None, None])
+    ends = {"distance_min": np.full(TILES.shape, 0.3), "distance_max": np.full(TILES.shape, 1.9)}
+    return cube_of(TILES, EDGES, samples, **ends)
 
 
 # --- the maps, as they are published
@@ -192,9 +177,7 @@ def test_a_map_that_is_ours_times_a_factor_differs_by_it(cube, name, tmp_path, f
     assert found.attrs["tiles"] == 24
     used = found["used"].to_numpy()
     np.testing.assert_allclose(
-        found["published"].to_numpy()[used],
-        factor * found["extinction"].to_numpy()[used],
-        rtol=TOLERANCE[name],
+        found["published"].to_numpy()[used], factor * found["extinction"].to_numpy()[used], rtol=TOLERANCE[name]
     )
     known = found["extinction_n"] == 24
     assert known.sum() >= 4
@@ -229,10 +212,7 @@ def test_chi2_counts_the_errors_that_are_known(cube, name, options, theirs, tmp_
         assert np.median(found[f"{kind}_chi2"][full]) == pytest.approx(expected, rel=0.1)
 
 
-@given(
-    st.lists(st.floats(0.02, 0.5), min_size=1, max_size=30),
-    st.lists(st.floats(0.02, 0.5), min_size=1, max_size=30),
-)
+@given(st.lists(st.floats(0.02, 0.5), min_size=1, max_size=30), st.lists(st.floats(0.02, 0.5), min_size=1, max_size=30))
 def test_each_common_bin_holds_an_edge_of_both_maps_and_no_map_is_asked_beyond_its_end(ours, theirs):
     grids = [np.append(0.0, np.cumsum(widths)) for widths in (ours, theirs)]
     edges = agreement.common_edges(*grids)
@@ -416,40 +396,12 @@ def test_a_cube_of_another_kind_is_refused(tmp_path):
         published.read("lallement22", tmp_path / "cube.fits", "G23", 3.1)
 
 
-class Server(http.server.BaseHTTPRequestHandler):
-    """Answers with the files of a dictionary, else 404."""
-
-    files: dict[str, bytes]
-    asked: list[str]
-
-    def do_GET(self):
-        path = self.path.partition("?")[0]
-        self.asked.append(path)
-        self.send_response(200 if path in self.files else 404)
-        body = self.files.get(path, b"no such file")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[str, type[Server]]]:
-    handler = type("Handler", (Server,), {"files": {}, "asked": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}", handler
-        running.shutdown()
-
-
-def dataverse(handler, content):
+def dataverse(server, content):
     """What Harvard's Dataverse says of the map, and the map."""
     file = {"id": 7, "filename": "bayestar2019.h5", "md5": hashlib.md5(content).hexdigest()}
     known = {"data": {"latestVersion": {"files": [{"dataFile": file}]}}}
-    handler.files["/api/datasets/:persistentId"] = json.dumps(known).encode()
-    handler.files["/api/access/datafile/7"] = content
+    server.answers["/api/datasets/:persistentId"] = 200, json.dumps(known).encode()
+    server.answers["/api/access/datafile/7"] = 200, content
 
 
 def run_fetch(folder, name, *more):
@@ -460,18 +412,17 @@ def run_fetch(folder, name, *more):
 
 
 def test_a_map_is_fetched_by_dustmaps_once_and_compared(cube, server, tmp_path, monkeypatch):
-    address, handler = server
     theirs = tmp_path / "home/dustmapsrc"
     monkeypatch.setattr(published.config, "fname", str(theirs))
-    monkeypatch.setattr(published.fetch_utils, "dataverse", address)
-    dataverse(handler, write_bayestar(tmp_path / "b.h5").read_bytes())
+    monkeypatch.setattr(published.fetch_utils, "dataverse", server.address)
+    dataverse(server, write_bayestar(tmp_path / "b.h5").read_bytes())
     first = run_fetch(tmp_path / "maps", "bayestar19")
     assert first["file"] == str(tmp_path / "maps/bayestar/bayestar2019.h5")
     assert first["sha256"] == hashlib.sha256((tmp_path / "b.h5").read_bytes()).hexdigest()
-    asked = len(handler.asked)
+    asked = len(server.asked)
     assert run_fetch(tmp_path / "maps", "bayestar19") == first
     assert run_fetch(tmp_path / "maps", "bayestar19", "--offline") == first
-    assert len(handler.asked) == asked
+    assert len(server.asked) == asked
     # what was cut is fetched again
     Path(first["file"]).write_bytes(b"half a map")
     assert run_fetch(tmp_path / "maps", "bayestar19") == first
@@ -481,9 +432,8 @@ def test_a_map_is_fetched_by_dustmaps_once_and_compared(cube, server, tmp_path, 
 
 
 def test_lallement_is_fetched_with_its_digest(server, tmp_path, monkeypatch):
-    address, handler = server
-    handler.files["/cube_ext.fits.gz"] = b"a cube"
-    monkeypatch.setattr(published, "LALLEMENT", f"{address}/cube_ext.fits.gz")
+    server.answers["/cube_ext.fits.gz"] = 200, b"a cube"
+    monkeypatch.setattr(published, "LALLEMENT", f"{server.address}/cube_ext.fits.gz")
     found = run_fetch(tmp_path / "maps", "lallement22")
     assert "DownloadError: The MD5 sum of the downloaded file is incorrect" in found["reason"]
     monkeypatch.setattr(published, "LALLEMENT_MD5", hashlib.md5(b"a cube").hexdigest())
@@ -501,10 +451,10 @@ def run_compare(cube, folder, name, path):
 
 @pytest.mark.parametrize("fault", ["refused", "missing", "offline", "gone"])
 def test_a_map_that_cannot_be_had_is_said_so_and_the_rest_goes_on(cube, server, fault, tmp_path, monkeypatch):
-    address, handler = server
-    monkeypatch.setattr(published.fetch_utils, "dataverse", "http://127.0.0.1:9" if fault == "refused" else address)
+    address = "http://127.0.0.1:9" if fault == "refused" else server.address
+    monkeypatch.setattr(published.fetch_utils, "dataverse", address)
     if fault == "gone":
-        dataverse(handler, b"a map")
+        dataverse(server, b"a map")
     note = run_fetch(tmp_path / "maps", "bayestar19", *(["--offline"] if fault == "offline" else []))
     if fault == "gone":
         Path(note["file"]).unlink()
@@ -547,22 +497,7 @@ def test_two_comparisons_have_the_same_bytes(cube, tmp_path):
     assert (tmp_path / "map.nc").read_bytes() == first
 
 
-# --- settings, layers
-
-
-def test_a_map_is_named_once_and_known(config):
-    config["compare"] = {"maps": [{"name": "bayestar19"}, {"name": "bayestar19", "path": "b.h5"}]}
-    with pytest.raises(
-        SettingsError, match=r"compare: maps: found the names bayestar19, bayestar19; expected each once"
-    ):
-        read_settings(config)
-    config["compare"] = {"maps": [{"name": "bayestar17"}]}
-    with pytest.raises(
-        SettingsError, match=r"compare\.maps\.0\.name: found 'bayestar17'; Input should be 'marshall06'"
-    ):
-        read_settings(config)
-    config["compare"] = {"maps": [{"name": name} for name in published.SOURCES]}
-    assert [entry.name for entry in read_settings(config).compare.maps] == list(published.SOURCES)
+# --- layers
 
 
 def test_asking_a_published_map_needs_no_stage_no_figure_and_no_torch():

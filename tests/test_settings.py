@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,11 +20,11 @@ from galcarto.dustmap.settings import Position, Settings, Sky, check_merge, read
 from galcarto.maps.settings import Distance, Tile
 
 ROOT = Path(__file__).parents[1]
-CONTROL = {
-    "l": ["1 deg", "3 deg"],
-    "b": ["-20 deg", "-18 deg"],
-    "files": [{"path": "a.fits", "columns": {"longitude": "l"}}],
-}
+FILE = {"path": "a.fits", "columns": {"longitude": "l"}}
+CONTROL = {"l": ["1 deg", "3 deg"], "b": ["-20 deg", "-18 deg"], "files": [FILE]}
+PLANCK = {"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}
+SKY = CONFIG["sky"] | {"source": "archive"}
+GAIA, TWOMASS = {"survey": "gaia", "archive": "gaia-dr3"}, {"survey": "2mass", "archive": "vizier-2mass"}
 
 
 def changed(config, path, value):
@@ -87,32 +88,27 @@ def test_defaults_are_in_the_units_of_the_package(config):
         # units
         ("distance.step", "100", "distance.step: found '100' without a unit"),
         ("distance.step", 100, "distance.step: found 100; expected a number with a unit"),
-        ("distance.step", "100 mag", "distance.step: found '100 mag', which is not convertible to kpc"),
-        ("distance.step", "100 parsecs", "distance.step: "),
         ("sky.l", ["281", "287 deg"], "sky.l.0: found '281' without a unit"),
         ("surveys.0.limits.J", 16.3, "surveys.0.limits.J: found 16.3"),
         ("sightlines.train.1.b", "1 pc", "sightlines.train.1.b: found '1 pc'"),
         # wrong kinds
-        ("training.epochs", "many", "training.epochs: found 'many'"),
         ("training.epochs", 2.5, "training.epochs: found 2.5"),
         ("training.epochs", 0, "training.epochs: found 0"),
         ("seed", -1, "seed: found -1"),
         ("region", "a/b", "region: found 'a/b'"),
+        ("region", "galaxy", "region: found 'galaxy', whose folder holds"),
+        ("region", "surveys", "region: found 'surveys', whose folder holds"),
         ("dust.law", "G24", "dust.law: found 'G24'"),
         ("dust.r_v", 7, "dust.r_v: found 7"),
-        ("sky.source", "gaia", "sky.source: found 'gaia'"),
         ("sky.l", "281 deg", "sky.l: found '281 deg'"),
         ("inference.samples", 3, "inference.samples: found 3"),
         # unknown keys
         ("distnace", {}, "distnace: unknown key"),
-        ("tile.sise", "1 deg", "tile.sise: unknown key"),
-        ("synthetic.cloud", 3, "synthetic.cloud: unknown key"),
         ("sightlines.test.0.d", "1 kpc", "sightlines.test.0.d: unknown key"),
         # required keys
         ("region", None, "region: missing"),
         ("surveys.0.limits", None, "surveys.0.limits: missing"),
         ("surveys", [], "surveys: found []"),
-        ("examples.valid", None, "examples.valid: missing"),
         ("sightlines.train.0.l", None, "sightlines.train.0.l: missing"),
         # cross checks
         ("sky.l", ["287 deg", "281 deg"], "sky.l: found 287 to 281; expected the lower end first"),
@@ -128,24 +124,20 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("tile.size", "0 deg", "tile.size: found 0.0"),
         ("distance.max", "inf kpc", "distance.max: found 'inf kpc'; expected a finite number"),
         ("surveys.0.bright", "17 mag", "surveys.0: bright: found 17 mag"),
-        (
-            "compare",
-            {"planck": [{"name": "a", "path": "b", "quantity": "ebv", "ordering": "ring", "frame": "galctic"}]},
-            "compare.planck.0.frame: found 'galctic'; expected one of",
-        ),
+        ("compare", {"planck": [PLANCK | {"frame": "galctic"}]}, "compare.planck.0.frame: found 'galctic'; expected"),
+        ("compare", {"maps": 2 * [{"name": "bayestar19"}]}, "compare: maps: found the names bayestar19, bayestar19;"),
+        ("compare", {"maps": [{"name": "bayestar17"}]}, "compare.maps.0.name: found 'bayestar17'; Input should be"),
+        ("publish", {"nside": 3}, "publish.nside: found 3; expected a power of 2"),
+        ("publish", {"nside": 65536}, "publish.nside: found 65536; expected a power of 2"),
+        ("sky", SKY | {"archives": []}, "sky: found source 'archive' and no entry in sky.archives"),
+        ("sky", SKY | {"archives": [GAIA]}, "sky.archives: found the surveys gaia; expected each of surveys once"),
+        ("sky", SKY | {"archives": [TWOMASS, TWOMASS]}, "sky.archives: found the surveys 2mass, 2mass"),
+        ("sky", SKY | {"archives": [TWOMASS | {"archive": "2mass"}]}, "sky.archives.0.archive: found '2mass'"),
         ("synthetic", {"planck_nside": 100}, "synthetic: planck_nside: found 100; expected a power of 2"),
-        (
-            "synthetic",
-            {"planck_beam": "1 arcmin"},
-            "synthetic: planck_beam: found 1 arcmin, less than the map's pixels",
-        ),
+        ("synthetic", {"planck_beam": "1 arcmin"}, "synthetic: planck_beam: found 1 arcmin, less than the map's"),
         ("synthetic", {"inner_scale": "1 kpc"}, "synthetic: found inner_scale 1 kpc"),
         ("profiles.smooth", ["0 mag", "2 mag"], "profiles: smooth: found a lower end of 0"),
-        (
-            "profiles.smooth",
-            ["1 mag", "41 mag"],
-            "profiles: max_extinction: found 40 mag; expected at least the 41 mag",
-        ),
+        ("profiles.smooth", ["1 mag", "41 mag"], "profiles: max_extinction: found 40 mag; expected at least the 41"),
         ("profiles.max_extinction", "20 mag", "profiles: max_extinction: found 20 mag; expected at least the 30 mag"),
         ("profiles.bubble_density", [0.0, 0.5], "profiles: bubble_density: found a lower end of 0"),
         ("profiles.bubble", ["-0.1 kpc", "0.2 kpc"], "profiles: bubble: found a lower end of -0.1"),
@@ -155,44 +147,17 @@ def test_defaults_are_in_the_units_of_the_package(config):
         ("realism.spread", [1.0, 0.5], "realism: spread: found 1 to 0.5; expected 0 to 3, the lower end first"),
         ("realism.covering", [0.5, 1.5], "realism: covering: found 0.5 to 1.5; expected 0 to 1"),
         ("realism.covering", [0.0, 1.0], "realism: covering: found a lower end of 0"),
-        ("realism.colour", 0.02, "realism.colour: found 0.02; expected a number with a unit"),
         ("galaxies.slope", 0, "galaxies.slope: found 0"),
         ("pixels", 8, "pixels: found 8"),
         ("surveys.0.parallax", ["2 mas", "1 mas"], "surveys.0: found 2 to 1; expected the lower end first"),
-        (
-            "surveys.0.parallax",
-            ["2 kpc", "1 mas"],
-            "surveys.0.parallax.0: found '2 kpc', which is not convertible to mas",
-        ),
+        ("surveys.0.parallax", ["2 kpc", "1 mas"], "surveys.0.parallax.0: found '2 kpc', which is not convertible"),
         ("surveys.0.name", "sdss", "surveys.0.name: found 'sdss'"),
-        (
-            "sky.files",
-            [{"path": "a.fits", "survey": "gaia", "columns": {}}],
-            "sky.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
-        ),
-        (
-            "sky.files",
-            [{"path": "a.fits", "columns": {}, "flags": {"Qflg": "[ABC"}}],
-            "sky.files.0.flags: Qflg: found '[ABC' (unterminated character set at position 0); expected a regular",
-        ),
-        (
-            "control",
-            {**CONTROL, "files": [{"path": "a.fits", "survey": "gaia", "columns": {}}]},
-            "control.files.0.survey: found 'gaia'; expected one of surveys: 2mass",
-        ),
-        (
-            "control",
-            {**CONTROL, "files": [{"path": "a.fits", "frame": "galctic", "columns": {}}]},
-            "control.files.0.frame: found 'galctic'; expected one of",
-        ),
-        *(
-            (
-                "sky.files",
-                [{"path": "a.fits", "columns": {}, "frame": frame}],
-                f"sky.files.0.frame: found {frame!r}; expected one of galactic, icrs, fk5, fk4,",
-            )
-            for frame in ("altaz", "hcrs", "lsr", "itrs", "galactocentric", "heliocentricmeanecliptic", "cirs", "G")
-        ),
+        ("surveys", 2 * CONFIG["surveys"], "surveys: found 2mass, 2mass; expected each once"),
+        ("sky.files", [FILE | {"survey": "gaia"}], "sky.files.0.survey: found 'gaia'; expected one of surveys: 2mass"),
+        ("sky.files", [FILE | {"flags": {"Q": "[A"}}], "sky.files.0.flags: Q: found '[A' (unterminated character set"),
+        ("control", CONTROL | {"files": [FILE | {"survey": "gaia"}]}, "control.files.0.survey: found 'gaia';"),
+        ("sky.files", [FILE | {"frame": "altaz"}], "sky.files.0.frame: found 'altaz'; expected one of galactic, icrs"),
+        ("sky.files", [FILE | {"frame": "G"}], "sky.files.0.frame: found 'G'; expected one of galactic, icrs, fk5"),
         ("control", {**CONTROL, "files": []}, "control.files: found []"),
         ("control", {**CONTROL, "l": ["3 deg", "1 deg"]}, "control.l: found 3 to 1; expected the lower end first"),
         ("compare.structure", {"map": "none"}, "compare: structure.map: found 'none'; expected one of compare.planck"),
@@ -297,12 +262,6 @@ def test_every_fault_has_its_line(config):
     assert paths == {"region", "tile.size", "tile.sise"}
 
 
-def test_settings_cannot_be_changed(config):
-    found = read_settings(config)
-    with pytest.raises(ValueError, match="frozen"):
-        found.tile.size = 1.0
-
-
 @given(st.integers(2, 400), st.floats(1.0, 1000.0))
 def test_a_grid_of_n_steps_has_n_equal_bins(n, step):
     edges = Distance(step=f"{step!r} pc", max=f"{n * step!r} pc").edges()
@@ -338,11 +297,6 @@ def test_bands_of_the_diagram_are_named_once(config):
     assert read_settings(config).surveys[0].bands() == ["J", "Ks"]
 
 
-def test_a_survey_is_used_once(config):
-    with pytest.raises(SettingsError, match=r"^surveys: found 2mass, 2mass; expected each once"):
-        read_settings(config | {"surveys": 2 * config["surveys"]})
-
-
 def test_a_survey_without_parallaxes_has_no_diagram_of_them(config):
     (survey,) = read_settings(changed(config, "surveys.0.parallax", ["0 mas", "5 mas"])).surveys
     assert survey.parallax == (0.0, 5.0)
@@ -366,11 +320,7 @@ class Window(Section):
 def test_sections_survive_the_trip_to_a_stage(config):
     config["sky"]["files"] = [{"path": "x.fits", "columns": {"longitude": "RA"}, "frame": "icrs"}]
     config["control"] = CONTROL
-    config["compare"] = {
-        "distance": "1 kpc",
-        "structure": {"map": "p"},
-        "planck": [{"name": "p", "path": "p.fits", "quantity": "ebv", "ordering": "ring", "frame": "icrs"}],
-    }
+    config["compare"] = {"distance": "1 kpc", "structure": {"map": "p"}, "planck": [PLANCK]}
     found = read_settings(config)
     text = found.section_json(*Settings.model_fields)
     assert read(text, Settings) == found

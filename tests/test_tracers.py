@@ -1,9 +1,6 @@
 """Spiral arms, masers and HII regions against the dust: known answers, tables, the fetch and its failures, figures."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 import xarray as xr
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
+from conftest import cube_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -246,37 +244,13 @@ def test_hii_regions_have_the_measured_distance_first(tmp_path):
         read_hii(tmp_path / "none.vot")
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.server.asked += 1  # type: ignore[attr-defined]
-        status, body = self.server.answer  # type: ignore[attr-defined]
-        self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server() -> Iterator[HTTPServer]:
-    with HTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.asked, running.answer = 0, (200, votable())  # type: ignore[attr-defined]
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
-
-
 @pytest.fixture
 def collect(tmp_path, server):
     """Run the stage on a maser table, one that is missing, and the server's HII regions."""
     (tmp_path / "reid.txt").write_text(REID)
-    address = f"http://127.0.0.1:{server.server_address[1]}/hii.vot"
-    asked = Tracers(masers=[str(tmp_path / "reid.txt"), str(tmp_path / "absent.txt")], hii=address)
+    server.answers["/hii.vot"] = 200, votable()
+    masers = [str(tmp_path / "reid.txt"), str(tmp_path / "absent.txt")]
+    asked = Tracers(masers=masers, hii=f"{server.address}/hii.vot")
 
     def run(*options):
         text = json.dumps({"tracers": asked.model_dump(mode="json")})
@@ -293,27 +267,27 @@ def test_hii_regions_are_fetched_once_and_then_need_no_server(collect, server):
     assert list(found.kind.values) == ["maser", *["HII region"] * 3]
     assert "absent.txt" in found.attrs["masers"]
     assert found.attrs["hii"] == "3 regions read"
-    assert server.asked == 1
-    server.answer = (404, b"gone")
+    assert len(server.asked) == 1
+    server.answers.clear()
     again = collect("--offline")
-    assert server.asked == 1
+    assert len(server.asked) == 1
     xr.testing.assert_identical(again, found)
 
 
 @pytest.mark.parametrize("answer", [(404, b"not here"), (200, b"<VOTABLE/>"), (200, votable(Dist=None))])
 def test_without_the_archive_the_rest_goes_on(collect, server, answer, caplog):
-    server.answer = answer
+    server.answers["/hii.vot"] = answer
     found = collect()
     assert list(found.kind.values) == ["maser"]
     assert found.attrs["hii"].startswith("left out")
     assert "HII regions are left out" in caplog.text
-    server.answer = (200, votable())  # nothing that could not be read was kept
+    server.answers["/hii.vot"] = 200, votable()  # nothing that could not be read was kept
     assert collect().sizes["tracer"] == 4
 
 
 def test_offline_says_so_and_asks_nobody(collect, server, caplog):
     assert collect("--offline").sizes["tracer"] == 1
-    assert server.asked == 0
+    assert not server.asked
     assert "sky.offline" in caplog.text
 
 
@@ -322,19 +296,12 @@ def compared(tmp_path_factory):
     """The stage's answers for a sky with arms, with and without tracers."""
     folder = tmp_path_factory.mktemp("arms")
     density = painted(2.0)
-    known = {"l": TILES.l, "b": TILES.b, "distance": 0.5 * (EDGES[1:] + EDGES[:-1])}
-    bounds = {
-        f"{name}_bounds": ((name, "bounds"), np.stack([edges[:-1], edges[1:]], axis=1))
-        for name, edges in (("l", TILES.l_edges), ("b", TILES.b_edges), ("distance", EDGES))
-    }
-    cumulative = {"extinction": (("l", "b", "distance"), np.cumsum(density, axis=2) * 0.1)}
-    ends = {"distance_min": 0.3, "distance_max": 9.5}
-    sightline = {name: (("l", "b"), np.full(SHAPE[:2], end)) for name, end in ends.items()}
-    cube = {"extinction_density": (("l", "b", "distance"), density), "quality": (("l", "b"), np.zeros(SHAPE[:2], "u1"))}
-    xr.Dataset(cube | cumulative | sightline | bounds, coords=known).to_netcdf(folder / "cube.nc")
-    xr.Dataset(cumulative).to_netcdf(folder / "truth.nc")
+    ends = {"distance_min": np.full(SHAPE[:2], 0.3), "distance_max": np.full(SHAPE[:2], 9.5)}
+    cube = cube_of(TILES, EDGES, np.cumsum(density, axis=2)[None] * 0.1, **ends)
+    cube.to_netcdf(folder / "cube.nc")
+    cube[["extinction"]].to_netcdf(folder / "truth.nc")
     place = np.argsort(across(CELLS)[:, 1, 10:90].ravel())[:400:20]  # on the ridges
-    l, d = TILES.l[place // 80], known["distance"][10 + place % 80]
+    l, d = TILES.l[place // 80], cube.distance.to_numpy()[10 + place % 80]
     values = {"l": l, "b": np.zeros(20), "distance": d, "distance_error": np.full(20, 0.3)}
     kind = np.array(["maser"] * 19 + ["HII region"], dtype=object)
     xr.Dataset({name: ("tracer", value) for name, value in values.items()} | {"kind": ("tracer", kind)}).to_netcdf(

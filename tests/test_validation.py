@@ -12,8 +12,6 @@ from matplotlib.text import Text
 from test_workflow import copy_project, planned, snakemake
 
 from galcarto.__main__ import main
-from galcarto.core.settings import SettingsError
-from galcarto.dustmap.settings import read_settings
 from galcarto.figures import galaxy as figures
 from galcarto.figures import style
 from galcarto.galaxy import components, integrals
@@ -281,15 +279,6 @@ def test_two_runs_give_the_same_bytes(without_table, small, tmp_path):
         assert (again / name).read_bytes() == (without_table / name).read_bytes()
 
 
-def test_the_log_names_the_file_that_is_missing(small, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("galcarto.stages.measure_galaxy.measure", lambda *_: ({}, xr.Dataset()))
-    files = ["--metrics", str(tmp_path / "metrics.json"), "--output", str(tmp_path / "validation.nc")]
-    for counts, words in (("elsewhere/counts.txt", "found no file elsewhere/counts.txt"), (None, "found null")):
-        caplog.clear()
-        assert main(["measure_galaxy", "--settings", settings(str(small), counts), "--counts", *files]) == 0
-        assert f"validation.counts: {words}; expected" in caplog.text
-
-
 @pytest.fixture(scope="module")
 def validation(without_table, model, single, own):
     with xr.open_dataset(without_table / "validation.nc") as found:
@@ -308,19 +297,7 @@ def test_a_figure_has_units_and_legible_letters(validation, name, tmp_path):
     style.save(figure, tmp_path / "figure.png")
 
 
-def test_the_stage_draws_the_figures_it_is_asked_for(without_table, tmp_path):
-    path = tmp_path / "distances.png"
-    options = ["--validation", str(without_table / "validation.nc"), "--output", str(path)]
-    assert main(["plot_galaxy", *options]) == 0
-    assert path.stat().st_size > 10_000
-
-
-# --- settings and workflow
-
-
-def test_the_region_galaxy_is_refused(config):
-    with pytest.raises(SettingsError, match=r"^region: found 'galaxy'"):
-        read_settings(config | {"region": "galaxy"})
+# --- the workflow
 
 
 @pytest.fixture(scope="module")

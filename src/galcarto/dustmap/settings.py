@@ -28,14 +28,27 @@ CHUNK = 1024  # examples rendered at once, with their own random numbers; files 
 class Sky(Section):
     """The window to map and where its stars come from."""
 
-    source: Literal["synthetic", "files", "archive"]
-    l: tuple[Degree, Degree]
-    b: tuple[Degree, Degree]
-    strip_columns: int = Field(6, ge=1)
-    files: list[CatalogueFile] = []
-    archives: list[ArchiveQuery] = []
+    source: Literal["synthetic", "files", "archive"] = Field(
+        description="Mock stars behind known dust, catalogues on disk, or an archive on the network."
+    )
+    l: tuple[Degree, Degree] = Field(
+        description="Galactic longitudes; at most 360 deg, a whole number of tiles. May pass 360 deg: `[355 deg, "
+        "365 deg]`."
+    )
+    b: tuple[Degree, Degree] = Field(description="Galactic latitudes within -90 to 90 deg, a whole number of tiles.")
+    strip_columns: int = Field(
+        6, ge=1, description="Columns of tiles in longitude that one job processes. The map does not depend on it."
+    )
+    files: list[CatalogueFile] = Field(
+        [], description="Catalogues; at least one where the source is `files`. Those of one survey are joined."
+    )
+    archives: list[ArchiveQuery] = Field(
+        [], description="Where the source is `archive`: one entry for each of `surveys`."
+    )
     # files do not depend on it, so rules do not pass it to their stages
-    offline: bool = Field(False, exclude=True, description="send no request; use what was fetched before")
+    offline: bool = Field(
+        False, exclude=True, description="Send no request, also for maps: use what was fetched before."
+    )
 
     _ordered = field_validator("l", "b")(increasing)
 
@@ -66,11 +79,20 @@ class Sky(Section):
 class Control(Section):
     """A nearly dust-free field, in which differences between real and mock stars are measured."""
 
-    files: list[CatalogueFile] = Field(min_length=1)
-    l: tuple[Degree, Degree]
-    b: tuple[Degree, Degree]
-    extinction: Magnitude = Field("0.1 mag", validate_default=True, ge=0, description="A_V of the field, as assumed")
-    extinction_sd: Magnitude = Field("0.05 mag", validate_default=True, ge=0)
+    files: list[CatalogueFile] = Field(
+        min_length=1, description="Catalogues of the field, with the keys of `sky.files`; one or more."
+    )
+    l: tuple[Degree, Degree] = Field(description="Galactic longitudes of the field.")
+    b: tuple[Degree, Degree] = Field(description="Galactic latitudes of the field.")
+    extinction: Magnitude = Field(
+        "0.1 mag", validate_default=True, ge=0, description="A_V in front of all stars of the field, as assumed."
+    )
+    extinction_sd: Magnitude = Field(
+        "0.05 mag",
+        validate_default=True,
+        ge=0,
+        description="Its standard deviation. It adds to the error of the zero point of the colour.",
+    )
 
     _ordered = field_validator("l", "b")(increasing)
 
@@ -82,20 +104,28 @@ class Realism(Section):
     """
 
     spread: tuple[float, float] = Field(
-        (0.1, 0.9), description="range of the standard deviation of ln(A_V) among the stars of a tile"
+        (0.1, 0.9),
+        description="Differential extinction: standard deviation of ln(A_V) among the stars of a tile; 0 to 3.",
     )
     covering: tuple[float, float] = Field(
-        (0.95, 1.0), description="range of the covering fraction: the part of a tile's area behind dust"
+        (0.95, 1.0), description="Covering fraction: the part of a tile's area behind dust; above 0, at most 1."
     )
-    colour: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the colour")
-    colour_slope: float = Field(0.005, ge=0, description="slope of the colour's zero point, mag per mag")
-    magnitude: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="zero point of the magnitude")
-    normalisation: float = Field(0.1, ge=0, description="ln of the number of all stars")
-    components: float = Field(0.15, ge=0, description="ln of the number of a Galactic component's stars")
-    metallicity: float = Field(0.1, ge=0, description="shift of a component's metallicity, dex")
-    binaries: float = Field(0.2, ge=0, description="ln of the binary fraction")
-    r_v: float = Field(0.2, ge=0, description="R_V")
-    galaxies: float = Field(0.3, ge=0, description="ln of the number of background galaxies")
+    colour: Magnitude = Field("0.02 mag", ge=0, validate_default=True, description="Zero point of the colour.")
+    colour_slope: float = Field(0.005, ge=0, description="Slope of the colour's zero point with magnitude, mag/mag.")
+    magnitude: Magnitude = Field(
+        "0.02 mag", ge=0, validate_default=True, description="Zero point common to all bands of a survey."
+    )
+    normalisation: float = Field(0.1, ge=0, description="ln of the number of all stars.")
+    components: float = Field(0.15, ge=0, description="ln of the number of a Galactic component's stars.")
+    metallicity: float = Field(
+        0.1,
+        ge=0,
+        description="Shift of a component's metallicity, dex. No group of stars grows by more than a factor of 3,"
+        " so the shift is smaller in components with little scatter.",
+    )
+    binaries: float = Field(0.2, ge=0, description="ln of the number of binaries over that of single stars.")
+    r_v: float = Field(0.2, ge=0, description="R_V, one for a tile; within the 2.3 to 5.6 of G23.")
+    galaxies: float = Field(0.3, ge=0, description="ln of the number of background galaxies.")
 
     @model_validator(mode="after")
     def _ranges(self) -> "Realism":
@@ -127,8 +157,8 @@ class InstrumentSettings(DiagramSettings):
 class Position(Section):
     """A direction on the sky."""
 
-    l: Degree
-    b: Degree
+    l: Degree = Field(description="Galactic longitude, 0 to 360 deg.")
+    b: Degree = Field(description="Galactic latitude, -90 to 90 deg.")
 
     @model_validator(mode="after")
     def _on_the_sphere(self) -> "Position":
@@ -144,8 +174,14 @@ class Position(Section):
 class Sightlines(Section):
     """Sightlines whose mock stars train and test the network."""
 
-    train: list[Position] = Field(min_length=1)
-    test: list[Position] = Field(min_length=1)
+    train: list[Position] = Field(
+        min_length=1,
+        description="Directions for training and validation; one or more, at most 10 deg from the nearest tile: "
+        "farther away the stars are others than the map's.",
+    )
+    test: list[Position] = Field(
+        min_length=1, description="Directions for the held-out scores, with the same keys; one or more, as near."
+    )
 
     @model_validator(mode="after")
     def _unseen(self) -> "Sightlines":
@@ -162,10 +198,15 @@ class Sightlines(Section):
 class Examples(Section):
     """Examples per sightline in each split."""
 
-    train: int = Field(gt=0)
-    valid: int = Field(gt=0)
-    test: int = Field(gt=0)
-    shards: int = Field(1, gt=0, description="files of the training examples of a sightline; each is a job")
+    train: int = Field(gt=0, description="For training, on each training sightline.")
+    valid: int = Field(gt=0, description="For early stopping and calibration, on each training sightline.")
+    test: int = Field(gt=0, description="For the held-out scores, on each test sightline.")
+    shards: int = Field(
+        1,
+        gt=0,
+        description="Number of files of a sightline's training examples, `cmds/train/SIGHTLINE.0000.nc` and so "
+        "on; each is a job. The examples do not depend on it. At most one for each 1024 examples.",
+    )
 
     @model_validator(mode="after")
     def _enough(self) -> "Examples":
@@ -188,33 +229,68 @@ class Examples(Section):
 class Inference(Section):
     """Sampling of the posterior."""
 
-    samples: int = Field(100, ge=16)
-    min_stars: float = Field(20.0, gt=0, description="detectable stars beyond distance_max")
+    samples: int = Field(100, ge=16, description="Posterior samples per tile.")
+    min_stars: float = Field(
+        20.0,
+        gt=0,
+        description="Expected detectable stars that must lie in or beyond a bin for it to be within "
+        "`distance_max`, and in or before it for `distance_min`. Both also require a posterior "
+        "narrower than the prior.",
+    )
 
 
 class Ablation(Section):
     """Training of each variant of the ablation, from scratch."""
 
-    train: int = Field(20_000, gt=0, description="examples to learn from, on each training sightline")
-    valid: int = Field(800, gt=0, description="examples to stop and to calibrate, on each training sightline")
-    epochs: int = Field(1, gt=0, description="passes over them")
+    train: int = Field(20_000, gt=0, description="Training examples of a variant, on each training sightline.")
+    valid: int = Field(
+        800, gt=0, description="Examples for its early stopping and calibration, on each training sightline."
+    )
+    epochs: int = Field(1, gt=0, description="Passes over them. The rest is as in `training`.")
 
 
 class PlanckMap(Section):
     """A HEALPix map of dust to compare with in the plane of the sky."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    path: str | None = None
-    url: str | None = Field(None, description="fetch the map from here instead of reading it from a path")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="of the file at the url")
-    quantity: Literal["tau353", "ebv", "av"]
-    ordering: Literal["ring", "nested"]
-    frame: Frame
-    column: str | None = Field(None, description="table column; none for an image HDU")
-    hdu: int = 1
-    ceiling: Magnitude = Field("100 mag", validate_default=True, description="A_V above which a tile is left out")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="Name in files and metrics, one for each map; letters, digits, `_` and `-`.",
+    )
+    path: str | None = Field(
+        None,
+        description="FITS file. That of the synthetic sky is `results/REGION/sky/planck.fits`. Either this or `url`.",
+    )
+    url: str | None = Field(
+        None, description="Address of a FITS file, which is fetched once into `results/REGION/planck/NAME.fits`."
+    )
+    sha256: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="Digest that the fetched file must have. Without it, that of the first download is logged, "
+        "written to `NAME.fits.sha256`, and required from then on.",
+    )
+    quantity: Literal["tau353", "ebv", "av"] = Field(
+        description="Optical depth at 353 GHz, turned into E(B-V) with 1.49e4 mag (Planck 2013 results XI); "
+        "E(B-V); or A_V. The file's unit must agree: none for `tau353`, `mag` or `mmag` for the "
+        "others."
+    )
+    ordering: Literal["ring", "nested"] = Field(
+        description="Order of the pixels; a file whose header states the other is refused."
+    )
+    frame: Frame = Field(
+        description="Frame of the map, as in `sky.files[].frame`; a file whose header (`COORDSYS`) states another"
+        " is refused."
+    )
+    column: str | None = Field(None, description="Table column; absent for an image.")
+    hdu: int = Field(1, description="Number of the HDU; 0 is the primary one.")
+    ceiling: Magnitude = Field(
+        "100 mag", validate_default=True, description="Tiles where the map's A_V is at least this are not compared."
+    )
     line_below: Magnitude = Field(
-        "100 mag", validate_default=True, description="A_V of this map up to which a straight line is fitted"
+        "100 mag",
+        validate_default=True,
+        description="The straight line and its scatter are fitted to tiles where the map's A_V is below this; the"
+        " rank correlation uses all.",
     )
 
     @model_validator(mode="after")
@@ -229,31 +305,43 @@ class PlanckMap(Section):
 class PublishedMap(Section):
     """A published map of dust in three dimensions to compare with."""
 
-    name: Literal["marshall06", "bayestar19", "edenhofer24", "lallement22"]
-    path: str | None = Field(None, description="file of the map; none to fetch it as the package dustmaps does")
+    name: Literal["marshall06", "bayestar19", "edenhofer24", "lallement22"] = Field(
+        description="Name of the map; each once."
+    )
+    path: str | None = Field(
+        None,
+        description="Its file. Without it the map is fetched into `results/REGION/maps`, up to several GB; a "
+        "failure is noted in metrics and report and does not stop the workflow.",
+    )
 
 
 class KnownDistance(Section):
     """A published distance of the cloud, drawn in the figure."""
 
-    l: Degree
-    distance: Kiloparsec
-    source: str = Field(description="reference")
+    l: Degree = Field(description="Galactic longitude at which it was measured.")
+    distance: Kiloparsec = Field(description="The distance.")
+    source: str = Field(description="Reference: its label in the figure.")
 
 
 class Structure(Section):
     """Distance of the dust in tiles of high extinction."""
 
-    map: str = Field(description="name of the map in compare.planck that chooses the tiles")
-    above: Magnitude = Field("4 mag", validate_default=True, description="A_V of that map above which a tile is used")
-    total: Kiloparsec = Field("1 kpc", validate_default=True, description="behind the cloud")
-    window: tuple[Kiloparsec, Kiloparsec] = Field(
-        ("0.34 kpc", "0.48 kpc"), validate_default=True, description="where the half-rise is expected"
+    map: str = Field(description="Name of that map in `compare.planck`.")
+    above: Magnitude = Field("4 mag", validate_default=True, description="Tiles above this A_V of the map are used.")
+    total: Kiloparsec = Field(
+        "1 kpc", validate_default=True, description="Behind the cloud: half of the A_V to here is the half-rise."
     )
-    foreground: Kiloparsec = Field("0.25 kpc", validate_default=True, description="before the cloud")
-    far: Kiloparsec = Field("1.5 kpc", validate_default=True, description="well behind it")
+    window: tuple[Kiloparsec, Kiloparsec] = Field(
+        ("0.34 kpc", "0.48 kpc"), validate_default=True, description="Where the half-rise is expected."
+    )
+    foreground: Kiloparsec = Field(
+        "0.25 kpc", validate_default=True, description="Before the cloud: the fraction of A_V to here is foreground."
+    )
+    far: Kiloparsec = Field(
+        "1.5 kpc", validate_default=True, description="Well behind the cloud: A_V added to here is background."
+    )
     known: list[KnownDistance] = Field(
-        [], description="published distances, drawn in the figure and not used otherwise"
+        [], description="Published distances of the cloud, drawn in the figure and not used otherwise."
     )
 
     _ordered = field_validator("window")(increasing)
@@ -262,18 +350,31 @@ class Structure(Section):
 class Limit(Section):
     """Comparison of the network with the information limit and with colour excesses."""
 
-    examples: int = Field(24, ge=2, description="test examples of the first test sightline, for all three")
-    particles: int = Field(512, ge=32, description="posterior samples of the solver")
-    excess: int = Field(1000, ge=2, description="test examples for the network and colour excesses, which are fast")
+    examples: int = Field(24, ge=2, description="Test examples of the first test sightline, for all three.")
+    particles: int = Field(
+        512, ge=32, description="Posterior samples of the solver, to which its time is proportional."
+    )
+    excess: int = Field(
+        1000,
+        ge=2,
+        description="Test examples for the network and the colour excesses alone, a quarter of a second each; all"
+        " if there are fewer.",
+    )
 
 
 class Compare(Section):
     """Reference maps, and other solutions of the same diagrams."""
 
-    planck: list[PlanckMap] = []
-    maps: list[PublishedMap] = []
+    planck: list[PlanckMap] = Field([], description="HEALPix maps of the whole line of sight.")
+    maps: list[PublishedMap] = Field(
+        [],
+        description="Published maps of dust in three dimensions, compared bin by bin of distance "
+        "([docs/comparing.md](../docs/comparing.md)).",
+    )
     distance: Kiloparsec | None = Field(
-        None, description="A_V to this distance is compared with the maps; none for as far as stars reach"
+        None,
+        description="The cube's A_V to this distance, or to `distance_max` if that is nearer, is compared with "
+        "the maps; without it, always to `distance_max`.",
     )
     structure: Structure | None = None
     limit: Limit | None = None
@@ -294,28 +395,49 @@ class Compare(Section):
 class Tracers(Section):
     """Spiral arms and young objects, with which the dust is compared."""
 
-    arms: Literal["reid2019", "synthetic"] = Field("reid2019", description="model of the arms")
-    masers: list[str] = Field([], description="tables of masers with parallaxes; missing files are left out")
-    hii: str | None = Field(None, description="VOTable of HII regions: a path, or an address to fetch it from")
-    arm_width: Kiloparsec = Field("0.35 kpc", gt=0, validate_default=True, description="half the width of an arm")
+    arms: Literal["reid2019", "synthetic"] = Field(
+        "reid2019",
+        description="The Milky Way's arms (Reid et al. 2019, ApJ 885, 131), or those of the synthetic sky, with "
+        "which the dust is compared; the face-on view of a synthetic sky always has its own.",
+    )
+    masers: list[str] = Field(
+        [],
+        description="Tables of masers with parallaxes in the format of Reid et al. 2019 (ApJ 885, 131) and Xu et "
+        "al. 2023 (ApJ 947, 54): `plx`, `e_plx` and positions. A maser in two tables is used once.",
+    )
+    hii: str | None = Field(
+        None,
+        description="VOTable of the HII regions of Hou & Han 2014 (A&A 569, A125, table A.1), or the URL from "
+        "which it is fetched once: see `config/orion.yaml`.",
+    )
+    arm_width: Kiloparsec = Field(
+        "0.35 kpc",
+        gt=0,
+        validate_default=True,
+        description="Half the width of an arm. Masers give widths of 0.3 to 0.5 kpc, except for the Outer arm (Xu"
+        " et al. 2023, Table 2).",
+    )
     height: Kiloparsec = Field(
-        "0.2 kpc", gt=0, validate_default=True, description="dust farther off the plane is left out"
+        "0.2 kpc", gt=0, validate_default=True, description="Cells farther from the plane are left out."
     )
 
 
 class Settings(Config):
     """All settings of a region."""
 
-    region: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")
-    seed: int = Field(ge=0)
+    region: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        description="Name of the region and of its folder `results/REGION`; letters, digits, `_` and `-`.",
+    )
+    seed: int = Field(ge=0, description="Seed of every random stream.")
     sky: Sky
     synthetic: SyntheticSky = SyntheticSky()
     tile: Tile
     distance: Distance
     galaxy: GalaxySettings = GalaxySettings()
     dust: Dust = Dust()
-    surveys: list[SurveySettings] = Field(min_length=1)
-    pixels: int = Field(64, ge=16, description="along each side of a diagram")
+    surveys: list[SurveySettings] = Field(min_length=1, description="One or more surveys, each once.")
+    pixels: int = Field(64, ge=16, description="Pixels along each side of every diagram.")
     control: Control | None = None
     realism: Realism = Realism()
     galaxies: BackgroundGalaxies = BackgroundGalaxies()

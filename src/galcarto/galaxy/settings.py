@@ -9,9 +9,19 @@ from galcarto.core.units import Magnitude
 class GalaxySettings(Section):
     """The mock Galaxy."""
 
-    model: str = Field("robin2003", description="a table of the package, or the path of a .yaml file")
-    binaries: bool = Field(True, description="unresolved binaries")
-    stars: int = Field(300_000, ge=1000, description="bare stars in a sightline's list")
+    model: str = Field(
+        "robin2003",
+        description="A table of densities, ages, metallicities and mass functions: the name of one in "
+        "`src/galcarto/galaxy/tables` (`robin2003`: Robin et al. 2003), or the path of your own, "
+        "which ends in `.yaml`.",
+    )
+    binaries: bool = Field(True, description="Unresolved binaries: pairs observed as one star.")
+    stars: int = Field(
+        300_000,
+        ge=1000,
+        description="Bare stars in each half of a sightline's list. One half is for the images of training or "
+        "test, the other for those of validation.",
+    )
 
 
 class BackgroundGalaxies(Section):
@@ -20,11 +30,17 @@ class BackgroundGalaxies(Section):
     density: float | None = Field(
         None,
         ge=0,
-        description="per deg2 and mag at Ks = 14; by default as measured in the control field, 0 without one",
+        description="Galaxies per deg2 and mag at Ks = 14. Without it, the density measured in the control field "
+        "if that was observed in Ks, else 0. A number here overrides the control field.",
     )
-    slope: float = Field(0.75, gt=0, description="of lg(counts) with Ks")
+    slope: float = Field(
+        0.75,
+        gt=0,
+        description="Slope of lg(counts) with Ks. A uniform distribution in space has 0.6; among point-like "
+        "galaxies more are faint.",
+    )
     colour: tuple[Magnitude, Magnitude] = Field(
-        ("1.3 mag", "0.2 mag"), validate_default=True, description="mean and standard deviation of J-Ks"
+        ("1.3 mag", "0.2 mag"), validate_default=True, description="J-Ks: mean and standard deviation."
     )
 
 
@@ -33,5 +49,7 @@ class Validation(Section):
 
     counts: str | None = Field(
         "../shared/data/besancon_k_counts/counts.txt",
-        description="K counts of the Besançon model; without the file the comparison with it is left out",
+        description="Star counts of the Besançon model, without dust, as its web page prints them: `longitude "
+        "latitude Avtot N4 ... N21`, cumulative, per deg2, in K. If the file is missing, or with "
+        "`null`, this comparison is left out.",
     )
