@@ -105,6 +105,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 
     config = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     config["ablation"] = {"train": 256, "valid": 128, "epochs": 1}
+    config["training"]["rounds"] = 1
     (project / "config/config.yaml").write_text(yaml.safe_dump(config))
     window = {"l": config["sky"]["l"], "b": config["sky"]["b"]}
     columns = {"longitude": "l", "latitude": "b", "J": "J", "Ks": "Ks"}
