@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -111,6 +112,89 @@ class Cornu2022(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Outputs of shape (batch, outputs) for images of shape (batch, channel, magnitude, colour)."""
         return self.dense(self.features(images))
+
+
+class Residual(nn.Module):
+    """A residual dense block with pre-activation (He et al. 2016, arXiv:1603.05027).
+
+    ``out = dense(relu(norm(dense(relu(norm(in)))))) + in``; where the width changes, a matrix takes `in` to it.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+    dropout : float
+    """
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dense = nn.Sequential(
+            nn.LayerNorm(inputs),
+            nn.ReLU(),
+            nn.Linear(inputs, outputs),
+            nn.LayerNorm(outputs),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(outputs, outputs),
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Shape (batch, outputs) from (batch, inputs)."""
+        return self.dense(inputs) + self.skip(inputs)
+
+
+class Chain(nn.Module):
+    """Heads one after another: each sees the features, and what the heads before it gave.
+
+    Parameters
+    ----------
+    features : int
+    sizes : sequence of int
+        Outputs of each head.
+    hidden : int
+    """
+
+    def __init__(self, features: int, sizes: Sequence[int], hidden: int) -> None:
+        super().__init__()
+        before = [features + sum(sizes[:place]) for place in range(len(sizes))]
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(seen, hidden), nn.ReLU(), nn.Linear(hidden, size))
+            for seen, size in zip(before, sizes, strict=True)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Outputs of all heads, in their order."""
+        seen = features
+        for head in self.heads:
+            seen = torch.cat([seen, head(seen)], dim=-1)
+        return seen[:, features.shape[1] :]
+
+
+class Attention(nn.Module):
+    """Attention among the measurements of an example (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Parameters
+    ----------
+    tokens : int
+        Measurements.
+    inputs : int
+        Numbers that describe each.
+    width : int
+        Of a token.
+    heads : int
+    """
+
+    def __init__(self, tokens: int, inputs: int, width: int = 16, heads: int = 2) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(tokens, width) / width**0.5)
+        self.embed = nn.Linear(inputs, width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Shape (batch, token * width) from (batch, token, input)."""
+        embedded = self.embed(tokens) + self.place
+        return self.norm(embedded + self.attention(embedded, embedded, embedded, need_weights=False)[0]).flatten(1)
 
 
 NETWORKS = {"compact": Compact, "cornu2022": Cornu2022}
