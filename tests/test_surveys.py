@@ -90,6 +90,38 @@ def test_errors_of_gaia_are_those_published():
         np.testing.assert_allclose(np.sqrt(found**2 - floors[band] ** 2), list(errors.values()), rtol=0.2)
 
 
+def test_errors_of_surveys_from_the_literature_are_floor_and_background():
+    # depth of 5 sigma, published: 1 / 5 of the flux, on top of the floor
+    depths = {
+        "sdss": {"u": 22.15, "g": 23.13, "r": 22.70, "i": 22.20, "z": 20.71},
+        "cfis": {"u_cfis": 23.6 + 2.5 * np.log10(2)},
+        "ps1": {"gP1": 23.3, "rP1": 23.2, "iP1": 23.1, "zP1": 22.3},
+    }
+    for survey, bands in depths.items():
+        assert set(bands) == set(SURVEYS[survey].bands)
+        for name, depth in bands.items():
+            band = SURVEYS[survey].bands[name]
+            assert np.sqrt(band.error(depth) ** 2 - band.floor**2) == pytest.approx(0.2 * 1.0857, rel=0.02)
+            assert band.error(14.0) == pytest.approx(band.floor, rel=0.01)
+    # 95 % of point sources: SDSS (Abazajian et al. 2004)
+    for name, limit in {"u": 22.0, "g": 22.2, "r": 22.2, "i": 21.3, "z": 20.5}.items():
+        assert SURVEYS["sdss"].bands[name].completeness(limit) == pytest.approx(0.95, abs=0.002)
+
+
+def test_bands_that_the_isochrones_lack_come_from_theirs():
+    star = {"u": np.array([17.0]), "g": np.array([16.0]), "r": np.array([15.5]), "i": np.array([15.3]), "z": 15.2}
+    found = {
+        name: band.conversion.magnitude(star)
+        for survey in ("cfis", "ps1")
+        for name, band in SURVEYS[survey].bands.items()
+    }
+    # Tonry et al. 2012, table 6, at g-r = 0.5; u* of MegaCam at u-g = 1
+    expected = {"u_cfis": 16.759, "gP1": 15.9185, "rP1": 15.4965, "iP1": 15.297, "zP1": 15.2065}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-9)
+    assert all(band.conversion is None for name in ("2mass", "gaia", "sdss") for band in SURVEYS[name].bands.values())
+
+
 # --- tables
 
 

@@ -74,7 +74,7 @@ class StarModel:
             width = 3 * sigma + abs(component.gradient) * galaxy.sun.radius
             nodes = np.arange(mean - width, mean + width + METALLICITY_STEP, METALLICITY_STEP)
             nodes = np.unique(np.clip(nodes, grid[0], grid[-1]))
-            self.populations.append(populations.build(component, nodes, self.bands, self._faintness, binaries))
+            self.populations.append(populations.build(component, nodes, self.bands, self.faintness, binaries))
         edges = np.arange(MODULUS_RANGE[0], MODULUS_RANGE[1] + MODULUS_STEP / 2, MODULUS_STEP)
         self.edges = 10.0 ** (0.2 * edges - 2.0)  # kpc
         self._observable = [population.observable(edges[:-1]) for population in self.populations]
@@ -85,7 +85,7 @@ class StarModel:
                 f"{brightest + MODULUS_RANGE[0]:.1f} mag fainter: expected fainter limits"
             )
 
-    def _faintness(self, values: np.ndarray) -> np.ndarray:
+    def faintness(self, values: np.ndarray) -> np.ndarray:
         """Mag by which stars are fainter than the limits; observable where <= 0."""
         magnitude = dict(zip(self.bands, values.T, strict=False))
         surveys = [[magnitude[band] - np.float32(limit) for band, limit in survey.items()] for survey in self.limits]
@@ -241,7 +241,7 @@ class StarModel:
         cubes = near[bins] ** 3 + rng.random(len(bins)) * (far[bins] ** 3 - near[bins] ** 3)
         distance = np.cbrt(cubes).astype("f4")
         columns[:, : len(self.bands)] += (5.0 * np.log10(distance) + 10.0)[:, None]
-        keep = self._faintness(columns) <= 0.0
+        keep = self.faintness(columns) <= 0.0
         metallicity = population.metallicity[node[keep]].astype("f4")
         segment = segment[keep]
         return distance[keep], columns[keep], population.age[segment], metallicity, population.ratio[segment]

@@ -1,8 +1,10 @@
 """Surveys in the forward model: bands with errors and completeness as functions of magnitude.
 
-A survey is defined by a YAML file of `tables/`, which the rule measure_surveys makes from observed catalogues.
+A survey is defined by a YAML file of `tables/`, which the rule measure_surveys makes from observed catalogues, or which
+holds numbers from the literature.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +42,20 @@ class Errors:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """A magnitude from another system's: that of `band`, plus a straight line in the colour of two bands."""
+
+    band: str
+    colour: tuple[str, str]
+    terms: tuple[float, float]  # mag, and mag per mag of the colour
+
+    def magnitude(self, magnitudes: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The magnitude from those of the other system, mag."""
+        blue, red = self.colour
+        return magnitudes[self.band] + self.terms[0] + self.terms[1] * (magnitudes[blue] - magnitudes[red])
+
+
+@dataclass(frozen=True)
 class Band:
     """One band of a survey."""
 
@@ -49,6 +65,7 @@ class Band:
     half: float  # mag: magnitude at which half of the stars are detected
     width: float  # mag: scale of the logistic decline of the detected fraction
     errors: Errors | None = None  # table that replaces the error from floor and background
+    conversion: Conversion | None = None  # how stars without dust get the magnitude, where the isochrones lack the band
 
     def error(self, magnitude: np.ndarray) -> np.ndarray:
         """Standard deviation of the measured magnitude, mag.
@@ -178,14 +195,25 @@ class CompletenessTable(_Part):
     note: str = ""
 
 
+class ConversionTable(_Part):
+    """A band from those of the isochrones."""
+
+    band: str
+    colour: tuple[str, str]
+    terms: tuple[float, float] = Field(description="mag, and mag per mag of the colour")
+    scatter: PositiveFloat | None = Field(None, description="of stars about it, mag")
+    note: str = ""
+
+
 class BandTable(_Part):
     """A band."""
 
     wavelength: PositiveFloat = Field(description="micrometre")
     floor: PositiveFloat = Field(description="mag")
     ten_sigma: float = Field(description="mag")
-    errors: ErrorTable
+    errors: ErrorTable | None = Field(None, description="none: floor and background")
     completeness: CompletenessTable
+    conversion: ConversionTable | None = None
 
 
 class ParallaxTable(_Part):
@@ -218,11 +246,16 @@ class SurveyTable(_Part):
         """Survey object for the forward model."""
 
         def of(table: BandTable | ParallaxTable) -> dict[str, Any]:
-            completeness, errors = table.completeness, Errors(table.errors.magnitude, table.errors.error)
-            return {"half": completeness.half, "width": completeness.width, "errors": errors}
+            completeness, errors = table.completeness, table.errors
+            tabulated = None if errors is None else Errors(errors.magnitude, errors.error)
+            return {"half": completeness.half, "width": completeness.width, "errors": tabulated}
+
+        def conversion(table: ConversionTable | None) -> Conversion | None:
+            return None if table is None else Conversion(table.band, table.colour, table.terms)
 
         bands = {
-            name: Band(band.wavelength, band.floor, band.ten_sigma, **of(band)) for name, band in self.bands.items()
+            name: Band(band.wavelength, band.floor, band.ten_sigma, **of(band), conversion=conversion(band.conversion))
+            for name, band in self.bands.items()
         }
         found = self.parallax
         parallax = None if found is None else Parallax(found.band, zero_point=found.zero_point, **of(found))
