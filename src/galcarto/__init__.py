@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["__version__", "open_cube"]
+__all__ = ["__version__", "open_cube", "open_labels"]
 
 __version__ = "0.1.0"
 
@@ -13,4 +13,8 @@ def __getattr__(name: str) -> Any:
         from galcarto.maps.reader import open_cube
 
         return open_cube
+    if name == "open_labels":
+        from galcarto.labels.file import open_labels
+
+        return open_labels
     raise AttributeError(f"module 'galcarto' has no attribute {name!r}")

@@ -4,7 +4,7 @@ import csv
 import gzip
 import re
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from io import BytesIO, StringIO
 from pathlib import Path
 from textwrap import shorten
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOWarning
@@ -36,6 +37,8 @@ FORMATS = {  # of astropy, by suffix
 }
 DELIMITERS = (",", ";", "\t", "|", " ")  # of columns in text
 HEAD = 2000  # lines in which the names of the columns are looked for
+HEAD_BYTES = 1 << 18  # of a large file
+LARGE = 1 << 26  # bytes of text above which it is read in parts
 MISSING = ("", "null", "nan", "none", "na", "n/a", "<na>", "--", "---", "-", "...", "\\n", "masked")  # in lower case
 WEB_PAGE = re.compile(rb"\s*(<!--.*?-->\s*)?<(!doctype )?html", re.IGNORECASE | re.DOTALL)
 
@@ -104,6 +107,131 @@ def read_table(
             reason = shorten(str(error), 200)
             raise TableError(f"{path}: column {name}: {reason}; expected one number in each row ({hint})") from None
     return table
+
+
+def column_names(path: str | Path, hint: str) -> list[str]:
+    """Names of the columns of a file's first table.
+
+    Raises
+    ------
+    TableError
+        As of `read_table`.
+    """
+    kind, path = _stream_kind(path), Path(path)
+    if kind == "parquet":
+        return list(_parquet(path, hint).schema_arrow.names)
+    if kind == "fits":
+        with fits.open(path, memmap=False) as file:
+            hdu = next((one for one in file if isinstance(one, fits.BinTableHDU)), None)
+            if hdu is not None:
+                return list(hdu.columns.names)
+    if kind == "text":
+        with open(path, "rb") as handle:
+            head = re.split(r"\r\n|\r|\n", _decoded(handle.read(HEAD_BYTES)))
+        line = next((line for line in head if line.strip() and not line.startswith("#")), "")
+        return max((_cells(line, delimiter) for delimiter in DELIMITERS), key=len)
+    return list(read_table(path, [], hint, everything=True).colnames)
+
+
+def read_parts(path: str | Path, columns: Collection[str], hint: str, rows: int = 500_000) -> Iterator[Table]:
+    """Read some columns of a file part by part, in bounded memory where the format allows: Parquet, FITS, plain text.
+
+    Parameters
+    ----------
+    path, columns, hint
+        As of `read_table`.
+    rows : int
+        In a part.
+
+    Raises
+    ------
+    TableError
+        As of `read_table`.
+    """
+    kind, path, wanted = _stream_kind(path), Path(path), list(dict.fromkeys(columns))
+    missing = [name for name in wanted if name not in column_names(path, hint)] if kind else []
+    if kind == "parquet" and not missing:
+        for batch in _parquet(path, hint).iter_batches(batch_size=rows, columns=wanted):
+            yield Table.from_pandas(batch.to_pandas())
+    elif kind == "fits" and not missing and (plain := _plain_fits(path)) is not None:
+        # not mapped into memory: the pages of a mapped file count as the process's own
+        start, number, dtype, units = plain
+        with open(path, "rb") as handle:
+            handle.seek(start)
+            for done in range(0, number, rows):
+                part = np.fromfile(handle, dtype, min(rows, number - done))
+                table = Table({name: part[name].astype(part[name].dtype.newbyteorder("=")) for name in wanted})
+                for name in wanted:
+                    table[name].unit = units.get(name)
+                yield table
+    elif kind == "text" and not missing and path.stat().st_size > LARGE:
+        yield from _text_parts(path, wanted, rows)
+    else:
+        table = read_table(path, wanted, hint)
+        for start in range(0, len(table), rows):
+            yield table[wanted][start : start + rows]
+
+
+def _stream_kind(path: str | Path) -> str | None:
+    """Which of the formats that `read_parts` streams a file has."""
+    kinds = {"parquet": "parquet", "fits": "fits", "ascii.csv": "text", "ascii.ecsv": "text"}
+    path = Path(path)
+    if path.suffix.lower() == ".gz" or not path.is_file():
+        return None
+    with open(path, "rb") as handle:
+        head = handle.read(4096)
+    return None if head[:2] == b"\x1f\x8b" or WEB_PAGE.match(head) else kinds.get(FORMATS.get(path.suffix.lower(), ""))
+
+
+def _parquet(path: Path, hint: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except Exception as error:
+        raise TableError(f"{path}: found no Parquet file ({first_line(str(error))}); get it again ({hint})") from error
+
+
+def _plain_fits(path: Path) -> tuple[int, int, np.dtype, dict[str, str]] | None:
+    """Where the rows of a file's first table begin, their number, type, units; None unless they hold plain values."""
+    with fits.open(path, memmap=False) as file:
+        hdu = next((one for one in file if isinstance(one, fits.BinTableHDU)), None)
+        if hdu is None or isinstance(hdu, fits.CompImageHDU):
+            return None
+        scaled = [column for column in hdu.columns if column.bscale or column.bzero or column.null is not None]
+        if scaled or hdu.header["PCOUNT"] or any(column.format[0] in "PQ" for column in hdu.columns):
+            return None
+        dtype = hdu.columns.dtype.newbyteorder(">")
+        if dtype.itemsize != hdu.header["NAXIS1"]:
+            return None
+        units = {column.name: column.unit for column in hdu.columns if column.unit}
+        return int(hdu.fileinfo()["datLoc"]), int(hdu.header["NAXIS2"]), dtype, units
+
+
+def _text_parts(path: Path, wanted: list[str], rows: int) -> Iterator[Table]:
+    """Parts of a large table in text."""
+    with open(path, "rb") as handle:
+        lines = re.split(r"\r\n|\r|\n", _decoded(handle.read(HEAD_BYTES)))
+    start, delimiter, names = _header(lines, wanted) or (0, ",", wanted)
+    dashes = [i for i, line in enumerate(lines[start + 1 : start + 4]) if re.fullmatch(r"[-\s;,|]*--[-\s;,|]*", line)]
+    with open(path, encoding="utf-8-sig", errors="replace") as text:
+        parts = pd.read_csv(
+            text,
+            sep=r"\s+" if delimiter == " " else delimiter,
+            names=names,
+            usecols=wanted,
+            index_col=False,
+            skiprows=start + 1 + (dashes[0] + 1 if dashes else 0),
+            comment="#",
+            na_values=list(MISSING),
+            skipinitialspace=True,
+            chunksize=rows,
+            low_memory=False,
+        )
+        units = _ecsv_units(lines[:start])
+        for part in parts:
+            table = Table.from_pandas(part)
+            for name in table.colnames:
+                table[name].unit = units.get(name)
+            yield table
 
 
 def floats(column: Any) -> np.ndarray:
@@ -228,13 +356,10 @@ def _read_text(text: str, wanted: Collection[str], texts: Collection[str], every
     Of an ECSV file the units are.
     """
     lines = re.split(r"\r\n|\r|\n", text)
-    # the names may be in a comment
-    head = [(i, line) for i, line in enumerate(lines[:HEAD]) if not line.startswith("#")]
-    head += [(i, line.lstrip("# \t")) for i, line in enumerate(lines[:HEAD]) if line.startswith("#")]
-    splits = ((i, delimiter, _cells(line, delimiter)) for i, line in head for delimiter in DELIMITERS)
-    found = next((one for one in splits if set(wanted) <= set(one[2])), None)
+    found = _header(lines, wanted)
     if found is None:  # the names of the first line, for a message
-        line = next((line for _, line in head if line.strip()), "")
+        head = sorted(lines[:HEAD], key=lambda line: line.startswith("#"))  # comments last
+        line = next((bare for line in head if (bare := line.lstrip("# \t"))), "")
         names = max((_cells(line, one) for one in DELIMITERS), key=lambda cells: len(cells))
         return Table(names=list(dict.fromkeys(names)))
     start, delimiter, names = found
@@ -268,6 +393,15 @@ def _read_text(text: str, wanted: Collection[str], texts: Collection[str], every
         if units.get(name):
             table[name].unit = units[name]
     return table
+
+
+def _header(lines: list[str], wanted: Collection[str]) -> tuple[int, str, list[str]] | None:
+    """Number of the line that has the wanted names, the delimiter, and all names; None if no line has them."""
+    # the names may be in a comment
+    head = [(i, line) for i, line in enumerate(lines[:HEAD]) if not line.startswith("#")]
+    head += [(i, line.lstrip("# \t")) for i, line in enumerate(lines[:HEAD]) if line.startswith("#")]
+    splits = ((i, delimiter, _cells(line, delimiter)) for i, line in head for delimiter in DELIMITERS)
+    return next((one for one in splits if set(wanted) <= set(one[2])), None)
 
 
 def _ecsv_units(lines: list[str]) -> dict[str, str]:

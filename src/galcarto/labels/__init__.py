@@ -1,0 +1,1 @@
+"""What tasks about single stars share: tables of stars, networks on bands or colours, label files, scores."""
