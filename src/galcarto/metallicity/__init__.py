@@ -1,0 +1,1 @@
+"""Metallicities of stars from their colours, and a map of them."""
