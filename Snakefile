@@ -23,6 +23,7 @@ include: "rules/compare.smk"
 include: "rules/figures.smk"
 include: "rules/validate.smk"
 include: "rules/ablation.smk"
+include: "rules/metallicity.smk"
 
 
 rule all:
@@ -65,4 +66,14 @@ rule ablation:
         f"{RESULTS}/ablation.csv",
         f"{RESULTS}/ablation.md",
         f"{RESULTS}/figures/ablation.png",
+    localrule: True
+
+
+rule metallicity:
+    """Metallicities of stars from their colours, and their map: 'snakemake --cores 2 metallicity'."""
+    input:
+        f"{LABELS}/labels.parquet",
+        f"{LABELS}/metrics.json",
+        f"{LABELS}/report.html",
+        [f"{LABELS}/map.nc"] if MAPPED else [],
     localrule: True

@@ -1,5 +1,6 @@
 # Settings, names and input functions.
 
+import re
 import shlex
 from pathlib import Path
 
@@ -9,11 +10,16 @@ from snakemake.utils import validate
 
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import code_digest
-from galcarto.core.settings import load_yaml, stage_sections
+from galcarto.core.settings import load, load_yaml, stage_sections
 from galcarto.core.sky import sightline_position
 from galcarto.dustmap.ablation import variants
 from galcarto.dustmap.settings import check_merge, read_settings
 from galcarto.galaxy.components import table_digest
+from galcarto.labels.settings import is_band
+from galcarto.metallicity.settings import Settings as MetallicitySettings
+
+# sister tasks, whose settings are files of their own: no key of theirs enters a region's settings
+SISTERS = {name: config.pop(name, f"config/{name}.yaml") for name in ("metallicity",)}
 
 try:
     FILES = {Path(path).resolve(): load_yaml(path) for path in workflow.configfiles}
@@ -25,6 +31,7 @@ try:
             logger.warning(merged)
     SETTINGS = read_settings(config)
     GALAXY_TABLE = table_digest(SETTINGS.galaxy.model)
+    STARS = load(SISTERS["metallicity"], MetallicitySettings)
 except UserError as error:
     raise WorkflowError(f"The settings cannot be used.\n{error}") from None
 validate(config, "../config/schema.json", set_default=False)
@@ -93,6 +100,18 @@ FORMS = {
 VARIANTS = variants(SETTINGS)
 # variants whose mock Galaxy is not the region's have their own star lists and references
 MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
+
+# the metallicity task
+LABELS = f"results/{STARS.name}"
+LABEL_FIGURES = ["labels_truth", "labels_residuals", "labels_calibration", "labels_missing", "labels_gravity"]
+# a map needs positions and distances: tables of colours alone have neither
+MAPPED = STARS.source == "mock" or ("longitude" in STARS.stars.columns and any(map(is_band, STARS.features())))
+# the stars' colour excess beside a cube
+EXCESSES = ["label_profiles"] if MAPPED and STARS.cube else []
+LABEL_CAPTIONS = sorted(
+    str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "rules/label_captions").iterdir()
+)
+TRAININGS = STARS.variants()
 
 
 wildcard_constraints:
@@ -182,3 +201,14 @@ def variant_references(wildcards):
 def variant_control(wildcards):
     """Corrections from the control field, if a variant uses them."""
     return CONTROL if VARIANTS[wildcards.variant].control else []
+
+
+def stars_stage(name, settings=STARS):
+    """Parameters that run a stage of the task, as `stage` gives those of a region's."""
+    return {"code": code_digest(name), "settings": settings.for_stage(name)}
+
+
+def training_settings(wildcards):
+    """Settings of one training: its network is the main one, changed."""
+    network, _, _ = TRAININGS[wildcards.training]
+    return STARS.model_copy(update={"network": network}).for_stage("train_labels")

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,6 +100,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     project = copy_project(tmp_path_factory.mktemp("tiny"))
     ran = snakemake(project)
+    assert ran.returncode == 0, ran.stdout
+    return project
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny metallicity task has run."""
+    from test_workflow import ROOT, copy_project, snakemake
+
+    project = copy_project(tmp_path_factory.mktemp("labelled"))
+    shutil.copy(ROOT / "tests/tiny_metallicity.yaml", project / "config")
+    ran = snakemake(project, "metallicity", "--config", "metallicity=config/tiny_metallicity.yaml")
     assert ran.returncode == 0, ran.stdout
     return project
 

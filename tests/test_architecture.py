@@ -19,9 +19,11 @@ ALLOWED: dict[str, set[str]] = {
     "surveys/measure": {"galaxy", "dust", "surveys"},
     "maps": {"dust"},
     "dustmap": GROUND,
+    "labels": GROUND,
+    "metallicity": GROUND | {"labels"},
     "figures": {"galaxy"},
     "pages": {"maps", "surveys"},
-    "stages": GROUND | {"surveys/measure", "dustmap", "figures", "pages"},
+    "stages": GROUND | {"surveys/measure", "dustmap", "labels", "metallicity", "figures", "pages"},
 }
 
 

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -23,10 +24,11 @@ from test_information import GAIA
 from test_published import write_bayestar
 
 from galcarto.__main__ import STAGES, main
-from galcarto.core.settings import stage_sections
+from galcarto.core.settings import load, load_yaml, stage_sections
 from galcarto.dustmap.compare import published
 from galcarto.dustmap.settings import read_settings
 from galcarto.learning.calibration import Calibration
+from galcarto.metallicity.settings import Settings as MetallicitySettings
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.settings import Catalogues
 
@@ -37,6 +39,7 @@ AFTER = {
     "plot_ablation": "collect_ablation",
     "plot_control": "measure_control",
     "plot_galaxy": "measure_galaxy",
+    "plot_label_profiles": "compare_labels",
     "plot_limit": "compare_limit",
     "plot_map": "compare_maps",
     "plot_structure": "compare_structure",
@@ -76,15 +79,19 @@ def test_each_example_is_accepted(stage: str) -> None:
             config, asked = re.fullmatch(r"\$\(galcarto settings (\S+) (\w+)\)", given.settings).groups()
             assert asked == stage
             if not config.startswith("config/my_"):
-                read_settings(ROOT / config).for_stage(stage)
+                read = (
+                    read_settings if "region" in load_yaml(ROOT / config) else partial(load, model=MetallicitySettings)
+                )
+                read(ROOT / config).for_stage(stage)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: Path) -> Path:
     """A project after 'make demo' and 'make orion': the tiny region's files under the names that the examples use."""
     project = tmp_path_factory.mktemp("help") / "galcarto"
     shutil.copytree(ROOT / "config", project / "config")
-    shutil.copytree(ROOT / "rules/captions", project / "rules/captions")
+    for captions in ("rules/captions", "rules/label_captions"):
+        shutil.copytree(ROOT / captions, project / captions)
     demo, orion, cone = (project / "results" / name for name in ("demo", "orion", "cone"))
     tiny = finished / "results/tiny"
     for folder, test in ((demo, "l284.000_b+00.700"), (orion, "l210.000_b-19.000"), (cone, "l122.900_b+22.400")):
@@ -133,6 +140,29 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     profile_network(2, Calibration.none(BINS)).save(cone / "network/network.pt", {})
     images = xr.load_dataset(tiny / "sky/cmds.nc").isel(channel=[0, 0], survey=[0, 0])
     images.assign(survey=["2mass", "gaia"], owner=("channel", [0, 1])).to_netcdf(cone / "sky/cmds.nc")
+
+    shutil.copytree(labelled / "results/tiny_metallicity", project / "results/metallicity")
+    shutil.copy(labelled / "config/tiny_metallicity.yaml", project / "config/metallicity.yaml")
+    path = project / "results/metallicity/stars.parquet"
+    labels = pd.read_parquet(path)
+    labels.assign(l=284.25, b=0.25).to_parquet(path)  # inside the cube
+    Table.from_pandas(labels).write(project / "my.fits")
+    names = {
+        "psfMag_u": "u",
+        "psfMagErr_u": "u_error",
+        "psfMag_g": "g",
+        "psfMagErr_g": "g_error",
+        "ra": "l",
+        "dec": "b",
+    }
+    sdss = pd.DataFrame({new: labels[old] for new, old in names.items()}).assign(objID=range(len(labels)))
+    sdss.to_csv(project / "sdss.csv", index=False)
+    segue = load_yaml(project / "config/segue.yaml")
+    segue["stars"]["path"] = "segue.csv"
+    colours = {"ug": ("u", "g"), "gr": ("g", "r"), "ri": ("r", "i"), "iz": ("i", "z"), "feh": ("feh",)}
+    found = {name: labels[one] - sum(labels[band] for band in others) for name, (one, *others) in colours.items()}
+    pd.DataFrame(found).to_csv(project / "segue.csv", index=False)
+    (project / "config/segue.yaml").write_text(yaml.safe_dump(segue))
 
     rng = np.random.default_rng(1)
     for path in Catalogues().twomass:

@@ -135,7 +135,7 @@ class Caption(NamedTuple):
     text: str
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Leaves of nested JSON with dotted names; a list of plain values is a leaf."""
     nested = isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value)
     items = value.items() if isinstance(value, dict) else enumerate(value) if nested else None
@@ -143,19 +143,19 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
         return
     for key, inner in items:
-        yield from _flat(inner, f"{name}.{key}" if name else str(key))
+        yield from flat(inner, f"{name}.{key}" if name else str(key))
 
 
-def _rounded(value: Any) -> str:
+def rounded(value: Any) -> str:
     """A metric as text: floats to four significant digits, integers in full."""
     if isinstance(value, list):
-        return ", ".join(map(_rounded, value))
+        return ", ".join(map(rounded, value))
     if value is None or value != value:
         return "not defined"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _captions(paths: Sequence[str]) -> dict[str, Caption]:
+def captions_of(paths: Sequence[str]) -> dict[str, Caption]:
     """Captions by file stem. A file holds a heading, a comment with the alternative text, and the caption."""
     captions = {}
     for path in map(Path, paths):
@@ -164,7 +164,7 @@ def _captions(paths: Sequence[str]) -> dict[str, Caption]:
     return captions
 
 
-def _figure(path: Path, captions: dict[str, Caption]) -> dict[str, str]:
+def figure_of(path: Path, captions: dict[str, Caption]) -> dict[str, str]:
     """A figure with the caption of its name, or of the part before "_": planck.rst for planck_gnilc.png."""
     name, _, variant = path.stem.partition("_")
     caption = captions.get(path.stem) or captions.get(name)
@@ -197,7 +197,7 @@ def _answers(figures: Sequence[dict[str, str]]) -> dict[str, list[dict[str, str]
 
 def _opening(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """The numbers of `NUMBERS` that a region has; of several maps, the first."""
-    leaves = dict(_flat(metrics))
+    leaves = dict(flat(metrics))
     found = []
     for number in NUMBERS:
         for name, value in leaves.items():
@@ -227,9 +227,9 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
     figures : sequence of str
         PNG files, in the report's order.
     captions : sequence of str
-        reStructuredText files, as `_captions` reads them.
+        reStructuredText files, as `captions_of` reads them.
     """
-    described = _captions(captions)
+    described = captions_of(captions)
     attributes = cube.attrs
     mapped = cube.extinction.isel(distance=0).notnull()
     extent = {
@@ -241,7 +241,7 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
         "mapped": int(mapped.sum()),
         "sightlines": mapped.size,
     }
-    drawn = [_figure(Path(path), described) for path in figures]
+    drawn = [figure_of(Path(path), described) for path in figures]
     picture = next((figure for kind in PICTURES for figure in drawn if figure["kind"] == kind), None)
     return fill(
         "report.html.j2",
@@ -251,7 +251,7 @@ def render(cube: xr.Dataset, metrics: Mapping[str, Any], figures: Sequence[str],
         picture=picture,
         numbers=_opening(metrics),
         answers=_answers([figure for figure in drawn if figure is not picture]),
-        metrics=[(name, value, _rounded(value)) for name, value in _flat(metrics)],
+        metrics=[(name, value, rounded(value)) for name, value in flat(metrics)],
         attributes=attributes,
         about={
             name: value for name, value in attributes.items() if name != "title" and not name.startswith("galcarto_")

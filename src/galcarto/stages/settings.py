@@ -1,25 +1,29 @@
-"""Print sections of a region's settings as the JSON that stages take.
+"""Print sections of a region's settings, or of a sister task's, as the JSON that stages take.
 
 Example:
   galcarto settings config/config.yaml train_network
   galcarto settings config/config.yaml dust surveys
+  galcarto settings config/metallicity.yaml train_labels
 """
 
 import argparse
 from pathlib import Path
 
-from galcarto.core.settings import stage_sections
+from galcarto.core.settings import Config, load, load_yaml, stage_sections
 from galcarto.dustmap.settings import read_settings
+from galcarto.metallicity import settings as metallicity
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="YAML file of a region")
+    parser.add_argument("config", help="YAML file of a region or a sister task")
     parser.add_argument("section", nargs="*", help="sections, or a stage for those it takes (default: all sections)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print one line of JSON."""
-    settings = read_settings(args.config)
+    # only a region's file has this key
+    region = "region" in (load_yaml(args.config) or {})
+    settings: Config = read_settings(args.config) if region else load(args.config, metallicity.Settings)
     names: list[str] = []
     for name in args.section or type(settings).model_fields:
         stage = name.replace("-", "_")

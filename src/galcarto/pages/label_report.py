@@ -1,0 +1,47 @@
+"""The report of a task on labels of stars: one HTML file, offline."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from galcarto.pages import fill
+from galcarto.pages.report import captions_of, figure_of, flat, rounded
+
+
+def render(
+    title: str,
+    attributes: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    figures: Sequence[str],
+    captions: Sequence[str],
+) -> str:
+    """Render the report.
+
+    Parameters
+    ----------
+    title : str
+    attributes : mapping
+        Of the label file: its provenance.
+    metrics : mapping
+        Every number of the report, nested; ``goals`` are rows of ``what``, ``goal`` and ``found``.
+    figures : sequence of str
+        PNG files, in the report's order.
+    captions : sequence of str
+        reStructuredText files.
+    """
+    described = captions_of(captions)
+    return fill(
+        "label_report.html.j2",
+        title=title,
+        figures=[figure_of(Path(path), described) for path in figures],
+        goals=[{**row, "found": rounded(row["found"])} for row in metrics.get("goals", [])],
+        networks=[
+            (name, rounded(block["all"]["rms"]), rounded(block["all"]["core"]))
+            for name, block in metrics.get("labels", {}).get("networks", {}).items()
+        ],
+        metrics=[(name, rounded(value)) for name, value in flat(metrics)],
+        provenance={name: attributes[f"galcarto_{name}"] for name in ("version", "commit")},
+        software=json.loads(attributes["galcarto_software"]),
+        inputs=json.loads(attributes["galcarto_inputs_sha256"]),
+    )
