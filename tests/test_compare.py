@@ -143,6 +143,9 @@ def test_the_trusted_range_is_scored_between_its_ends():
     assert found == pytest.approx(
         {"trusted_right": 2 / 3, "trusted_bias_mag": 0.5, "trusted_coverage_68": 1 / 3, "trusted_coverage_95": 1 / 3}
     )
+    none = trusted_scores(drawn, truth, np.full((2, 2), np.nan), edges)
+    assert list(none) == list(found)
+    assert set(none.values()) == {None}
 
 
 # --- lines

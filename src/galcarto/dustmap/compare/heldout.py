@@ -72,7 +72,9 @@ def bins(centres: np.ndarray) -> xr.DataArray:
     return xr.DataArray(centres, dims="distance", name="distance", attrs={"units": "kiloparsec"})
 
 
-def trusted_scores(drawn: np.ndarray, truth: np.ndarray, ends: np.ndarray, edges: np.ndarray) -> dict[str, float]:
+def trusted_scores(
+    drawn: np.ndarray, truth: np.ndarray, ends: np.ndarray, edges: np.ndarray
+) -> dict[str, float | None]:
     """Whether the trusted range keeps its promise.
 
     Parameters
@@ -84,13 +86,16 @@ def trusted_scores(drawn: np.ndarray, truth: np.ndarray, ends: np.ndarray, edges
     -------
     dict
         Of the bins between distance_min and distance_max: the fraction where the mean is `maps.cube.right`, the mean
-        error, the coverage of the intervals.
+        error, the coverage of the intervals. None where there is no such bin.
     """
     slack = 1e-6  # kpc: a cube holds these distances in single precision
     inside = (edges[1:] >= ends[:, :1] - slack) & (edges[1:] <= ends[:, 1:] + slack)
+    names = ("bias_mag", "coverage_68", "coverage_95")
+    if not inside.any():  # a network that has learnt next to nothing
+        return dict.fromkeys(["trusted_right", *(f"trusted_{name}" for name in names)])
     found = score(drawn, truth, inside, bins(0.5 * (edges[1:] + edges[:-1])), "mag").attrs
     hits = right(drawn.mean(axis=1, dtype=float), truth, edges)[inside]
-    kept = {f"trusted_{name}": found[name] for name in ("bias_mag", "coverage_68", "coverage_95")}
+    kept = {f"trusted_{name}": found[name] for name in names}
     return {"trusted_right": float(hits.mean()), **kept}
 
 
