@@ -66,6 +66,7 @@ class Sizes:
     few: int = 3  # repeats of calls that take seconds
     stars: int = 1_000_000
     loop: int = 10_000
+    directions: int = 512  # as many as `render_references` integrates at once
     images: int = 400
     peer_images: int = 40
     examples: int = 8192
@@ -77,7 +78,7 @@ class Sizes:
     peer_points: int = 1_000_000
 
 
-SMALL = Sizes(2, 2, 20_000, 500, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 2, 20_000, 2_000)
+SMALL = Sizes(2, 2, 20_000, 500, 4, 32, 4, 64, (("compact", 8),), ("32-true",), 4, 2, 20_000, 2_000)
 
 
 @cache
@@ -170,17 +171,21 @@ def bench_stars(results: measure.Results, sizes: Sizes) -> None:
 
 
 def bench_expected(results: measure.Results, sizes: Sizes) -> None:
-    """Diagram without dust and table of detectable stars, by integration."""
-    (integrator,) = Instrument.of(region()).integrators
-    cpu, wall = measure.rounds(
-        {
-            "bare diagram by integration": lambda: integrator.image(L, B),
-            "detectable stars by integration": lambda: integrator.detectable(L, B),
-        },
-        sizes.few,
-    )
+    """Diagrams without dust and tables of detectable stars by integration: of one direction, and of many at once."""
+    instrument = Instrument.of(region())
+    (integrator,) = instrument.integrators
+    l, b = L + 0.01 * np.arange(sizes.directions), np.full(sizes.directions, B)
+    calls = {
+        "bare diagram by integration": lambda: integrator.image(L, B),
+        "detectable stars by integration": lambda: integrator.detectable(L, B),
+        "references of a direction": lambda: instrument.references(L, B),
+        "references of many directions": lambda: instrument.many_references(l, b),
+    }
+    cpu, wall = measure.rounds(calls, sizes.few)
     for name in cpu:
-        results.add("expected", name, 1, "directions", cpu[name], wall[name])
+        many = name == "references of many directions"
+        peer = ("one direction after the other", 1, cpu["references of a direction"]) if many else None
+        results.add("expected", name, len(l) if many else 1, "directions", cpu[name], wall[name], peer)
 
 
 def bench_kernel(results: measure.Results, sizes: Sizes) -> None:

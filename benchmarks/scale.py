@@ -137,8 +137,11 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
         runs = [stage(name, *options, "--strip", strip, "--output", folder / output) for strip in strips]
         return result(runs, members * len(strips), folder / output)
 
-    galaxy = settings.for_stage("render_references")
-    yield "references", each_strip("render_references", "references.nc", some[:1], "--settings", galaxy)
+    galaxy, references = settings.for_stage("render_references"), folder / "references.nc"
+    yield (
+        "references",
+        result([stage("render_references", "--settings", galaxy, "--output", references)], tiles, references),
+    )
 
     sky = folder / "cmds.nc"
     write_catalogue(folder / "stars.parquet", settings)
@@ -149,7 +152,7 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
         settings.for_stage("render_sky"),
         *seed,
         *("--stars", folder / "stars.parquet", "--footprint", folder / "footprint.nc"),
-        *("--references", *[folder / "references.nc"] * len(strips), "--output", sky),
+        *("--references", references, "--output", sky),
     )
     yield "images", result([run], tiles, sky)
 

@@ -21,13 +21,13 @@ use rule synthesize_stars as synthesize_mock_stars with:
 
 
 use rule render_references as render_mock_references with:
-    """Integrate the bare reference diagrams of a strip for a variant with another mock."""
+    """Integrate the bare reference diagrams for a variant with another mock."""
     input:
         control=mock_control,
     output:
-        temp(f"{RESULTS}/ablation/{{mock}}/references/{{strip}}.nc"),
+        temp(f"{RESULTS}/ablation/{{mock}}/references.nc"),
     log:
-        f"{RESULTS}/logs/ablation/{{mock}}/references_{{strip}}.log",
+        f"{RESULTS}/logs/ablation/{{mock}}/references.log",
     params:
         settings=lambda wildcards: MOCKS[wildcards.mock].settings.for_stage("render_references"),
 
@@ -59,10 +59,11 @@ rule ablate:
         seed=SEED,
         title=lambda wildcards: VARIANTS[wildcards.variant].title,
         control=option("control"),
+        references=option("references"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto ablate --settings {params.settings:q} --seed {params.seed} "
         "--variant {wildcards.variant} --title {params.title:q} {params.control} --stars {input.stars:q} "
-        "--test {input.test:q} --sky {input.sky:q} --references {input.references:q} --maps {input.maps:q} "
+        "--test {input.test:q} --sky {input.sky:q} {params.references} --maps {input.maps:q} "
         "--output {output:q} > {log:q} 2>&1"
 
 

@@ -195,7 +195,7 @@ def variant_stars(wildcards):
 def variant_references(wildcards):
     """References of a variant that differ from those of the sky."""
     mock = VARIANTS[wildcards.variant].mock
-    return [f"{RESULTS}/ablation/{mock}/references/{strip}.nc" for strip in STRIPS] if mock else []
+    return f"{RESULTS}/ablation/{mock}/references.nc" if mock else []
 
 
 def variant_control(wildcards):

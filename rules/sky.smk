@@ -1,6 +1,6 @@
 # The observed sky -> images of its tiles.
 # in:  settings, catalogue files, or an archive, whose pages are kept in sky/archive
-# out: sky/stars.parquet, sky/footprint.nc, references/{strip}.nc, sky/cmds.nc
+# out: sky/stars.parquet, sky/footprint.nc, references.nc, sky/cmds.nc
 #      and for the synthetic sky: sky/truth.nc, sky/planck.fits
 
 
@@ -83,13 +83,13 @@ else:
 
 
 rule render_references:
-    """Integrate the dust-free reference diagram of every tile of a strip."""
+    """Integrate the dust-free reference diagrams of the tiles."""
     input:
         control=CONTROL,
     output:
-        f"{RESULTS}/references/{{strip}}.nc",
+        f"{RESULTS}/references.nc",
     log:
-        f"{RESULTS}/logs/render_references/{{strip}}.log",
+        f"{RESULTS}/logs/render_references.log",
     conda:
         "../envs/galcarto.yaml"
     resources:
@@ -101,7 +101,7 @@ rule render_references:
         control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
-        "{params.control} --strip {wildcards.strip} --output {output:q} > {log:q} 2>&1"
+        "{params.control} --output {output:q} > {log:q} 2>&1"
 
 
 rule render_sky:
@@ -109,7 +109,7 @@ rule render_sky:
     input:
         stars=f"{RESULTS}/sky/stars.parquet",
         footprint=f"{RESULTS}/sky/footprint.nc",
-        references=expand(f"{RESULTS}/references/{{strip}}.nc", strip=STRIPS),
+        references=f"{RESULTS}/references.nc",
     output:
         f"{RESULTS}/sky/cmds.nc",
     log:

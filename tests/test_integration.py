@@ -296,6 +296,33 @@ def test_a_gaia_like_diagram(make_view, extinction):
     assert_drawn(forward, star_model(limits, FEW), (60.0, 10.0), 50_000, 5, extinction)
 
 
+# --- many directions at once
+
+
+@pytest.mark.parametrize("kind", ["2mass", "gaia"])
+def test_many_directions_have_the_diagrams_of_single_ones(few, make_view, kind):
+    """Below 0.5 % of the counts in any pixel with more than 10, in a tile of 0.25 deg2; the totals to 1e-5."""
+    one = few
+    if kind == "gaia":  # a third axis
+        limits = {"G": 15.5, "BP": 16.5, "RP": 15.0}
+        axes = {"magnitude_range": (8.0, 16.0), "colour_range": (-1.0, 5.0)}
+        bands = {"magnitude_band": "G", "colour_bands": ("BP", "RP"), "coefficients": {"G": 0.8, "BP": 1.0, "RP": 0.6}}
+        view = make_view(survey=GAIA, limits=limits, **axes, **bands)
+        one = Integrator(star_model(limits, FEW), view.diagram(), EDGES)
+    l, b = np.array([284.0, 291.0, 30.0]), np.array([0.3, -2.7, 60.0])
+    contents = np.stack([np.concatenate(one.model.content(*at)) for at in zip(l, b, strict=True)])
+    images, detectables = one.images(contents), one.detectables(contents)
+    for i in range(len(l)):
+        for found, expected in (
+            (images[i], one.image(l[i], b[i])),
+            (detectables[i], one.detectable(l[i], b[i])),
+        ):
+            full = 0.25 * expected > 10.0
+            assert full.any() or i == 2
+            np.testing.assert_allclose(found[full], expected[full], rtol=5e-3)
+            np.testing.assert_allclose(found.sum(), expected.sum(), rtol=1e-5)
+
+
 # --- what integrals must do
 
 

@@ -201,6 +201,26 @@ class Instrument:
             reference[model.surveys.index(number)] = integrator.image(l, b)
         return reference, np.stack([one.detectable(l, b) for one in self.integrators]).astype(np.float32)
 
+    def many_references(self, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected diagrams and detectable stars, as of `references`, in many directions at once.
+
+        Parameters
+        ----------
+        l, b : ndarray, shape (direction,), deg
+
+        Returns
+        -------
+        reference : ndarray of float32, shape (direction, channel, magnitude, colour), per deg2
+        detectable : ndarray of float32, shape (direction, survey, distance, grid), per deg2
+        """
+        model = self.forward_model
+        contents = np.stack([np.concatenate(self.star_model.content(*at)) for at in zip(l, b, strict=True)])
+        reference = np.zeros((len(l), len(model.channels), model.pixels, model.pixels), np.float32)
+        for number, integrator in enumerate(self.integrators):
+            reference[:, model.surveys.index(number)] = integrator.images(contents)
+        detectable = np.stack([one.detectables(contents) for one in self.integrators], axis=1)
+        return reference, detectable.astype(np.float32)
+
     def read_stars(
         self, path: str | Path, rng: np.random.Generator, halves: tuple[np.random.Generator, bool] | None = None
     ) -> Stars:

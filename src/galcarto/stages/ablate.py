@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the training sightlines (Parquet)")
     parser.add_argument("--test", required=True, nargs="+", help="test examples of the region (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
-    parser.add_argument("--references", nargs="*", default=[], help="references of the strips, if not the sky's own")
+    parser.add_argument("--references", help="references of the tiles (netCDF), if not the sky's own")
     parser.add_argument("--maps", nargs="*", default=[], help="HEALPix maps, in the order of compare.planck (FITS)")
     parser.add_argument("--output", required=True, type=Output, help="JSON file to write")
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--sky: found {len(images['l'])} tiles; expected {number}, as given by sky and tile")
     instrument = Instrument.of(region, Corrections.read(args.control))
     trained, history = variant.train(region, instrument, args.stars, args.seed)
-    inputs = [*args.stars, *args.test, args.sky, *args.references, *args.maps, args.control]
+    inputs = [*args.stars, *args.test, args.sky, args.references, *args.maps, args.control]
     result = {
         "variant": args.variant,
         "title": args.title,
@@ -81,16 +81,15 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.output, result)
 
 
-def _sky(path: str, strips: list[str]) -> xr.Dataset:
+def _sky(path: str, references: str | None) -> xr.Dataset:
     """Read the observed tiles, with the references of the variant where it has its own."""
-    with xr.open_dataset(path) as file:
-        images = file.load()
-    if not strips:
+    images = xr.load_dataset(path)
+    if references is None:
         return images
-    other = xr.concat([xr.load_dataset(strip) for strip in strips], dim="tile", combine_attrs="drop")
+    other = xr.load_dataset(references)
     if other["reference"].shape != images["reference"].shape:
         raise UserError(
             f"--references: found diagrams of shape {other['reference'].shape}; expected those of the sky, "
-            f"{images['reference'].shape}: name every strip once, in order"
+            f"{images['reference'].shape}"
         )
     return images.assign(reference=other["reference"], detectable=other["detectable"])

@@ -3,7 +3,7 @@
 Example:
   galcarto render_sky --settings "$(galcarto settings config/config.yaml render_sky)" --seed 1 \\
       --stars results/demo/sky/stars.parquet --footprint results/demo/sky/footprint.nc \\
-      --references results/demo/references/*.nc --output cmds.nc
+      --references results/demo/references.nc --output cmds.nc
 """
 
 import argparse
@@ -27,6 +27,7 @@ from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import DiagramSettings, Sky, Tile
 
 IMAGES = ("channel", "magnitude", "colour")
+TOGETHER = 64  # tiles copied at once
 # name: dimensions, type, attributes
 LARGE: Table = {
     "counts": (("tile", *IMAGES), "u2", {"units": "1", "long_name": "observed stars per pixel"}),
@@ -59,11 +60,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "output", settings=Settings)
     parser.add_argument("--stars", required=True, help="observed stars (Parquet)")
     parser.add_argument("--footprint", required=True, help="observed area of each tile (netCDF)")
-    parser.add_argument("--references", required=True, nargs="+", help="references of the strips, in order (netCDF)")
+    parser.add_argument("--references", required=True, help="references of the tiles (netCDF)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write counts, reference and detectable stars of each tile (l-major), with one strip in memory at a time."""
+    """Write counts, reference and detectable stars of each tile (l-major), in blocks that fit into memory."""
     settings = read(args.settings, Settings)
     model = Instrument.of(settings).forward_model
     tiles = settings.sky.grid(settings.tile.size)
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     names = [view.survey.name for view in model.views]
     with xr.open_dataset(args.footprint) as footprint:
         area = footprint["area"].sel(survey=names).to_numpy().reshape(len(names), -1).T
-    inputs = [args.stars, args.footprint, *args.references]
+    inputs = [args.stars, args.footprint, args.references]
     attributes = provenance.attributes("render_sky", args, inputs)
     with tempfile.TemporaryFile(dir=Path(args.output).parent) as scratch, netCDF4.Dataset(args.output, "w") as file:
         # on disk: the images of a whole plane may exceed the memory
@@ -80,23 +81,19 @@ def run(args: argparse.Namespace) -> None:
         )
         stars = _count(args.stars, tiles, model, counts)
         file.setncatts(attributes | {"channels": " ".join(model.channels)})
-        start = 0
-        for path in args.references:
-            with netCDF4.Dataset(path) as strip:
-                if start == 0:
-                    sizes = {name: len(model.channels) if name == "channel" else settings.pixels for name in IMAGES}
-                    sizes |= {name: len(strip.dimensions[name]) for name in ("survey", "distance", "grid")}
-                    sizes["tile"] = number
-                    create_variables(file, LARGE, sizes, chunks={"tile": 1}, compression="zlib", complevel=1)
-                    create_variables(file, SMALL, sizes)
-                part = slice(start, start + len(strip.dimensions["tile"]))
-                if part.stop <= number:
-                    file["counts"][part] = counts[part]
-                    for name in ("reference", "detectable", "l", "b"):
-                        file[name][part] = np.asarray(strip[name][:])
-                start = part.stop
-        if start != number:
-            raise UserError(f"--references: found {start} tiles; expected {number}, as given by sky and tile")
+        with netCDF4.Dataset(args.references) as references:
+            if (found := len(references.dimensions["tile"])) != number:
+                raise UserError(f"--references: found {found} tiles; expected {number}, as given by sky and tile")
+            sizes = {name: len(model.channels) if name == "channel" else settings.pixels for name in IMAGES}
+            sizes |= {name: len(references.dimensions[name]) for name in ("survey", "distance", "grid")}
+            sizes["tile"] = number
+            create_variables(file, LARGE, sizes, chunks={"tile": 1}, compression="zlib", complevel=1)
+            create_variables(file, SMALL, sizes)
+            for start in range(0, number, TOGETHER):
+                part = slice(start, start + TOGETHER)
+                file["counts"][part] = counts[part]
+                for name in ("reference", "detectable", "l", "b"):
+                    file[name][part] = np.asarray(references[name][part])
         whole = {"area": area, "full_area": tiles.area().ravel(), "stars": stars, "owner": np.array(model.surveys)}
         for name, values in {**whole, **axis_centres(model), "survey": np.array(names, object)}.items():
             file[name][:] = values

@@ -18,9 +18,11 @@ COARSE = 0.1  # mag: cells in a band that only has a limit
 EXTINCTION_GRID = np.concatenate([np.arange(0.0, 2.0, 0.25), np.arange(2.0, 10.0, 1.0), np.arange(10.0, 41.0, 2.0)])
 FAINTEST = 1.0  # mag beyond the faint limit in magnitude, as in the kernel
 NODES, SPACING = 18, 0.5  # quadrature of the error common to magnitude and colour; spacing in standard deviations
+STRIDES = np.array([np.sqrt(2.0), GOLDEN, np.sqrt(3.0)])  # of the nodes' shift along each axis: multiples spread evenly
 CHUNKS = 16  # partial sums; a fixed number, so that the sum does not depend on the number of threads
 TINY = 1e-6  # mag: smallest error
 REFERENCE_MAGNITUDE = 13.0  # at which zero points are given
+LEAST = 1e-6  # share of a cell's stars in a pixel below which it is left out
 NEGLIGIBLE = 1e-10  # fraction of all stars below which a cell, or a population in a distance bin, is left out
 
 
@@ -155,30 +157,70 @@ class Integrator:
         )
         cells = np.flatnonzero(grid > NEGLIGIBLE * grid.sum())
         at = np.stack(np.unravel_index(cells, grid.shape), axis=-1) + low
-        # a cell in magnitude holds stars of two half bins of distance, so that its centre is its upper edge
-        place = (at + np.array([1.0, *[0.5] * (len(low) - 1)])) * hess.step
-        true = place @ d.matrix().T
+        true = ((at + self._centre) * hess.step) @ d.matrix().T
         true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
         parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
+        _blur(grid.reshape(-1)[cells], true, _shift(at), *self._blurring(), parts)
+        return d.normalisation * parts.sum(axis=0)
+
+    def images(self, contents: np.ndarray) -> np.ndarray:
+        """Expected stars without dust, as of `image`, in many directions: faster, as the errors are applied once.
+
+        A diagram is linear in the contents of populations and distance bins: each population's diagram in each bin is
+        computed once for all directions.
+
+        Parameters
+        ----------
+        contents : ndarray, shape (direction, population, distance bin)
+            `StarModel.content` of the directions.
+
+        Returns
+        -------
+        ndarray of float32, shape (direction, magnitude, colour), per deg2
+        """
+        d, hess = self.diagram, self.hess
+        hues, hue = np.unique(hess.cell[:, 1:], axis=0, return_inverse=True)
+        # apparent cells: every magnitude for each colour that stars have
+        rows = np.arange(np.floor((d.bright - FAINTEST) / STEP), np.ceil((d.limits[0] + FAINTEST) / STEP))
+        at = np.empty((len(rows), *hues.shape[:1], len(d.axes)))
+        at[..., 0], at[..., 1:] = rows[:, None], hues
+        at = at.reshape(-1, len(d.axes))
+        true = ((at + self._centre) * hess.step) @ d.matrix().T
+        true += d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
+        response = _respond(true, _shift(at), *self._blurring())
+        first_row = round(MODULUS_RANGE[0] / STEP) - round(rows[0])
+        pixels = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
+        result = np.zeros((len(contents), pixels[0] * pixels[1]), np.float32)
+        one = np.empty((contents.shape[2], result.shape[1]), np.float32)
+        for p in range(contents.shape[1]):
+            own = slice(hess.first[p], hess.first[p + 1])
+            one[:] = 0.0
+            _see(
+                hess.entry[own],
+                hess.number[own],
+                first_row + hess.cell[:, 0],
+                hue,
+                len(rows),
+                len(hues),
+                *response,
+                one,
+            )
+            result += contents[:, p].astype(np.float32) @ one
+        return d.normalisation * result.reshape(-1, *pixels)
+
+    @property
+    def _centre(self) -> np.ndarray:
+        """Centre of an apparent cell, in cells; in magnitude it holds two half bins of distance: its upper edge."""
+        return np.array([1.0, *[0.5] * (len(self.diagram.axes) - 1)])
+
+    def _blurring(self) -> tuple:
+        """Survey and axes as `_blur` takes them."""
+        d = self.diagram
         pivot = 0 if 0 in d.colour else d.colour[1]
         other = d.colour[0] if d.colour[1] == pivot else d.colour[1]
-        _blur(
-            grid.reshape(-1)[cells],
-            true,
-            d.limits,
-            d.bright,
-            d.errors,
-            d.completeness,
-            d.table_start,
-            d.table_step,
-            pivot,
-            other,
-            1.0 if d.colour[0] == other else -1.0,
-            d.magnitude_edges,
-            d.colour_edges,
-            parts,
-        )
-        return d.normalisation * parts.sum(axis=0)
+        sign = 1.0 if d.colour[0] == other else -1.0
+        tables = (d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step)
+        return *tables, pivot, other, sign, d.magnitude_edges, d.colour_edges
 
     def detectable(self, l: float, b: float) -> np.ndarray:
         """Expected detected stars per deg2 in each bin of the extinction profile, behind the A_V of EXTINCTION_GRID.
@@ -197,11 +239,31 @@ class Integrator:
         parts = np.zeros((len(self.model.edges) - 1, len(EXTINCTION_GRID)))
         content = np.concatenate(self.model.content(l, b))
         _detect(hess.first, hess.entry, hess.number, self.row, self.column, content, self.seen, parts)
-        # distance bins of the stars are divided by volume among those of the profile; the last takes all beyond
+        return self.diagram.normalisation * self._shared().T @ parts
+
+    def detectables(self, contents: np.ndarray) -> np.ndarray:
+        """Expected detected stars, as of `detectable`, in many directions, shape (direction, distance, grid).
+
+        Parameters
+        ----------
+        contents : ndarray, shape (direction, population, distance bin)
+        """
+        hess = self.coarse
+        each = np.zeros((contents.shape[1], contents.shape[2], len(EXTINCTION_GRID)))
+        _detect_each(hess.first, hess.entry, hess.number, self.row, self.column, self.seen, each)
+        parts = np.einsum("npd,pda->nda", contents, each, optimize=False)
+        return self.diagram.normalisation * np.einsum("de,nda->nea", self._shared(), parts, optimize=True)
+
+    def _shared(self) -> np.ndarray:
+        """Share of each distance bin of the stars in each bin of the profile, by volume; the last takes all beyond."""
         borders = np.append(self.edges[:-1], max(self.edges[-1], self.model.edges[-1])) ** 3
         near, far = self.model.edges[:-1, None] ** 3, self.model.edges[1:, None] ** 3
-        shared = np.clip(np.minimum(far, borders[1:]) - np.maximum(near, borders[:-1]), 0.0, None) / (far - near)
-        return self.diagram.normalisation * shared.T @ parts
+        return np.clip(np.minimum(far, borders[1:]) - np.maximum(near, borders[:-1]), 0.0, None) / (far - near)
+
+
+def _shift(cell: np.ndarray) -> np.ndarray:
+    """Shift of the nodes of cells of shape (cell, axis), in spacings: regular nodes would beat with regular cells."""
+    return (cell @ STRIDES[: cell.shape[1]]) % 1.0 - 0.5
 
 
 @numba.njit(cache=CACHE)
@@ -270,68 +332,180 @@ def _below(x):
 
 
 @numba.njit(parallel=True, cache=CACHE)
-def _blur(number, true, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out):
-    """Distribute the stars of apparent cells over the pixels by errors, completeness and limits.
-
-    The measured pivot band takes the nodes of its error; given the pivot, a pixel is an interval in the other band.
-    The nodes are shifted from cell to cell, as two regular grids would beat.
-    """
-    bands, last = true.shape[1], errors.shape[1] - 1
+def _blur(
+    number, true, shift, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out
+):
+    """Distribute the stars of apparent cells over the pixels by errors, completeness and limits."""
     count = len(number)
     for chunk in numba.prange(out.shape[0]):
-        image = out[chunk]
         for s in range(chunk * count // out.shape[0], (chunk + 1) * count // out.shape[0]):
-            stars = number[s]
-            for k in range(bands):
-                t = min(max(int((true[s, k] - start) / step), 0), last)
-                stars *= completeness[k, t]
-                if k != pivot and k != other and not (k == 0 and pivot != 0):
-                    error = max(errors[k, t], TINY)
-                    stars *= _below((limits[k] - true[s, k]) / error) - _below((bright - true[s, k]) / error)
-            if stars < 1e-12:
+            _place(
+                number[s],
+                shift[s],
+                true[s],
+                limits,
+                bright,
+                errors,
+                completeness,
+                start,
+                step,
+                pivot,
+                other,
+                sign,
+                rows,
+                columns,
+                out[chunk],
+            )
+
+
+@numba.njit(cache=CACHE)
+def _place(
+    stars,
+    shift,
+    true,
+    limits,
+    bright,
+    errors,
+    completeness,
+    start,
+    step,
+    pivot,
+    other,
+    sign,
+    rows,
+    columns,
+    image,
+):
+    """Add the stars of an apparent cell to the image; return the rows and columns within which they may lie.
+
+    The measured pivot band takes the nodes of its error; given the pivot, a pixel is an interval in the other band.
+    """
+    bands, last = len(true), errors.shape[1] - 1
+    box = (len(rows), 0, len(columns), 0)
+    for k in range(bands):
+        t = min(max(int((true[k] - start) / step), 0), last)
+        stars *= completeness[k, t]
+        if k != pivot and k != other and not (k == 0 and pivot != 0):
+            error = max(errors[k, t], TINY)
+            stars *= _below((limits[k] - true[k]) / error) - _below((bright - true[k]) / error)
+    if stars < 1e-12:
+        return box
+    t = min(max(int((true[pivot] - start) / step), 0), last)
+    error = max(errors[pivot, t], TINY)
+    t = min(max(int((true[other] - start) / step), 0), last)
+    second = max(errors[other, t], TINY)
+    for node in range(NODES):
+        x = SPACING * (node - NODES // 2 + shift + 0.5)
+        measured = true[pivot] + x * error
+        if measured >= limits[pivot] or measured < bright:
+            continue
+        weight = stars * SPACING / sqrt(2.0 * pi) * exp(-0.5 * x * x)
+        # columns within 5 sigma of the other band
+        middle = sign * (true[other] - measured)
+        left = max(np.searchsorted(columns, middle - 5 * second, side="right") - 1, 0)
+        right = min(np.searchsorted(columns, middle + 5 * second, side="left"), len(columns) - 1)
+        if pivot == 0:
+            top = np.searchsorted(rows, measured, side="right") - 1
+            bottom = top + 1
+            if top < 0 or bottom >= len(rows):
                 continue
-            t = min(max(int((true[s, pivot] - start) / step), 0), last)
-            error = max(errors[pivot, t], TINY)
-            t = min(max(int((true[s, other] - start) / step), 0), last)
-            second = max(errors[other, t], TINY)
-            shift = (GOLDEN * s) % 1.0 - 0.5
-            for node in range(NODES):
-                x = SPACING * (node - NODES // 2 + shift + 0.5)
-                measured = true[s, pivot] + x * error
-                if measured >= limits[pivot] or measured < bright:
+            error_0 = TINY
+        else:
+            t = min(max(int((true[0] - start) / step), 0), last)
+            error_0 = max(errors[0, t], TINY)
+            top = max(np.searchsorted(rows, true[0] - 5 * error_0, side="right") - 1, 0)
+            bottom = min(np.searchsorted(rows, true[0] + 5 * error_0, side="left"), len(rows) - 1)
+        box = (min(box[0], top), max(box[1], bottom), min(box[2], left), max(box[3], right))
+        for row in range(top, bottom):
+            part = weight
+            if pivot != 0:
+                upper = min(rows[row + 1], limits[0])
+                lower = max(rows[row], bright)
+                if upper <= lower:
                     continue
-                weight = stars * SPACING / sqrt(2.0 * pi) * exp(-0.5 * x * x)
-                # columns within 5 sigma of the other band
-                middle = sign * (true[s, other] - measured)
-                left = max(np.searchsorted(columns, middle - 5 * second, side="right") - 1, 0)
-                right = min(np.searchsorted(columns, middle + 5 * second, side="left"), len(columns) - 1)
-                if pivot == 0:
-                    top = np.searchsorted(rows, measured, side="right") - 1
-                    bottom = top + 1
-                    if top < 0 or bottom >= len(rows):
-                        continue
-                    error_0 = TINY
-                else:
-                    t = min(max(int((true[s, 0] - start) / step), 0), last)
-                    error_0 = max(errors[0, t], TINY)
-                    top = max(np.searchsorted(rows, true[s, 0] - 5 * error_0, side="right") - 1, 0)
-                    bottom = min(np.searchsorted(rows, true[s, 0] + 5 * error_0, side="left"), len(rows) - 1)
-                for row in range(top, bottom):
-                    part = weight
-                    if pivot != 0:
-                        upper = min(rows[row + 1], limits[0])
-                        lower = max(rows[row], bright)
-                        if upper <= lower:
-                            continue
-                        part *= _below((upper - true[s, 0]) / error_0) - _below((lower - true[s, 0]) / error_0)
-                    for column in range(left, right):
-                        a = measured + sign * columns[column]
-                        b = measured + sign * columns[column + 1]
-                        lower, upper = max(min(a, b), bright), min(max(a, b), limits[other])
-                        if upper > lower:
-                            image[row, column] += part * (
-                                _below((upper - true[s, other]) / second) - _below((lower - true[s, other]) / second)
-                            )
+                part *= _below((upper - true[0]) / error_0) - _below((lower - true[0]) / error_0)
+            for column in range(left, right):
+                a = measured + sign * columns[column]
+                b = measured + sign * columns[column + 1]
+                lower, upper = max(min(a, b), bright), min(max(a, b), limits[other])
+                if upper > lower:
+                    image[row, column] += part * (
+                        _below((upper - true[other]) / second) - _below((lower - true[other]) / second)
+                    )
+    return box
+
+
+@numba.njit(cache=CACHE)
+def _respond(true, shift, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns):
+    """Shares of each apparent cell's stars in the pixels, as a sparse matrix: first entry of a cell, pixel, share."""
+    image = np.zeros((len(rows) - 1, len(columns) - 1))
+    first = np.zeros(len(true) + 1, np.int64)
+    pixel, share = np.empty(16 * len(true), np.int32), np.empty(16 * len(true), np.float32)
+    end = 0
+    for s in range(len(true)):
+        top, bottom, left, right = _place(
+            1.0,
+            shift[s],
+            true[s],
+            limits,
+            bright,
+            errors,
+            completeness,
+            start,
+            step,
+            pivot,
+            other,
+            sign,
+            rows,
+            columns,
+            image,
+        )
+        if end + image.size > len(pixel):
+            pixel = np.concatenate((pixel, np.empty(len(pixel) + image.size, np.int32)))
+            share = np.concatenate((share, np.empty(len(share) + image.size, np.float32)))
+        for row in range(top, bottom):
+            for column in range(left, right):
+                if image[row, column] > LEAST:
+                    pixel[end], share[end] = row * image.shape[1] + column, image[row, column]
+                    end += 1
+                image[row, column] = 0.0
+        first[s + 1] = end
+    return first, pixel[:end].copy(), share[:end].copy()
+
+
+@numba.njit(cache=CACHE)
+def _see(entry, number, row, hue, rows, hues, first, pixel, share, out):
+    """Diagrams of one population in each distance bin, per unit of its content there.
+
+    `entry` and `number` are those of the population; `row` and `hue` are the apparent cell's, in the first half bin, of
+    each cell of the Hess diagram; the others are the sparse matrix of `_respond` for `rows` times `hues` cells.
+    """
+    far = 10.0 ** (0.3 * MODULUS_STEP)
+    halves = (1.0 / (1.0 + far), far / (1.0 + far))
+    for d in range(len(out)):
+        for half in range(2):
+            for e in range(len(entry)):
+                at = row[entry[e]] + 2 * d + half
+                if at >= rows:
+                    break
+                if at >= 0:
+                    stars = np.float32(number[e] * halves[half])
+                    cell = at * hues + hue[entry[e]]
+                    for k in range(first[cell], first[cell + 1]):
+                        out[d, pixel[k]] += stars * share[k]
+
+
+@numba.njit(cache=CACHE)
+def _detect_each(first, entry, number, row, column, seen, out):
+    """Detected stars of each population in each distance bin behind each A_V, per unit of its content there."""
+    for p in range(len(first) - 1):
+        for d in range(out.shape[1]):
+            for e in range(first[p], first[p + 1]):
+                at = row[entry[e]] + d
+                if at >= seen.shape[1]:
+                    break
+                for k in range(seen.shape[2]):
+                    out[p, d, k] += number[e] * seen[column[entry[e]], at, k]
 
 
 @numba.njit(cache=CACHE)

@@ -16,6 +16,7 @@ from galcarto.dustmap.diagrams.integration import FAINTEST, FINE, MODULUS_RANGE,
 from galcarto.dustmap.diagrams.integration import _accumulate as accumulate
 from galcarto.dustmap.diagrams.integration import _blur as blur
 from galcarto.galaxy.background_galaxies import BRIGHTEST, REFERENCE
+from galcarto.galaxy.binaries import GOLDEN
 
 QUANTILES = 16  # quantiles of the distance of a slice's stars at which profiles are evaluated
 ROWS = 2  # magnitude cells of the integrator per cell
@@ -222,7 +223,8 @@ def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
         some = true[start : start + BLOCK]
         images = np.zeros((len(some), *shape))  # one chunk per cell, so that nothing is summed
         blur(
-            np.ones(len(some)), some, d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step,
+            np.ones(len(some)), some, (GOLDEN * np.arange(len(some))) % 1.0 - 0.5,
+            d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step,
             pivot, other, sign, d.magnitude_edges, d.colour_edges, images,
         )  # fmt: skip
         images[images < LEAST] = 0.0
