@@ -37,7 +37,8 @@ def test_environment_pins_the_direct_dependencies_at_the_constraints():
     environment = pins(next(part["pip"] for part in listed if isinstance(part, dict)))
     assert environment == {name: constraints.get(name) for name in environment}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    direct = {re.sub(r"[-_.]+", "-", name).lower() for name in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    direct = {re.sub(r"[-_.]+", "-", name).lower() for name in project["dependencies"] + extras["pipeline"]}
     assert set(environment) == direct
 
 

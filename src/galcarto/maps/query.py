@@ -17,13 +17,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
 
 import astropy.units as u
 import numpy as np
 import xarray as xr
 from astropy.coordinates import BaseCoordinateFrame, Galactic, SkyCoord
-from scipy.interpolate import RegularGridInterpolator
 
 from galcarto.core.errors import UserError
 from galcarto.core.units import parse
@@ -564,20 +564,19 @@ class DustAccessor:
         """The extinction in a band over A_V; None in a wide band, where it is no constant."""
         if isinstance(band, str) and band == "V":
             return 1.0
-        # imported on demand, here and below, as it takes a second: most queries are in V
-        from galcarto.dust.law import WIDE, band_extinction
-
         law, r_v = self._law
         if isinstance(band, str) and band == "E(B-V)":
             return 1.0 / r_v
+        relations = _law()
         known = bands_of(self._cube.attrs)
         wavelength = known[band] if isinstance(band, str) and band in known else _wavelength(band, known)
         if wavelength is None:
-            if band not in WIDE:
-                raise UserError(f"bands: found the relation of Gaia for {band}; expected it for {', '.join(WIDE)}")
+            if band not in relations.WIDE:
+                names = ", ".join(relations.WIDE)
+                raise UserError(f"bands: found the relation of Gaia for {band}; expected it for {names}")
             return None
         try:
-            return band_extinction(law, r_v, {"": wavelength}, np.array(COLOUR), np.array(1.0)).item()
+            return relations.band_extinction(law, r_v, {"": wavelength}, np.array(COLOUR), np.array(1.0)).item()
         except ValueError as error:
             raise UserError(f"band: found {band}; expected a wavelength of the law {law} ({error})") from None
 
@@ -779,11 +778,27 @@ def _wavelength(band: Band, known: Iterable[str]) -> float:
     return found.item()
 
 
+def _law() -> ModuleType:
+    """The extinction law; imported on demand, as that takes a second and libraries that a reader of A_V need not have.
+
+    Raises
+    ------
+    UserError
+        If they are not installed.
+    """
+    try:
+        from galcarto.dust import law
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"band: found no package {error.name}; expected it for bands other than V: pip install 'galcarto[pipeline]'"
+        ) from error
+    return law
+
+
 def _has_relation(colour: np.ndarray) -> np.ndarray:
     """Whether the relation of the wide bands holds for stars of these colours; not for NaN."""
-    from galcarto.dust.law import COLOURS
-
-    return (colour >= COLOURS[0]) & (colour <= COLOURS[1])
+    first, last = _law().COLOURS
+    return (colour >= first) & (colour <= last)
 
 
 def _wide(law: str, r_v: float, band: str, colour: np.ndarray, stars: np.ndarray) -> Conversion:
@@ -798,12 +813,13 @@ def _wide(law: str, r_v: float, band: str, colour: np.ndarray, stars: np.ndarray
     stars : ndarray, shape (point,), mag
         The colour of each point.
     """
-    from galcarto.dust.law import COLOURS, band_extinction
+    from scipy.interpolate import RegularGridInterpolator
 
+    relations = _law()
     nodes = np.unique(colour[_has_relation(colour)])
     if len(nodes) > MOST_COLOURS:
-        nodes = np.linspace(*COLOURS, MOST_COLOURS)
-    table = band_extinction(law, r_v, {band: np.nan}, nodes[:, None], WIDE_GRID)[..., 0]
+        nodes = np.linspace(*relations.COLOURS, MOST_COLOURS)
+    table = relations.band_extinction(law, r_v, {band: np.nan}, nodes[:, None], WIDE_GRID)[..., 0]
     if len(nodes) < 2:
         return lambda a_v, part: np.interp(a_v, WIDE_GRID, table[0])
     look = RegularGridInterpolator((nodes, WIDE_GRID), table, bounds_error=False, fill_value=None)
