@@ -88,3 +88,7 @@ def test_the_reader_needs_no_pipeline(bare: tuple[Path, float], tmp_path: Path) 
     assert np.isfinite(values).all()
     assert "found no package dust_extinction; expected it for bands other than V" in refused
     assert loaded == []
+    ran = subprocess.run(
+        [python, "-I", "-m", "galcarto", "check_cube", path], capture_output=True, text=True, timeout=300
+    )
+    assert "title: found no such attribute of the file" in ran.stdout  # checked to the end

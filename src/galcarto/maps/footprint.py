@@ -3,7 +3,6 @@
 import math
 
 import astropy.units as u
-import healpy as hp
 import numpy as np
 from mocpy import MOC
 
@@ -51,6 +50,8 @@ def footprint(tiles: Tiles, observed: np.ndarray) -> MOC:
     -------
     MOC
     """
+    import healpy as hp  # on demand: a reader need not have it
+
     order = math.ceil(math.log2(hp.nside2resol(1) / np.radians(np.diff(tiles.b_edges).min() / CELLS)))
     covered = MOC.new_empty(max_depth=order)
     for column, seen in enumerate(observed):
