@@ -1,10 +1,14 @@
 """Whether a posterior can be trusted: an out-of-distribution score, and a goodness of fit of counts."""
 
+from __future__ import annotations  # the goodness of fit needs no torch
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHRINKAGE = 0.05  # of a feature's covariance towards its diagonal: hundreds of features, thousands of examples
 COARSE = 4  # pixels along a side of the cells in which counts are compared
@@ -26,8 +30,10 @@ class FeatureDistribution:
     distances: Tensor
 
     @classmethod
-    def learn(cls, features: Tensor) -> "FeatureDistribution":
+    def learn(cls, features: Tensor) -> FeatureDistribution:
         """Fit to features of shape (example, feature): half give mean and covariance, half the distances."""
+        import torch
+
         first, second = features[::2].double(), features[1::2].double()
         mean = first.mean(dim=0)
         covariance = torch.cov(first.T)
@@ -39,10 +45,14 @@ class FeatureDistribution:
 
     def distance(self, features: Tensor) -> Tensor:
         """Mahalanobis distance of features of shape (example, feature) (Lee et al. 2018, arXiv:1807.03888)."""
+        import torch
+
         return torch.linalg.norm((features.double() - self.mean) @ self.whitening, dim=1)
 
     def score(self, features: Tensor) -> Tensor:
         """Out-of-distribution score: fraction of those examples that are less far away, shape (example,)."""
+        import torch
+
         return torch.searchsorted(self.distances, self.distance(features)) / len(self.distances)
 
 

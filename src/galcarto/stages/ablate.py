@@ -15,7 +15,6 @@ from galcarto.core.errors import UserError
 from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import read
-from galcarto.dustmap.compare import variant
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import (
     Ablation,
@@ -55,6 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train a variant and write its scores; examples and network are temporary."""
+    # torch takes seconds, and the options do not need it
+    from galcarto.dustmap.compare import variant
+
     region = read(args.settings, Settings)
     if len(args.maps) != len(region.compare.planck):
         raise UserError(

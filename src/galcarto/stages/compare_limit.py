@@ -10,7 +10,6 @@ Example:
 import argparse
 
 import pyarrow.parquet as pq
-import torch
 
 from galcarto.core import provenance
 from galcarto.core.errors import UserError
@@ -18,8 +17,6 @@ from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import read
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.limit.comparison import HeldOut, measure
-from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import Compare, Inference, InstrumentSettings, ProfileSettings
 
 MOCK = 60_000  # stars for the colour excesses
@@ -41,6 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write errors and CPU times of the three methods, where enough stars remain behind the true profile."""
+    # torch takes seconds, and the options do not need it
+    import torch
+
+    from galcarto.dustmap.limit.comparison import HeldOut, measure
+    from galcarto.dustmap.network import ProfileNetwork
+
     settings = read(args.settings, Settings)
     limit = settings.compare.limit
     if limit is None:

@@ -9,7 +9,6 @@ Example:
 import argparse
 
 import numpy as np
-import torch
 import xarray as xr
 
 from galcarto.core import provenance
@@ -17,7 +16,6 @@ from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.compare.structure import at_distance
-from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import Inference, SurveySettings, Tile
 
 DISTANCES = np.array([0.25, 0.5, 0.75, 1.0, 1.5, 2.0])  # kpc, as far as the profile goes
@@ -37,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write means and standard deviations of A_V by survey, and how well the surveys agree."""
+    # torch takes seconds, and the options do not need it
+    import torch
+
+    from galcarto.dustmap.network import ProfileNetwork
+
     settings = read(args.settings, Settings)
     trained = ProfileNetwork.load(args.network)
     with xr.open_dataset(args.sky) as file:

@@ -10,15 +10,11 @@ import argparse
 
 import netCDF4
 import numpy as np
-import torch
 
 from galcarto.core import provenance
 from galcarto.core.files import Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dustmap.batches import owners
-from galcarto.dustmap.compare import heldout
-from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import Inference
 
 
@@ -34,6 +30,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write scores over the distances where stars remain behind the inferred profile."""
+    # torch takes seconds, and the options do not need it
+    import torch
+
+    from galcarto.dustmap.batches import owners
+    from galcarto.dustmap.compare import heldout
+    from galcarto.dustmap.network import ProfileNetwork
+
     inference = read(args.settings, Settings).inference
     trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     generator = torch.Generator().manual_seed(args.seed)

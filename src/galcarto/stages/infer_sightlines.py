@@ -12,8 +12,6 @@ import xarray as xr
 from galcarto.core import provenance
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
-from galcarto.dustmap.infer import infer
-from galcarto.dustmap.network import ProfileNetwork
 from galcarto.dustmap.settings import Inference, Sky, Tile
 
 
@@ -30,6 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write samples of cumulative extinction per tile, and how far detectable stars reach."""
+    # torch takes seconds, and the options do not need it
+    from galcarto.dustmap.infer import infer
+    from galcarto.dustmap.network import ProfileNetwork
+
     sky, tile, inference = dict(read(args.settings, Settings)).values()
     trained = ProfileNetwork.load(args.network).on_gpu(args.gpus)
     tiles = sky.strip(tile.size, args.strip)

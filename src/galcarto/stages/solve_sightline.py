@@ -9,7 +9,6 @@ import argparse
 
 import netCDF4
 import numpy as np
-import torch
 import xarray as xr
 
 from galcarto.core import provenance
@@ -17,8 +16,6 @@ from galcarto.core.errors import UserError
 from galcarto.core.options import options
 from galcarto.core.settings import read
 from galcarto.dustmap.instrument import Corrections, Instrument
-from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
-from galcarto.dustmap.limit.tables import tabulate
 from galcarto.dustmap.settings import InstrumentSettings, ProfileSettings
 
 
@@ -37,6 +34,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write samples, mean and standard deviation of the cumulative extinction, and diagnostics of the solver."""
+    # torch takes seconds, and the options do not need it
+    import torch
+
+    from galcarto.dustmap.limit.solver import Likelihood, Prior, solve
+    from galcarto.dustmap.limit.tables import tabulate
+
     settings = read(args.settings, Settings)
     torch.set_num_threads(1)
     with netCDF4.Dataset(args.diagrams) as file:

@@ -21,7 +21,6 @@ from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.dustmap.settings import Distance, Network, ProfileSettings, Training
-from galcarto.dustmap.train import learn
 
 MARGIN = 5  # minutes
 
@@ -51,6 +50,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
+    # torch takes seconds, and the options do not need it
+    from galcarto.dustmap.train import learn
+
     network, training, distance, profiles = dict(read(args.settings, Settings)).values()
     attributes = provenance.attributes("train_network", args, [*args.train, *args.valid])
     # a checkpoint is gone on with only by the same settings, data and code

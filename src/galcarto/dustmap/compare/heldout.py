@@ -1,15 +1,20 @@
 """Scores on mock sightlines and profiles that were not used in training."""
 
-from typing import Any
+from __future__ import annotations  # the scores of a map need no torch
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from galcarto.dustmap.diagrams.forward import stars_beyond
-from galcarto.dustmap.network import ProfileNetwork
 from galcarto.learning.scores import score
 from galcarto.maps.cube import right, trusted_range
+
+if TYPE_CHECKING:
+    import torch
+
+    from galcarto.dustmap.network import ProfileNetwork
 
 ENOUGH = 500  # examples at a distance needed to quote a coverage
 TOGETHER = 200  # examples per batch of samples
