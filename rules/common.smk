@@ -145,12 +145,14 @@ def examples(split):
     return [f"{RESULTS}/cmds/{split}/{name}{shard}.nc" for name in SETTINGS.sightlines.names(split) for shard in shards]
 
 
-def part(wildcards):
+def part(path):
     """First profile and number of examples of one of the files of `examples`."""
-    shard = int(wildcards.shard.removeprefix(".") or 0)
-    first, number = SETTINGS.examples.parts(wildcards.split)[shard]
-    sightline = SETTINGS.sightlines.names(wildcards.split).index(wildcards.sightline)
-    return sightline * per_sightline(wildcards.split) + first, number
+    split, (sightline, shard) = (
+        Path(path).parent.name,
+        re.fullmatch(r"(l.{7}_b.{7})\.?(\d*)\.nc", Path(path).name).groups(),
+    )
+    first, number = SETTINGS.examples.parts(split)[int(shard or 0)]
+    return SETTINGS.sightlines.names(split).index(sightline) * per_sightline(split) + first, number
 
 
 def map_file(name):

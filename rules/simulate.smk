@@ -69,10 +69,31 @@ rule render_cmds:
         **stage("render_cmds"),
         table=GALAXY_TABLE,
         seed=SEED,
-        first=lambda wildcards: part(wildcards)[0],
-        number=lambda wildcards: part(wildcards)[1],
+        split=lambda wildcards, output: [Path(path).parent.name for path in output],
+        first=lambda wildcards, output: [part(path)[0] for path in output],
+        number=lambda wildcards, output: [part(path)[1] for path in output],
         control=option("control"),
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
-        "--seed {params.seed} --split {wildcards.split} --stars {input.stars:q} --profiles {input.profiles:q} "
+        "--seed {params.seed} --split {params.split} --stars {input.stars:q} --profiles {input.profiles:q} "
         "{params.control} --first {params.first} --number {params.number} --output {output:q} > {log:q} 2>&1"
+
+
+if SETTINGS.examples.shards == 1:
+
+    ruleorder: render_learnt > render_cmds
+
+    # one start of Python and one bare diagram for both
+    use rule render_cmds as render_learnt with:
+        """Render the training and validation images of one sightline."""
+        input:
+            stars=f"{RESULTS}/stars/{{sightline}}.parquet",
+            profiles=expand(f"{RESULTS}/profiles/{{split}}.nc", split=["train", "valid"]),
+            control=CONTROL,
+        output:
+            f"{RESULTS}/cmds/train/{{sightline}}.nc",
+            f"{RESULTS}/cmds/valid/{{sightline}}.nc",
+        log:
+            f"{RESULTS}/logs/render_cmds/{{sightline}}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/render_cmds/{{sightline}}.tsv"

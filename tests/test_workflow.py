@@ -103,7 +103,8 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     train, test = (len(config["sightlines"][split]) for split in ("train", "test"))
     assert jobs["synthesize_stars"] == train + test
-    assert jobs["render_cmds"] == 2 * train + test
+    assert jobs["render_learnt"] == train
+    assert jobs["render_cmds"] == test
     assert jobs["draw_profiles"] == 3
     assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
     assert jobs["infer_sightlines"] == 2

@@ -27,6 +27,7 @@ def render(
     split: str,
     seed: int,
     first: int = 0,
+    references: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars.
 
@@ -47,6 +48,8 @@ def render(
     first : int
         Number of the first profile. It seeds the random numbers of its chunk, so that examples do not depend on how
         they are divided into files.
+    references : (ndarray, ndarray), optional
+        `Instrument.references` of the sightline, where they are known.
     """
     model = instrument.forward_model
     name = Path(stars).stem
@@ -54,7 +57,7 @@ def render(
     halves = generator(seed, "render_cmds", name), split == "valid"
     packed = instrument.read_stars(stars, generator(seed, "render_cmds", split, name), halves)
     l, b = sightline_position(name)
-    reference, detectable = instrument.references(l, b)
+    reference, detectable = references or instrument.references(l, b)
     full = tile.size**2 * np.cos(np.radians(b))
     owners = np.array(model.surveys)
 

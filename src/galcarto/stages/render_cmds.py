@@ -1,4 +1,4 @@
-"""Render the colour-magnitude images of one split and sightline, or a shard of them, each with its own nuisances.
+"""Render the colour-magnitude images of a sightline, of one split or several, each with its own nuisances.
 
 Example:
   galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 --split valid \\
@@ -7,14 +7,18 @@ Example:
 """
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
 
 import netCDF4
 import numpy as np
 from tqdm import tqdm
 
 from galcarto.core import provenance
+from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import read
+from galcarto.core.sky import sightline_position
 from galcarto.dustmap import examples
 from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import CHUNK, InstrumentSettings, Tile
@@ -25,35 +29,34 @@ class Settings(InstrumentSettings):
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "control", "output", settings=Settings)
-    parser.add_argument("--split", required=True, choices=["train", "valid", "test"])
+    options(parser, "seed", "control", settings=Settings)
+    several = {"required": True, "nargs": "+"}
+    parser.add_argument(
+        "--split", choices=["train", "valid", "test"], help="splits, in the order of the files", **several
+    )
     parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
-    parser.add_argument("--profiles", required=True, help="profiles of the split (netCDF)")
-    parser.add_argument("--first", type=int, required=True, help="first profile to use")
-    parser.add_argument("--number", type=int, required=True, help="profiles to use")
+    parser.add_argument("--profiles", help="profiles of each split (netCDF)", **several)
+    parser.add_argument("--first", type=int, help="first profile of each split to use", **several)
+    parser.add_argument("--number", type=int, help="profiles of each split to use", **several)
+    parser.add_argument("--output", type=Output, help="netCDF files to write, one for each split", **several)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars."""
     settings = read(args.settings, Settings)
+    instrument = Instrument.of(settings, Corrections.read(args.control))
+    bare = instrument.references(*sightline_position(Path(args.stars).stem))
+    for split, path, first, number, output in zip(
+        args.split, args.profiles, args.first, args.number, args.output, strict=True
+    ):
+        attributes = provenance.attributes("render_cmds", args, [args.stars, path, args.control])
+        profiles = _profiles(path, first, first + number)
+        common = {"split": split, "seed": args.seed, "first": first, "references": bare}
+        examples.render(output, args.stars, profiles, instrument, settings.tile, attributes, **common)
 
-    def profiles():
-        with netCDF4.Dataset(args.profiles) as file:
-            end = args.first + args.number
-            chunks = range(args.first, end, CHUNK)
-            for start in tqdm(chunks, desc="rendering", unit="chunk", mininterval=5):
-                yield np.asarray(file["extinction"][start : min(start + CHUNK, end)])
 
-    inputs = [args.stars, args.profiles, args.control]
-    attributes = provenance.attributes("render_cmds", args, inputs)
-    examples.render(
-        args.output,
-        args.stars,
-        profiles(),
-        Instrument.of(settings, Corrections.read(args.control)),
-        settings.tile,
-        attributes,
-        split=args.split,
-        seed=args.seed,
-        first=args.first,
-    )
+def _profiles(path: str, first: int, end: int) -> Iterator[np.ndarray]:
+    """Profiles in chunks."""
+    with netCDF4.Dataset(path) as file:
+        for start in tqdm(range(first, end, CHUNK), desc="rendering", unit="chunk", mininterval=5):
+            yield np.asarray(file["extinction"][start : min(start + CHUNK, end)])
