@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
 
 SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 131), as for the spiral arms
 
@@ -112,12 +111,16 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
     """Convert coordinates in any astropy frame to galactic (l, b), all in degrees."""
     if frame == "galactic":
         return np.asarray(longitude, float) % 360.0, np.asarray(latitude, float)
+    from astropy.coordinates import SkyCoord  # on demand here and below: half the time that reading the settings takes
+
     galactic = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).galactic
     return galactic.l.deg, galactic.b.deg
 
 
 def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Convert galactic coordinates to right ascension and declination (ICRS), all in degrees."""
+    from astropy.coordinates import SkyCoord
+
     icrs = SkyCoord(l * u.deg, b * u.deg, frame="galactic").icrs
     return icrs.ra.deg, icrs.dec.deg
 
