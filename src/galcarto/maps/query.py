@@ -818,7 +818,7 @@ def _wide(law: str, r_v: float, band: str, colour: np.ndarray, stars: np.ndarray
     relations = _law()
     nodes = np.unique(colour[_has_relation(colour)])
     if len(nodes) > MOST_COLOURS:
-        nodes = np.linspace(*relations.COLOURS, MOST_COLOURS)
+        nodes = np.linspace(relations.COLOURS[0], relations.COLOURS[1], MOST_COLOURS)
     table = relations.band_extinction(law, r_v, {band: np.nan}, nodes[:, None], WIDE_GRID)[..., 0]
     if len(nodes) < 2:
         return lambda a_v, part: np.interp(a_v, WIDE_GRID, table[0])

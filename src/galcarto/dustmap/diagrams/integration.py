@@ -160,7 +160,7 @@ class Integrator:
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
         parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
-        _blur(grid.reshape(-1)[cells], true, _shift(at), *self._blurring(), parts)
+        _blur(grid.reshape(-1)[cells], true, _shift(at), *self._blurring(), parts)  # type: ignore[call-arg]
         return d.normalisation * parts.sum(axis=0)
 
     def images(self, contents: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ class Integrator:
         at = at.reshape(-1, len(d.axes))
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true += d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
-        response = _respond(true, _shift(at), *self._blurring())
+        response = _respond(true, _shift(at), *self._blurring())  # type: ignore[call-arg]
         first_row = round(MODULUS_RANGE[0] / STEP) - round(rows[0])
         pixels = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
         result = np.zeros((len(contents), pixels[0] * pixels[1]), np.float32)
