@@ -9,6 +9,7 @@ Example:
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import netCDF4
 import numpy as np
@@ -30,7 +31,7 @@ class Settings(InstrumentSettings):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "control", settings=Settings)
-    several = {"required": True, "nargs": "+"}
+    several: dict[str, Any] = {"required": True, "nargs": "+"}
     parser.add_argument(
         "--split", choices=["train", "valid", "test"], help="splits, in the order of the files", **several
     )
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     ):
         attributes = provenance.attributes("render_cmds", args, [args.stars, path, args.control])
         profiles = _profiles(path, first, first + number)
-        common = {"split": split, "seed": args.seed, "first": first, "references": bare}
+        common: dict[str, Any] = {"split": split, "seed": args.seed, "first": first, "references": bare}
         examples.render(output, args.stars, profiles, instrument, settings.tile, attributes, **common)
 
 

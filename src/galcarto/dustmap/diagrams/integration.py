@@ -187,7 +187,7 @@ class Integrator:
         at = at.reshape(-1, len(d.axes))
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true += d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
-        response = _respond(true, _shift(at), *self._blurring())  # type: ignore[call-arg]
+        response = _respond(true, _shift(at), *self._blurring())
         first_row = round(MODULUS_RANGE[0] / STEP) - round(rows[0])
         pixels = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
         result = np.zeros((len(contents), pixels[0] * pixels[1]), np.float32)
@@ -195,16 +195,8 @@ class Integrator:
         for p in range(contents.shape[1]):
             own = slice(hess.first[p], hess.first[p + 1])
             one[:] = 0.0
-            _see(
-                hess.entry[own],
-                hess.number[own],
-                first_row + hess.cell[:, 0],
-                hue,
-                len(rows),
-                len(hues),
-                *response,
-                one,
-            )
+            place = first_row + hess.cell[:, 0], hue, len(rows), len(hues)
+            _see(hess.entry[own], hess.number[own], *place, *response, one)  # type: ignore[call-arg]
             result += contents[:, p].astype(np.float32) @ one
         return d.normalisation * result.reshape(-1, *pixels)
 
