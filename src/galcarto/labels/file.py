@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -21,19 +22,26 @@ FLAGS = {
     REFUSED: "input_refused",
     REPEATED: "repeated_star",
 }
-UNITS = {"l": "deg", "b": "deg", "distance": "kpc", "a_v": "mag", "giant": "1", "out_of_distribution": "1"}
+UNITS = {"l": "deg", "b": "deg", "distance": "kpc", "a_v": "mag", "giant": "1", "out_of_distribution": "1", "snr": "1"}
 
 
-def unit(column: str) -> str:
-    """Unit of a column of the label file; empty for an identifier, 1 for flags."""
+def unit(column: str, labels: Mapping[str, str] = LABELS) -> str:
+    """Unit of a column of the label file, given those of its labels; empty for an identifier, 1 for flags."""
     if column in ("id", "quality"):
         return "" if column == "id" else "1"
-    known = UNITS | LABELS
-    name = next((name for name in sorted(known, key=len, reverse=True) if column.split("_")[0] == name), None)
+    known = UNITS | dict(labels)
+    longest = sorted(known, key=len, reverse=True)
+    name = next((name for name in longest if column == name or column.startswith(f"{name}_")), None)
     return known.get(column) or (known[name] if name else "mag" if "_predicted" in column else "")
 
 
-def write(path: str | Path, parts: Iterable[pd.DataFrame], attributes: Mapping[str, Any]) -> int:
+def write(
+    path: str | Path,
+    parts: Iterable[pd.DataFrame],
+    attributes: Mapping[str, Any],
+    labels: Mapping[str, str] = LABELS,
+    flags: Mapping[int, str] = MappingProxyType({}),
+) -> int:
     """Write parts of a label file one after another, in bounded memory.
 
     Parameters
@@ -43,6 +51,10 @@ def write(path: str | Path, parts: Iterable[pd.DataFrame], attributes: Mapping[s
         With the same columns.
     attributes : mapping
         Provenance and whatever else describes the file.
+    labels : mapping of str to str, optional
+        Labels and their units.
+    flags : mapping of int to str, optional
+        Bits of the quality whose meaning is another.
 
     Returns
     -------
@@ -55,11 +67,11 @@ def write(path: str | Path, parts: Iterable[pd.DataFrame], attributes: Mapping[s
             table = pa.Table.from_pandas(part, preserve_index=False)
             if writer is None:
                 fields = [
-                    field.with_metadata({"unit": unit(field.name)} if unit(field.name) else {})
+                    field.with_metadata({"unit": unit(field.name, labels)} if unit(field.name, labels) else {})
                     for field in table.schema
                 ]
-                flags = " ".join(f"{bit}: {name};" for bit, name in FLAGS.items()).rstrip(";")
-                about = {"galcarto_format": "labels 1", "quality_flags": flags, **attributes}
+                bits = " ".join(f"{bit}: {name};" for bit, name in (FLAGS | dict(flags)).items()).rstrip(";")
+                about = {"galcarto_format": "labels 1", "quality_flags": bits, **attributes}
                 metadata = {
                     name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()
                 }

@@ -1,0 +1,1 @@
+"""Stellar parameters and abundances from spectra."""
