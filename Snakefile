@@ -24,6 +24,7 @@ include: "rules/figures.smk"
 include: "rules/validate.smk"
 include: "rules/ablation.smk"
 include: "rules/metallicity.smk"
+include: "rules/spectra.smk"
 
 
 rule all:
@@ -76,4 +77,22 @@ rule metallicity:
         f"{LABELS}/metrics.json",
         f"{LABELS}/report.html",
         [f"{LABELS}/map.nc"] if MAPPED else [],
+    localrule: True
+
+
+rule spectra:
+    """Stellar parameters and abundances from spectra: 'snakemake --cores 2 spectra'."""
+    input:
+        f"{SPECTRA_FOLDER}/labels.parquet",
+        f"{SPECTRA_FOLDER}/metrics.json",
+        f"{SPECTRA_FOLDER}/report.html",
+        expand(f"{SPECTRA_FOLDER}/figures/{{drawn}}.png", drawn=DRAWN),
+    localrule: True
+
+
+rule search:
+    """Search the settings of the network from spectra: a table and a figure; it needs the extra 'search'."""
+    input:
+        f"{SPECTRA_FOLDER}/search.csv",
+        f"{SPECTRA_FOLDER}/figures/search.png",
     localrule: True

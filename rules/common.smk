@@ -17,9 +17,10 @@ from galcarto.dustmap.settings import check_merge, read_settings
 from galcarto.galaxy.components import table_digest
 from galcarto.labels.settings import is_band
 from galcarto.metallicity.settings import Settings as MetallicitySettings
+from galcarto.spectra.settings import Settings as SpectraSettings
 
 # sister tasks, whose settings are files of their own: no key of theirs enters a region's settings
-SISTERS = {name: config.pop(name, f"config/{name}.yaml") for name in ("metallicity",)}
+SISTERS = {name: config.pop(name, f"config/{name}.yaml") for name in ("metallicity", "spectra")}
 
 try:
     FILES = {Path(path).resolve(): load_yaml(path) for path in workflow.configfiles}
@@ -32,6 +33,7 @@ try:
     SETTINGS = read_settings(config)
     GALAXY_TABLE = table_digest(SETTINGS.galaxy.model)
     STARS = load(SISTERS["metallicity"], MetallicitySettings)
+    SPECTRA = load(SISTERS["spectra"], SpectraSettings)
 except UserError as error:
     raise WorkflowError(f"The settings cannot be used.\n{error}") from None
 validate(config, "../config/schema.json", set_default=False)
@@ -112,6 +114,30 @@ LABEL_CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir, "rules/label_captions").iterdir()
 )
 TRAININGS = STARS.variants()
+
+# the spectra task
+SPECTRA_FOLDER = f"results/{SPECTRA.name}"
+TRIED = expand(f"{SPECTRA_FOLDER}/trials/{{trial}}/{{number}}.json", trial=SPECTRA.trials, number=range(SPECTRA.seeds))
+COMPARED = expand(
+    f"{SPECTRA_FOLDER}/baselines/{{stars}}/{{number}}.json", stars=SPECTRA.baselines, number=range(SPECTRA.seeds)
+)
+EMULATED = expand(f"{SPECTRA_FOLDER}/emulations/{{emulation}}.json", emulation=SPECTRA.emulations)
+# a figure, and the files that it shows
+DRAWN = {
+    "predictions": ["test.parquet", "curves.nc"],
+    "calibration": ["curves.nc"],
+    "errors": ["curves.nc"],
+    "jacobian": ["explanation.nc"],
+    "hidden": ["explanation.nc"],
+    **({"abundances": ["test.parquet"]} if {"fe_h", "alpha_m"} <= set(SPECTRA.table.labels) else {}),
+    **(
+        {"learning": ["metrics.json"]}
+        if SPECTRA.baselines and any(one.stars for one in SPECTRA.trials.values())
+        else {}
+    ),
+    **({f"bounds_{name}": [f"emulations/{name}.nc"] for name in SPECTRA.emulations}),
+    **({f"gap_{SPECTRA.gap}": [f"emulations/{SPECTRA.gap}.nc"]} if SPECTRA.gap in SPECTRA.emulations else {}),
+}
 
 
 wildcard_constraints:
@@ -214,3 +240,13 @@ def training_settings(wildcards):
     """Settings of one training: its network is the main one, changed."""
     network, _, _ = TRAININGS[wildcards.training]
     return STARS.model_copy(update={"network": network}).for_stage("train_labels")
+
+
+def spectra_stage(name):
+    """Parameters that run a stage of the task, as `stage` gives those of a region's."""
+    return {"code": code_digest(name), "settings": SPECTRA.for_stage(name)}
+
+
+def own_seed(wildcards):
+    """Seed of one of several trainings."""
+    return SPECTRA.seed + int(wildcards.number)

@@ -21,9 +21,10 @@ ALLOWED: dict[str, set[str]] = {
     "dustmap": GROUND,
     "labels": GROUND,
     "metallicity": GROUND | {"labels"},
+    "spectra": GROUND | {"labels"},
     "figures": {"galaxy"},
     "pages": {"maps", "surveys"},
-    "stages": GROUND | {"surveys/measure", "dustmap", "labels", "metallicity", "figures", "pages"},
+    "stages": GROUND | {"surveys/measure", "labels", "metallicity", "spectra", "dustmap", "figures", "pages"},
 }
 
 

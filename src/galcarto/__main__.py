@@ -16,7 +16,7 @@ from galcarto.core.files import Output, whole
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # what a user calls by hand; the help lists these first
-COMMANDS = ("query", "predict_labels", "check_cube", "settings", "schema", "explorer", "report")
+COMMANDS = ("query", "predict_labels", "explain_labels", "check_cube", "settings", "schema", "explorer", "report")
 
 
 def _summary(stage: str) -> str:

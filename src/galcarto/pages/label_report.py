@@ -3,10 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from galcarto.pages import fill
 from galcarto.pages.report import captions_of, figure_of, flat, rounded
+
+
+class Table(NamedTuple):
+    """A table of texts: what stands above it, names of the columns, rows that begin with their name."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def render(
@@ -15,6 +23,7 @@ def render(
     metrics: Mapping[str, Any],
     figures: Sequence[str],
     captions: Sequence[str],
+    tables: Sequence[Table] = (),
 ) -> str:
     """Render the report.
 
@@ -29,6 +38,8 @@ def render(
         PNG files, in the report's order.
     captions : sequence of str
         reStructuredText files.
+    tables : sequence of Table
+        Beside the goals.
     """
     described = captions_of(captions)
     return fill(
@@ -40,6 +51,7 @@ def render(
             (name, rounded(block["all"]["rms"]), rounded(block["all"]["core"]))
             for name, block in metrics.get("labels", {}).get("networks", {}).items()
         ],
+        tables=tables,
         metrics=[(name, rounded(value)) for name, value in flat(metrics)],
         provenance={name: attributes[f"galcarto_{name}"] for name in ("version", "commit")},
         software=json.loads(attributes["galcarto_software"]),

@@ -1,10 +1,12 @@
-"""Predict labels of the stars of a catalogue, of any size, with a trained network.
+"""Predict labels of the stars of a catalogue, of any size, or of spectra, with a trained network.
 
 Example:
   galcarto predict-labels --network results/metallicity/network/network.pt --catalogue my.fits --output labels.parquet
   galcarto predict-labels --network results/metallicity/network/network.pt --catalogue sdss.csv \\
       --columns u=psfMag_u u_error=psfMagErr_u g=psfMag_g g_error=psfMagErr_g longitude=ra latitude=dec id=objID \\
       --frame icrs --output labels.parquet
+
+  galcarto predict-labels --network results/spectra/network/0.pt --spectra my_xp.csv --output labels.parquet
 
 Without --columns the catalogue's names are those of the network's bands, NAME_error, l and b. A band that the catalogue
 lacks, or a star, is predicted. The output has one row for each row of the catalogue, in its order:
@@ -41,6 +43,7 @@ from galcarto.labels.table import (
     check_system,
 )
 from galcarto.metallicity.distances import BANDS, IsochroneDistances, distances
+from galcarto.spectra.predict import write_labels
 
 ROWS = 200_000  # stars in a part
 MANY = 0.2  # share of stars unlike the training stars of which the log warns
@@ -48,9 +51,12 @@ MANY = 0.2  # share of stars unlike the training stars of which the log warns
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "network")
-    parser.add_argument("--catalogue", required=True, help="FITS, CSV, ECSV, VOTable, IPAC or Parquet")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--spectra", nargs="+", help="XP spectra (CSV, ECSV, FITS, VOTable, netCDF), or SDSS' files")
+    source.add_argument("--catalogue", help="FITS, CSV, ECSV, VOTable, IPAC or Parquet")
     parser.add_argument("--columns", nargs="+", default=[], metavar="OURS=THEIRS", help="names of its columns")
     parser.add_argument("--frame", choices=FRAMES, default="galactic", help="of the positions; default galactic")
+    parser.add_argument("--passes", type=int, help="of spectra: predictions with dropout; default: as in training")
     parser.add_argument("--corrected", action="store_true", help="the stars are corrected for dust already")
     parser.add_argument("--output", required=True, type=Output, help="label file to write (Parquet)")
 
@@ -79,7 +85,11 @@ def table_of(args: argparse.Namespace, features: list[str]) -> StarTable:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, predict and write part by part."""
+    """Read, predict and write part by part; spectra at once."""
+    if args.spectra:
+        attributes = provenance.attributes("predict_labels", args, [args.network, *args.spectra])
+        write_labels(args.network, args.spectra, args.output, attributes, args.passes)
+        return
     trained = LabelTrained.load(args.network)
     estimator = trained.estimator
     dust = Deredden(**estimator.dust)

@@ -12,6 +12,7 @@ from pathlib import Path
 from galcarto.core.settings import Config, load, load_yaml, stage_sections
 from galcarto.dustmap.settings import read_settings
 from galcarto.metallicity import settings as metallicity
+from galcarto.spectra import settings as spectra
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print one line of JSON."""
-    # only a region's file has this key
-    region = "region" in (load_yaml(args.config) or {})
-    settings: Config = read_settings(args.config) if region else load(args.config, metallicity.Settings)
+    given = load_yaml(args.config) or {}
+    settings: Config
+    if "region" in given:  # only a region's file has this key, and only that of spectra the next
+        settings = read_settings(args.config)
+    elif "table" in given:
+        settings = load(args.config, spectra.Settings)
+    else:
+        settings = load(args.config, metallicity.Settings)
     names: list[str] = []
     for name in args.section or type(settings).model_fields:
         stage = name.replace("-", "_")
