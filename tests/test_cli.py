@@ -29,7 +29,7 @@ def test_the_help_lists_commands_of_users_before_the_stages(capsys: pytest.Captu
     shown = capsys.readouterr().out
     listed = [line.split()[0].replace("-", "_") for line in shown.splitlines() if re.match(r"  [a-z]", line)]
     assert listed == [*COMMANDS, *(stage for stage in STAGES if stage not in COMMANDS)]
-    assert listed[:3] == ["query", "check_cube", "settings"]
+    assert listed[:2] == ["query", "predict_labels"]
     assert "_" not in shown
 
 

@@ -1,4 +1,4 @@
-"""Compare the A_K of stars from spectra with a cube of dust at their places.
+"""Compare the extinction of stars from spectra with a cube of dust at their places.
 
 Example:
   galcarto compare_extinction --labels results/spectra/labels.parquet --distances distances.csv \\
