@@ -181,6 +181,9 @@ rule collect_spectra:
         f"{SPECTRA_FOLDER}/logs/collect_spectra.log",
     conda:
         "../envs/galcarto.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         code=code_digest("collect_spectra"),
         files=input_options,
@@ -198,6 +201,9 @@ rule plot_spectra:
         f"{SPECTRA_FOLDER}/logs/plot_spectra/{{drawn}}.log",
     conda:
         "../envs/galcarto.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         code=code_digest("plot_spectra"),
         figure=lambda wildcards: wildcards.drawn.partition("_")[0],
@@ -218,6 +224,9 @@ rule report_spectra:
         f"{SPECTRA_FOLDER}/logs/report_spectra.log",
     conda:
         "../envs/galcarto.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         code=code_digest("report_spectra"),
         files=input_options,
