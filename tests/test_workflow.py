@@ -303,7 +303,7 @@ def test_the_tiny_region_makes_the_contract(finished: Path) -> None:
         assert pixels.sizes["distance"] == 10
         assert voxels.attrs["conservation_error"] < 0.01
     with open_cube(results / "cube.nc") as cube:
-        assert set(json.loads(cube.attrs["bands"])) == {"J", "H", "Ks", "G", "BP", "RP"}
+        assert set(json.loads(cube.attrs["bands"])) >= {"J", "H", "Ks", "G", "BP", "RP"}
         values = getdata(results / "cube.fits")
         np.testing.assert_array_equal(values[..., ::-1], cube["extinction"].transpose("distance", "b", "l"))
     assert (results / "footprint.moc.fits").is_file()
