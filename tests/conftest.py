@@ -116,6 +116,18 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project
 
 
+@pytest.fixture(scope="session")
+def spectral(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny spectra task has run."""
+    from test_spectra_task import TINY, project
+    from test_workflow import snakemake
+
+    copied = project(tmp_path_factory.mktemp("spectral"))
+    ran = snakemake(copied, "spectra", *TINY)
+    assert ran.returncode == 0, ran.stdout
+    return copied
+
+
 def line(ax: Axes, label: str) -> Line2D:
     """The curve of a figure that has this label."""
     return next(artist for artist in ax.get_lines() if artist.get_label() == label)

@@ -12,11 +12,13 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 
+import healpy as hp
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from test_archives import Server, settings_of, sky
 from test_inference import BINS, profile_network
@@ -27,8 +29,11 @@ from galcarto.__main__ import STAGES, main
 from galcarto.core.settings import load, load_yaml, stage_sections
 from galcarto.dustmap.compare import published
 from galcarto.dustmap.settings import read_settings
+from galcarto.labels.file import open_labels
+from galcarto.labels.file import write as write_labels
 from galcarto.learning.calibration import Calibration
 from galcarto.metallicity.settings import Settings as MetallicitySettings
+from galcarto.spectra.compare import NSIDE, SHIFT
 from galcarto.spectra.settings import Settings as SpectraSettings
 from galcarto.surveys import TWOMASS
 from galcarto.surveys.settings import Catalogues
@@ -87,11 +92,11 @@ def test_each_example_is_accepted(stage: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: Path, spectral: Path) -> Path:
     """A project after 'make demo' and 'make orion': the tiny region's files under the names that the examples use."""
     project = tmp_path_factory.mktemp("help") / "galcarto"
     shutil.copytree(ROOT / "config", project / "config")
-    for captions in ("rules/captions", "rules/label_captions"):
+    for captions in ("rules/captions", "rules/label_captions", "rules/spectra_captions"):
         shutil.copytree(ROOT / captions, project / captions)
     demo, orion, cone = (project / "results" / name for name in ("demo", "orion", "cone"))
     tiny = finished / "results/tiny"
@@ -165,6 +170,24 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     pd.DataFrame(found).to_csv(project / "segue.csv", index=False)
     (project / "config/segue.yaml").write_text(yaml.safe_dump(segue))
 
+    for name in ("spectra", "spectra_goals"):
+        shutil.copytree(spectral / "results/tiny_spectra", project / "results" / name)
+        shutil.copy(spectral / "config/tiny_spectra.yaml", project / f"config/{name}.yaml")
+    for name in ("spectra.nc", "emulator.npz"):
+        shutil.copy(spectral / name, project)
+    xp = xr.load_dataset(spectral / "spectra.nc").isel(star=slice(0, 60))
+    cells = {name: [json.dumps(row.tolist()) for row in xp[name].to_numpy()] for name in ("flux", "flux_error")}
+    written = pd.DataFrame({"source_id": xp["source_id"].to_numpy(), **cells}).to_csv(index=False)
+    (project / "my_xp.csv").write_text(f"# sampling: {xp['wavelength'].to_numpy().tolist()}\n{written}")
+    # stars of Gaia inside the cube, whose places are in their names
+    path = project / "results/spectra/labels.parquet"
+    place = SkyCoord(l=[284.4], b=[0.4], unit="deg", frame="galactic").icrs
+    star = (int(hp.ang2pix(NSIDE, place.ra.deg, place.dec.deg, nest=True, lonlat=True)[0]) << SHIFT) + np.arange(1500)
+    distances = pd.DataFrame({"id": star, "distance": np.linspace(0.5, 4.0, len(star))})
+    distances.to_csv(project / "distances.csv", index=False)
+    gaia = open_labels(path).assign(id=star.astype(str), a_k=0.1 * distances["distance"], quality=0)
+    write_labels(path, [gaia], {})
+
     rng = np.random.default_rng(1)
     for path in Catalogues().twomass:
         table = Table(rng.uniform(0, 2, (20_000, 4)), names=("GLON", "GLAT", "RAJ2000", "DEJ2000"))
@@ -211,25 +234,8 @@ def run(stage: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
     ran.add(stage)
 
 
-# stages of the spectra task, whose own tests run them
-SPECTRA = {
-    "collect_spectra",
-    "compare_extinction",
-    "compare_spectra",
-    "emulate_spectra",
-    "evaluate_spectra",
-    "explain_labels",
-    "plot_spectra",
-    "predict_spectra",
-    "report_spectra",
-    "search_spectra",
-    "train_spectra",
-    "try_spectra",
-}
-
-
 @pytest.mark.filterwarnings("default")  # a map of four tiles has few of everything
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in SPECTRA])
+@pytest.mark.parametrize("stage", STAGES)
 def test_each_example_runs(
     stage: str, project: Path, address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

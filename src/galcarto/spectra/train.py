@@ -22,6 +22,12 @@ from galcarto.spectra.table import TRAIN, VALID, Labelled
 MEMBERS_APART = 7919  # between the seeds of two members
 
 
+def for_fewer(training: Training, stars: int, usual: int) -> Training:
+    """Settings for fewer training stars than usual: more passes, and batches of which a pass has several."""
+    passes = round(training.epochs * math.sqrt(usual / stars))
+    return training.model_copy(update={"epochs": passes, "batch": min(training.batch, max(stars // 16, 16))})
+
+
 def learn(
     data: Labelled,
     magnitudes: Sequence[str],

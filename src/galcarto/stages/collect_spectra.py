@@ -1,8 +1,10 @@
 """Collect the numbers of the spectra task, beside its goals.
 
 Example:
-  galcarto collect_spectra --network labels.json --trials trials/starnet/0.json trials/starnet/1.json \\
-      --baselines baselines/500/0.json --emulations emulations/giants_50.json --metrics metrics.json
+  galcarto collect_spectra --network results/spectra_goals/network.json \\
+      --trials results/spectra_goals/trials/*/*.json \\
+      --baselines results/spectra_goals/baselines/*/*.json \\
+      --emulations results/spectra_goals/emulations/*.json --metrics metrics.json
 
 A trial's and a baseline's name is that of its folder, with a file for each seed; numbers are medians over seeds.
 """

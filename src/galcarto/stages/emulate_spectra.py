@@ -1,7 +1,7 @@
 """Train a network on emulated spectra, and compare its errors with the best possible ones.
 
 Example:
-  galcarto emulate_spectra --settings "$(galcarto settings config/spectra.yaml emulate_spectra)" \\
+  galcarto emulate_spectra --settings "$(galcarto settings config/spectra_goals.yaml emulate_spectra)" \\
       --seed 1 --emulation giants_50 --checkpoints checkpoints \\
       --comparison giants_50.nc --metrics giants_50.json
 """

@@ -2,7 +2,7 @@
 
 Example:
   galcarto evaluate_spectra --settings "$(galcarto settings config/spectra.yaml evaluate_spectra)" \\
-      --seed 1 --networks network/0.pt network/1.pt \\
+      --seed 1 --networks results/spectra/network/*.pt \\
       --stars test.parquet --curves curves.nc --explanation explanation.nc --metrics labels.json
 
 Network n was trained with seed + n.

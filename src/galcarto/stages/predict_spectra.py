@@ -2,7 +2,7 @@
 
 Example:
   galcarto predict_spectra --settings "$(galcarto settings config/spectra.yaml predict_spectra)" \\
-      --network network.pt --output labels.parquet
+      --network results/spectra/network/0.pt --output labels.parquet
 """
 
 import argparse

@@ -1,15 +1,13 @@
 """Train an ensemble on a changed table, or another network, and judge it on the unchanged test stars.
 
 Example:
-  galcarto try_spectra --settings "$(galcarto settings config/spectra.yaml try_spectra)" \\
+  galcarto try_spectra --settings "$(galcarto settings config/spectra_goals.yaml try_spectra)" \\
       --seed 1 --trial starnet --checkpoints checkpoints --metrics starnet.json
 """
 
 import argparse
 import shutil
 from pathlib import Path
-
-import numpy as np
 
 from galcarto.core.files import write_json
 from galcarto.core.options import options
@@ -18,7 +16,7 @@ from galcarto.learning.settings import Training
 from galcarto.spectra.scores import judge
 from galcarto.spectra.settings import Network, Table, Trial
 from galcarto.spectra.table import TRAIN, changed, read_table
-from galcarto.spectra.train import learn
+from galcarto.spectra.train import for_fewer, learn
 
 
 class Settings(Section):
@@ -43,10 +41,7 @@ def run(args: argparse.Namespace) -> None:
     data = read_table(table, args.seed)
     part = changed(data, trial, names, args.seed)
     if trial.stars is not None:
-        # few stars need more passes, and batches of which a pass has several
-        passes = round(training.epochs * np.sqrt(len(data.part(TRAIN).labels) / trial.stars))
-        batch = min(training.batch, max(trial.stars // 16, 16))
-        training = training.model_copy(update={"epochs": passes, "batch": batch})
+        training = for_fewer(training, trial.stars, len(data.part(TRAIN).labels))
     trained, _ = learn(part, table.magnitudes, table.units(), Path(args.checkpoints), options, training, args.seed)
     found, _ = judge(trained, data, table, args.seed)
     weights = sum(one.numel() for one in trained.estimator.parameters()) // options.members
