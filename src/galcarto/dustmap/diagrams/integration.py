@@ -160,7 +160,7 @@ class Integrator:
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
         parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
-        _blur(grid.reshape(-1)[cells], true, _shift(at), *self._blurring(), parts)  # type: ignore[call-arg]
+        _blur(grid.reshape(-1)[cells], true, _shift(at), self._blurring(), parts)
         return d.normalisation * parts.sum(axis=0)
 
     def images(self, contents: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ class Integrator:
         at = at.reshape(-1, len(d.axes))
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true += d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
-        response = _respond(true, _shift(at), *self._blurring())
+        response = _respond(true, _shift(at), self._blurring())
         first_row = round(MODULUS_RANGE[0] / STEP) - round(rows[0])
         pixels = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
         result = np.zeros((len(contents), pixels[0] * pixels[1]), np.float32)
@@ -324,54 +324,22 @@ def _below(x):
 
 
 @numba.njit(parallel=True, cache=CACHE)
-def _blur(
-    number, true, shift, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns, out
-):
+def _blur(number, true, shift, survey, out):
     """Distribute the stars of apparent cells over the pixels by errors, completeness and limits."""
     count = len(number)
     for chunk in numba.prange(out.shape[0]):
         for s in range(chunk * count // out.shape[0], (chunk + 1) * count // out.shape[0]):
-            _place(
-                number[s],
-                shift[s],
-                true[s],
-                limits,
-                bright,
-                errors,
-                completeness,
-                start,
-                step,
-                pivot,
-                other,
-                sign,
-                rows,
-                columns,
-                out[chunk],
-            )
+            _place(number[s], shift[s], true[s], survey, out[chunk])
 
 
 @numba.njit(cache=CACHE)
-def _place(
-    stars,
-    shift,
-    true,
-    limits,
-    bright,
-    errors,
-    completeness,
-    start,
-    step,
-    pivot,
-    other,
-    sign,
-    rows,
-    columns,
-    image,
-):
+def _place(stars, shift, true, survey, image):
     """Add the stars of an apparent cell to the image; return the rows and columns within which they may lie.
 
     The measured pivot band takes the nodes of its error; given the pivot, a pixel is an interval in the other band.
+    `survey` is what `Integrator._blurring` gives.
     """
+    limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns = survey
     bands, last = len(true), errors.shape[1] - 1
     box = (len(rows), 0, len(columns), 0)
     for k in range(bands):
@@ -428,30 +396,15 @@ def _place(
 
 
 @numba.njit(cache=CACHE)
-def _respond(true, shift, limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns):
+def _respond(true, shift, survey):
     """Shares of each apparent cell's stars in the pixels, as a sparse matrix: first entry of a cell, pixel, share."""
+    rows, columns = survey[-2:]
     image = np.zeros((len(rows) - 1, len(columns) - 1))
     first = np.zeros(len(true) + 1, np.int64)
     pixel, share = np.empty(16 * len(true), np.int32), np.empty(16 * len(true), np.float32)
     end = 0
     for s in range(len(true)):
-        top, bottom, left, right = _place(
-            1.0,
-            shift[s],
-            true[s],
-            limits,
-            bright,
-            errors,
-            completeness,
-            start,
-            step,
-            pivot,
-            other,
-            sign,
-            rows,
-            columns,
-            image,
-        )
+        top, bottom, left, right = _place(1.0, shift[s], true[s], survey, image)
         if end + image.size > len(pixel):
             pixel = np.concatenate((pixel, np.empty(len(pixel) + image.size, np.int32)))
             share = np.concatenate((share, np.empty(len(share) + image.size, np.float32)))
