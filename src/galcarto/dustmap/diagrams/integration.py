@@ -160,7 +160,7 @@ class Integrator:
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
         parts = np.zeros((CHUNKS, len(d.magnitude_edges) - 1, len(d.colour_edges) - 1))
-        _blur(grid.reshape(-1)[cells], true, _shift(at), self._blurring(), parts)
+        _blur(grid.reshape(-1)[cells], true, _shift(at), self.blurring(), parts)
         return d.normalisation * parts.sum(axis=0)
 
     def images(self, contents: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ class Integrator:
         at = at.reshape(-1, len(d.axes))
         true = ((at + self._centre) * hess.step) @ d.matrix().T
         true += d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
-        response = _respond(true, _shift(at), self._blurring())
+        response = _respond(true, _shift(at), self.blurring())
         first_row = round(MODULUS_RANGE[0] / STEP) - round(rows[0])
         pixels = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
         result = np.zeros((len(contents), pixels[0] * pixels[1]), np.float32)
@@ -205,7 +205,7 @@ class Integrator:
         """Centre of an apparent cell, in cells; in magnitude it holds two half bins of distance: its upper edge."""
         return np.array([1.0, *[0.5] * (len(self.diagram.axes) - 1)])
 
-    def _blurring(self) -> tuple:
+    def blurring(self) -> tuple:
         """Survey and axes as `_blur` takes them."""
         d = self.diagram
         pivot = 0 if 0 in d.colour else d.colour[1]
@@ -337,7 +337,7 @@ def _place(stars, shift, true, survey, image):
     """Add the stars of an apparent cell to the image; return the rows and columns within which they may lie.
 
     The measured pivot band takes the nodes of its error; given the pivot, a pixel is an interval in the other band.
-    `survey` is what `Integrator._blurring` gives.
+    `survey` is what `Integrator.blurring` gives.
     """
     limits, bright, errors, completeness, start, step, pivot, other, sign, rows, columns = survey
     bands, last = len(true), errors.shape[1] - 1

@@ -214,19 +214,13 @@ def _response(integrator: Integrator, place: np.ndarray) -> csr_array:
     d = integrator.diagram
     true = place @ d.matrix().T
     true = true + d.offsets[:, 0] + d.offsets[:, 1] * (true - REFERENCE_MAGNITUDE)
-    pivot = 0 if 0 in d.colour else d.colour[1]
-    other = d.colour[0] if d.colour[1] == pivot else d.colour[1]
-    sign = 1.0 if d.colour[0] == other else -1.0
     shape = (len(d.magnitude_edges) - 1, len(d.colour_edges) - 1)
     parts = []
     for start in range(0, len(true), BLOCK):
         some = true[start : start + BLOCK]
         images = np.zeros((len(some), *shape))  # one chunk per cell, so that nothing is summed
-        blur(
-            np.ones(len(some)), some, (GOLDEN * np.arange(len(some))) % 1.0 - 0.5,
-            d.limits, d.bright, d.errors, d.completeness, d.table_start, d.table_step,
-            pivot, other, sign, d.magnitude_edges, d.colour_edges, images,
-        )  # fmt: skip
+        shift = (GOLDEN * np.arange(len(some))) % 1.0 - 0.5
+        blur(np.ones(len(some)), some, shift, integrator.blurring(), images)
         images[images < LEAST] = 0.0
         parts.append(csr_array(images.reshape(len(some), -1)))
     return csr_array(vstack(parts).T)
