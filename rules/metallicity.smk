@@ -32,7 +32,7 @@ if STARS.source == "mock":
 else:
 
     rule read_labelled_stars:
-        """Read the table of stars with labels, clean it and split it."""
+        """Read the table of stars with labels and clean it."""
         input:
             STARS.stars.path,
         output:
@@ -46,9 +46,8 @@ else:
             runtime=60,
         params:
             **stars_stage("read_labelled_stars"),
-            seed=STARS.seed,
         shell:
-            "python -m galcarto read_labelled_stars --settings {params.settings:q} --seed {params.seed} "
+            "python -m galcarto read_labelled_stars --settings {params.settings:q} "
             "--output {output:q} > {log:q} 2>&1"
 
 

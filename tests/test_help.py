@@ -186,7 +186,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     distances = pd.DataFrame({"id": star, "distance": np.linspace(0.5, 4.0, len(star))})
     distances.to_csv(project / "distances.csv", index=False)
     gaia = open_labels(path).assign(id=star.astype(str), a_k=0.1 * distances["distance"], quality=0)
-    write_labels(path, [gaia], {})
+    write_labels(path, [gaia], {name: one for name, one in gaia.attrs.items() if isinstance(one, str)})
 
     rng = np.random.default_rng(1)
     for path in Catalogues().twomass:

@@ -60,8 +60,6 @@ def test_magnitudes_have_the_surveys_errors_limits_and_gaps(stars):
     assert bright["u"].isna().mean() == pytest.approx(0.1, abs=0.02)
     faint = stars[stars["g"] > 19.0]
     assert faint["u"].isna().mean() > 0.5  # red ones are too faint in u
-    assert 0.14 < (stars["split"] == 2).mean() < 0.16
-    assert 0.14 < (stars["split"] == 1).mean() < 0.16
 
 
 def test_labels_have_known_errors_and_gaps(stars):

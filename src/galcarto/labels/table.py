@@ -186,9 +186,7 @@ def keys_of(frame: pd.DataFrame, features: Sequence[str]) -> np.ndarray:
 
 
 def splits(frame: pd.DataFrame, features: Sequence[str], split: Split, seed: int, number: int) -> np.ndarray:
-    """The split of each star: the table's own for the first training, another for each further one."""
-    if number == 0:
-        return frame["split"].to_numpy()
+    """The split of each star, as of `split_of`: each of the trainings has another."""
     return split_of(keys_of(frame, features), split, seed + number)
 
 

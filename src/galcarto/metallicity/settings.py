@@ -68,8 +68,6 @@ class Mock(Section):
     )
     screen_scatter: float = Field(0.3, ge=0, description="of the stars' A_V about it, in ln")
     label_errors: LabelErrors = LabelErrors()
-    valid: float = Field(0.15, gt=0, lt=0.5, description="share of the stars that stop and calibrate the training")
-    test: float = Field(0.15, gt=0, lt=0.5, description="share of the stars that only judge it")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Mock":

@@ -20,7 +20,6 @@ from galcarto.surveys.survey import Band
 MARGIN = 0.5  # mag: depth of the bare stars below the limits, as errors scatter fainter stars across them
 GIANT = 3.5  # dex: log g below which a star counts as a giant
 LABELS = ("teff", "feh", "logg")
-TRAIN, VALID, TEST = 0, 1, 2
 
 
 def iron(galaxy: GalaxyModel) -> dict[str, float]:
@@ -179,9 +178,9 @@ def simulate(galaxy: GalaxySettings, dust: Dust, mock: Mock, seed: int) -> pd.Da
     -------
     DataFrame
         float32: ``l``, ``b`` (deg); each band and its ``BAND_error`` (mag, NaN where missing); ``teff`` (K), ``feh``,
-        ``logg`` (dex), ``giant`` and their ``LABEL_error`` (NaN where missing); int8 ``split``; the truth:
-        ``teff_true``, ``feh_true``, ``logg_true``, ``distance`` (kpc), ``a_v`` (mag). A star is there if all required
-        bands see it. The order is random.
+        ``logg`` (dex), ``giant`` and their ``LABEL_error`` (NaN where missing); the truth: ``teff_true``,
+        ``feh_true``, ``logg_true``, ``distance`` (kpc), ``a_v`` (mag). A star is there if all required bands see it.
+        The order is random.
     """
     model = star_model(galaxy, mock)
     bare = bare_stars(model, dust, mock, seed, "simulate_labelled_stars")
@@ -198,10 +197,7 @@ def simulate(galaxy: GalaxySettings, dust: Dust, mock: Mock, seed: int) -> pd.Da
     columns |= label(true, mock.label_errors, rng)
     columns |= {f"{name}_true": values for name, values in true.items()}
     columns |= {name: stars[name].to_numpy() for name in ("distance", "a_v")}
-    frame = pd.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
-    share = rng.random(len(frame))
-    split = np.select([share < mock.test, share < mock.test + mock.valid], [TEST, VALID], TRAIN)
-    return frame.assign(split=split.astype(np.int8))
+    return pd.DataFrame({name: values.astype(np.float32) for name, values in columns.items()})
 
 
 def _places(fields: Sequence[Section], field: np.ndarray) -> dict[str, np.ndarray]:

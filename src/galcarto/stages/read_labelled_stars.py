@@ -1,8 +1,8 @@
-"""Read a user's table of stars with known labels, clean it and split it.
+"""Read a user's table of stars with known labels and clean it.
 
 Example:
   galcarto read_labelled_stars --settings "$(galcarto settings config/segue.yaml read_labelled_stars)" \\
-      --seed 1 --output stars.parquet
+      --output stars.parquet
 """
 
 import argparse
@@ -18,23 +18,22 @@ from galcarto.core.files import PARQUET
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
 from galcarto.labels.dereddening import apply
-from galcarto.labels.settings import LABELS, Deredden, Split, StarTable
-from galcarto.labels.table import Reader, keys_of, split_of
+from galcarto.labels.settings import LABELS, Deredden, StarTable
+from galcarto.labels.table import Reader
 
 
 class Settings(Section):
     stars: StarTable
     deredden: Deredden
-    split: Split
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    options(parser, "seed", "output", settings=Settings)
+    options(parser, "output", settings=Settings)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the stars in the table's order."""
-    stars, deredden, split = dict(read(args.settings, Settings)).values()
+    stars, deredden = dict(read(args.settings, Settings)).values()
     names = stars.features()
     parts = [apply(part, deredden) for part in Reader(stars, names).parts()]
     frame = pd.concat(parts, ignore_index=True)
@@ -46,7 +45,6 @@ def run(args: argparse.Namespace) -> None:
         )
     for label, number in labelled.sum().items():
         logging.info("%s: known of %d of %d stars", label, number, len(frame))
-    frame["split"] = split_of(keys_of(frame, names), split, args.seed)
     attributes = provenance.attributes("read_labelled_stars", args, [stars.path])
     table = pa.Table.from_pandas(frame.drop(columns="key"), preserve_index=False)
     table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))
