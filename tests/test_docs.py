@@ -5,11 +5,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import galcarto
-from galcarto.dustmap.reference import fill
 from galcarto.dustmap.settings import schema
+from galcarto.stages.schema import tables
 
 ROOT = Path(__file__).parents[1]
 
@@ -20,9 +21,13 @@ def pins(lines: list[str]) -> dict[str, str]:
     return {re.sub(r"[-_.]+", "-", name).lower(): version.strip() for name, version in pairs}
 
 
-def test_tables_of_settings_are_current():
-    page = (ROOT / "config/README.md").read_text()
-    assert fill(page) == page, "config/README.md is stale: galcarto schema --tables config/README.md"
+@pytest.mark.parametrize(
+    ("task", "path"),
+    [("region", "config/README.md"), ("metallicity", "docs/metallicity.md"), ("spectra", "docs/spectra.md")],
+)
+def test_tables_of_settings_are_current(task, path):
+    page = (ROOT / path).read_text()
+    assert tables(page, task) == page, f"{path} is stale: galcarto schema --task {task} --tables {path}"
     assert "| None |" not in page, "a key without a description"
 
 

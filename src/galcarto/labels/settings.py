@@ -25,12 +25,12 @@ def is_band(name: str) -> bool:
 class StarTable(Section):
     """A user's table of stars."""
 
-    path: str
+    path: str = Field(description="FITS, Parquet, CSV, ECSV, VOTable or IPAC file")
     columns: dict[str, str] = Field(
         description="our name to the file's: each band, or each colour such as u-g, and optionally longitude, "
         "latitude, id, the labels teff, feh, logg and giant, and NAME_error of a band, a colour or a label"
     )
-    frame: Frame = "galactic"
+    frame: Frame = Field("galactic", description="of longitude and latitude")
 
     @model_validator(mode="after")
     def _features(self) -> "StarTable":
@@ -56,8 +56,8 @@ class StarTable(Section):
 class Split(Section):
     """Shares of the stars that stop and calibrate the training, and that only judge it; the rest trains."""
 
-    valid: float = Field(0.15, gt=0, lt=0.5)
-    test: float = Field(0.15, gt=0, lt=0.5)
+    valid: float = Field(0.15, gt=0, lt=0.5, description="share of the stars that stop and calibrate the training")
+    test: float = Field(0.15, gt=0, lt=0.5, description="share of the stars that only judge it")
 
 
 class LabelNetwork(Section):
@@ -69,7 +69,7 @@ class LabelNetwork(Section):
     widths: list[int] = Field([64, 128, 64], min_length=2, description="of the residual blocks")
     attention: bool = Field(False, description="over bands, before the blocks")
     components: int = Field(4, ge=1, description="normal distributions in the mixture of each label")
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of units dropped in training")
     hide: float = Field(0.6, ge=0, le=1, description="share of the training stars of which some bands are hidden")
     band_weight: float = Field(1.0, ge=0, description="weight of the hidden bands in the loss")
     giant_weight: float = Field(1.0, ge=0, description="weight of the giants' cross-entropy in the loss")
@@ -87,8 +87,8 @@ class Deredden(Section):
 
     map: str | None = Field(None, description="a cube of Galcarto, or the name of a map of dustmaps, such as sfd")
     a_v: Magnitude = Field("1 mag", gt=0, validate_default=True, description="A_V where a map of dustmaps is 1")
-    law: Literal["G23", "F99", "CCM89"] = "F99"
-    r_v: float = Field(3.1, gt=2, lt=6)
+    law: Literal["G23", "F99", "CCM89"] = Field("F99", description="as `dust.law`")
+    r_v: float = Field(3.1, gt=2, lt=6, description="A_V / E(B-V)")
     use: Literal["none", "deredden", "input"] = Field(
         "none", description="correct the colours with the map's A_V, or show it to the network beside them"
     )

