@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, l1_loss, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss, l1_loss
 
 from galcarto.labels.settings import LABELS
 from galcarto.learning.heads.mixture import Mixture
@@ -20,6 +20,7 @@ from galcarto.learning.trained import Trained
 BATCH = 4096  # stars at once
 HIDDEN = 64  # width of a label's head
 STRAIGHT, LINEAR = 50.0, 5.0  # half-widths: where the straight input ends, and its unit
+FAULTY = 5.0  # half-widths: how far a hidden band's error counts as its square, beyond as its absolute value
 ERROR_RANGE = 4.0  # of the logarithm of an error over the usual one
 UNLIKE = 0.999  # out-of-distribution score above which a star is unlike the training stars
 
@@ -209,8 +210,8 @@ class LabelEstimator(Estimator):
             lost = self.head.negative_log_likelihood(bands, target, errors / self._width)
             # the likelihood hardly minds where a faint component of outliers lies; the mean does
             mean, _ = self.head.moments(bands)
-            off = smooth_l1_loss(mean, torch.where(hidden, target, mean.detach()), reduction="none")
-            lost = lost + off.sum() / hidden.sum().clamp(min=1)
+            off = huber_loss(mean, torch.where(hidden, target, mean.detach()), reduction="none", delta=FAULTY)
+            lost = lost + 0.5 * off.sum() / hidden.sum().clamp(min=1)
             total = total + self.options["band_weight"] * lost
         return total
 

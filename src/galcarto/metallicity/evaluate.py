@@ -144,13 +144,13 @@ def _without(
 
 
 def exact(
-    table: pd.DataFrame, galaxy: GalaxySettings, dust: Dust, mock: Mock, evaluation: Evaluation, seed: int
-) -> tuple[dict[str, float], pd.DataFrame]:
+    tables: Sequence[pd.DataFrame], galaxy: GalaxySettings, dust: Dust, mock: Mock, evaluation: Evaluation, seed: int
+) -> tuple[dict[str, Any], list[pd.DataFrame]]:
     """Compare with the exact posterior mean of [Fe/H], which no network can beat.
 
     Parameters
     ----------
-    table : DataFrame
+    tables : sequence of DataFrame
         Of `evaluate`.
     galaxy, dust, mock, evaluation
         Settings.
@@ -159,19 +159,22 @@ def exact(
     Returns
     -------
     found : dict
-        rms of both on the same stars (dex), and their ratio.
-    table : DataFrame
+        rms of both on the same stars (dex), and their ratio: medians over seeds, and the ratio of each.
+    tables : list of DataFrame
         With ``feh_exact`` and ``feh_exact_sd`` (dex), NaN beyond the first ``evaluation.exact`` stars.
     """
-    some = table.head(evaluation.exact)
     drawn = pool(galaxy, dust, mock, evaluation.pool, seed)
-    answer = posterior(some, drawn, mock)
-    good = np.isfinite(answer["feh"].to_numpy()) & (answer["effective"].to_numpy() > LEAST)
-    truth = some["feh_true"].to_numpy(float)
-    best = scores.rms((answer["feh"].to_numpy() - truth)[good])
-    ours = scores.rms((some["predicted_feh"].to_numpy(float) - truth)[good])
-    found = {"stars": int(good.sum()), "rms": best, "network_rms": ours, "ratio": ours / best}
-    return found, table.assign(feh_exact=answer["feh"], feh_exact_sd=answer["feh_sd"])
+    results, known = [], []
+    for table in tables:
+        some = table.head(evaluation.exact)
+        answer = posterior(some, drawn, mock)
+        good = np.isfinite(answer["feh"].to_numpy()) & (answer["effective"].to_numpy() > LEAST)
+        truth = some["feh_true"].to_numpy(float)
+        best = scores.rms((answer["feh"].to_numpy() - truth)[good])
+        ours = scores.rms((some["predicted_feh"].to_numpy(float) - truth)[good])
+        results.append({"stars": int(good.sum()), "rms": best, "network_rms": ours, "ratio": ours / best})
+        known.append(table.assign(feh_exact=answer["feh"], feh_exact_sd=answer["feh_sd"]))
+    return median(results) | {"by_seed": [one["ratio"] for one in results]}, known
 
 
 def median(parts: Sequence[Any]) -> Any:
@@ -191,7 +194,7 @@ def evaluate(
     split: Split,
     evaluation: Evaluation,
     seed: int,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], list[pd.DataFrame]]:
     """Scores of all trainings.
 
     Parameters
@@ -208,18 +211,17 @@ def evaluate(
     -------
     metrics : dict
         Medians over seeds; ``by_seed`` has the rms of each.
-    predicted : DataFrame
-        Test stars of the first seed: their columns and, with ``_predicted`` labels, those of `describe`.
+    tables : list of DataFrame
+        Test stars of each seed: their columns and, as ``predicted_``, those of `describe`.
     """
     trainings = sorted(name for name in networks if name.startswith(SEEDS))
-    results, table = [], pd.DataFrame()
+    results, tables = [], []
     for number, name in enumerate(trainings):
         member = splits(stars, features, split, seed, number)
         found, predicted = one_seed(networks[name], stars, member, evaluation, seed + number)
         results.append(found)
-        if number == 0:
-            test = stars[member == 2].reset_index(drop=True)
-            table = pd.concat([test, predicted.add_prefix("predicted_")], axis=1)
+        test = stars[member == 2].reset_index(drop=True)
+        tables.append(pd.concat([test, predicted.add_prefix("predicted_")], axis=1))
     metrics = median(results)
     metrics["seeds"] = len(trainings)
     metrics["by_seed"] = {
@@ -227,24 +229,28 @@ def evaluate(
         for label, block in results[0]["labels"].items()
         if label != "giant"
     }
-    member = splits(stars, features, split, seed, 0)
-    test = stars[member == 2]
+    for name, method in metrics["networks"].items():
+        for cut, block in method.items():
+            block["by_seed"] = [one["networks"][name][cut]["rms"] for one in results]
     cuts: dict[str, Any] = {"all": {}} | dict(evaluation.cuts)
+    own_rms: dict[str, list[float]] = {}
     for name, trained in networks.items():
         if name in trainings or "feh" not in trained.estimator.labels:
             continue
         own = trained.estimator.features
+        band, _, which = name.removeprefix("without_").partition("_seed_")
+        test = tables[int(which or 0)]
         values, errors, *_ = arrays(test, own, [])
         if name.startswith("without_"):
-            band = name.removeprefix("without_")
             used = np.isfinite(test[band].to_numpy()) & np.isfinite(values).any(axis=1)
             answer = describe(trained, values[used], errors[used], bands=False)["feh"].to_numpy(float)
-            alone = scores.rms(answer - truth_of(test[used], "feh")[0])
-            # both of the first seed, on the same stars
-            metrics["missing"][band] |= {"alone": alone, "ratio": results[0]["missing"][band]["rms"] / alone}
+            own_rms.setdefault(band, [np.nan] * len(trainings))[int(which or 0)] = scores.rms(
+                answer - truth_of(test[used], "feh")[0]
+            )
         else:
             answer = describe(trained, values, errors, bands=False)["feh"].to_numpy(float)
-            metrics["networks"][name] = feh_scores(answer, test, cuts)
+            found = feh_scores(answer, test, cuts)
+            metrics["networks"][name] = {cut: block | {"by_seed": [block["rms"]]} for cut, block in found.items()}
             if name == "thesis_autoencoder":
                 for band in own:
                     column = own.index(band)
@@ -252,4 +258,8 @@ def evaluate(
                     seen = hidden(values[there], own, band)
                     guess = describe(trained, values[there], errors[there], seen)[f"{band}_predicted"].to_numpy(float)
                     metrics["bands"][band]["thesis_autoencoder"] = scores.rms(guess - values[there, column])
-    return metrics, table
+    for band, alone in own_rms.items():
+        # each pair on the same stars
+        ratios = [one["missing"][band]["rms"] / rms for one, rms in zip(results, alone, strict=True)]
+        metrics["missing"][band] |= {"alone": median(alone), "ratio": median(ratios), "ratio_by_seed": ratios}
+    return metrics, tables

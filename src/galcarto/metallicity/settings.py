@@ -183,7 +183,8 @@ class Settings(Config):
         found |= {f"seed_{number}": (self.network, number, "") for number in range(1, self.evaluation.seeds)}
         alone = self.features() if self.evaluation.alone is None else self.evaluation.alone
         plain = self.network.model_copy(update={"hide": 0.0})
-        found |= {f"without_{name}": (plain, 0, name) for name in alone}
+        for number in range(self.evaluation.seeds):
+            found |= {f"without_{name}{f'_seed_{number}' if number else ''}": (plain, number, name) for name in alone}
         if self.evaluation.thesis:
             options: dict[str, dict[str, Any]] = {
                 "thesis": {"name": "thesis", "hide": 0.0},

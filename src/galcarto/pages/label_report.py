@@ -47,10 +47,6 @@ def render(
         title=title,
         figures=[figure_of(Path(path), described) for path in figures],
         goals=[{**row, "found": rounded(row["found"])} for row in metrics.get("goals", [])],
-        networks=[
-            (name, rounded(block["all"]["rms"]), rounded(block["all"]["core"]))
-            for name, block in metrics.get("labels", {}).get("networks", {}).items()
-        ],
         tables=tables,
         metrics=[(name, rounded(value)) for name, value in flat(metrics)],
         provenance={name: attributes[f"galcarto_{name}"] for name in ("version", "commit")},

@@ -50,15 +50,15 @@ def run(args: argparse.Namespace) -> None:
     settings = read(args.settings, Settings)
     networks = {Path(path).stem: LabelTrained.load(path) for path in args.networks}
     stars = pd.read_parquet(args.stars)
-    metrics, table = evaluate(networks, stars, args.features, settings.split, settings.evaluation, args.seed)
+    metrics, tables = evaluate(networks, stars, args.features, settings.split, settings.evaluation, args.seed)
     if settings.source == "mock" and settings.evaluation.exact:
-        metrics["exact"], table = exact(
-            table, settings.galaxy, settings.dust, settings.mock, settings.evaluation, args.seed
+        metrics["exact"], tables = exact(
+            tables, settings.galaxy, settings.dust, settings.mock, settings.evaluation, args.seed
         )
     for label, block in metrics["labels"].items():
         logging.info("%s: %s", label, block["all"])
     attributes = provenance.attributes("evaluate_labels", args, [args.stars, *args.networks])
-    found = pa.Table.from_pandas(table, preserve_index=False)
+    found = pa.Table.from_pandas(tables[0], preserve_index=False)
     found = found.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (found.schema.metadata or {}))
     pq.write_table(found, args.evaluation, **PARQUET)
     write_json(args.metrics, {"labels": metrics})
