@@ -207,16 +207,17 @@ class LabelEstimator(Estimator):
             off, brightness = self._levels(values, shown)
             hidden = values.isfinite() & ~shown
             target = torch.where(hidden, (off - brightness * self._relative) / self._width, torch.nan)
-            lost = self.head.negative_log_likelihood(bands, target, errors / self._width)
-            # the likelihood hardly minds where a faint component of outliers lies; the mean does
-            mean, _ = self.head.moments(bands)
-            off = huber_loss(mean, torch.where(hidden, target, mean.detach()), reduction="none", delta=FAULTY)
-            lost = lost + 0.5 * off.sum() / hidden.sum().clamp(min=1)
+            lost = self.label_loss(bands, target, errors / self._width)
+            if self.options["name"] == "residual":
+                # the likelihood hardly minds where a faint component of outliers lies; the mean does
+                mean, _ = self.head.moments(bands)
+                off = huber_loss(mean, torch.where(hidden, target, mean.detach()), reduction="none", delta=FAULTY)
+                lost = lost + 0.5 * off.sum() / hidden.sum().clamp(min=1)
             total = total + self.options["band_weight"] * lost
         return total
 
     def label_loss(self, outputs: Tensor, labels: Tensor, errors: Tensor) -> Tensor:
-        """Loss of the continuous labels; the thesis' network has another."""
+        """Loss of the continuous labels, or of hidden features; the thesis' networks have another than ours."""
         if self.options["name"] == "residual":
             return self.head.negative_log_likelihood(outputs, labels, errors)
         there = labels.isfinite()
