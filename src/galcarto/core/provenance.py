@@ -122,11 +122,10 @@ def attributes(
     }
 
 
-@cache
-def _imports(source: bytes) -> list[tuple[str, str, str]]:
+def _imports(tree: ast.Module) -> list[tuple[str, str, str]]:
     """What a file imports from the package, anywhere in it: the local name, the module, and the name in that module."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found += [(alias.name, alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -148,19 +147,37 @@ def _parts(imports: Iterable[tuple[str, str, str]]) -> set[Part]:
     return found
 
 
-def _definition(path: Path, name: str) -> tuple[bytes, set[Part]]:
-    """Source of one top-level definition of a settings file, and what it uses of this file and of others."""
-    source = path.read_bytes()
-    defined: dict[str, ast.stmt] = {}
-    for node in ast.parse(source).body:
+@cache
+def _used(path: Path, source: bytes) -> set[Part]:
+    """What a file uses of others."""
+    return _parts(_imports(ast.parse(source)))
+
+
+@cache
+def _definitions(path: Path, source: bytes) -> dict[str, tuple[bytes, set[Part]]]:
+    """Source of each top-level definition of a settings file, and what it uses of this file and of others."""
+    tree, lines = ast.parse(source), source.splitlines()
+    imports, defined = _imports(tree), {}
+    for node in tree.body:
         for target in node.targets if isinstance(node, ast.Assign) else [node]:
             defined[getattr(target, "id", getattr(target, "name", ""))] = node
-    used, text = {name}, ""
-    if name in defined:
-        used |= {inner.id for inner in ast.walk(defined[name]) if isinstance(inner, ast.Name)}
-        text = ast.get_source_segment(source.decode(), defined[name]) or ""
-    here = {(path, other) for other in used & set(defined) - {name}}
-    return text.encode(), here | _parts(one for one in _imports(source) if one[0] in used)
+    found = {}
+    for name, node in defined.items():
+        used = {name, *(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))}
+        here = {(path, other) for other in used & set(defined) - {name}}
+        text = b"\n".join(lines[node.lineno - 1 : node.end_lineno])
+        found[name] = text, here | _parts(one for one in imports if one[0] in used)
+    # a name that the file itself imports
+    return found | {
+        local: (b"", _parts(one for one in imports if one[0] == local)) for local, _, _ in imports if local not in found
+    }
+
+
+def _beside(path: Path) -> list[Path]:
+    """Templates, styles and scripts that belong to a module, and the surveys' tables."""
+    named = (path.with_name(path.stem + kind) for kind in (".html.j2", ".css", ".js"))
+    tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
+    return [*filter(os.path.exists, named), *tables]
 
 
 @cache
@@ -176,14 +193,12 @@ def code_digest(stage: str) -> str:
     seen: dict[Part, bytes] = {}
     while todo:
         path, name = part = todo.pop()
+        source = path.read_bytes()
         if name:
-            seen[part], parts = _definition(path, name)
+            seen[part], parts = _definitions(path, source).get(name, (b"", set()))
         else:
-            seen[part] = path.read_bytes()
-            parts = _parts(_imports(seen[part]))
-            beside = [one for kind in ("*.j2", "css", "js") for one in path.parent.glob(f"{path.stem}.{kind}")]
-            tables = path.parent.glob("tables/*.yaml") if path == PACKAGE / "surveys" / "survey.py" else ()
-            seen |= {(one, ""): one.read_bytes() for one in (*beside, *tables)}
+            seen[part], parts = source, _used(path, source)
+            seen |= {(one, ""): one.read_bytes() for one in _beside(path)}
         todo |= parts - set(seen)
     digest = hashlib.sha256()
     for path, name in sorted(seen):

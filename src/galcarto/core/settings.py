@@ -3,6 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -148,14 +149,18 @@ def stage_sections(stage: str) -> list[str]:
 
 def _fields(path: Path, name: str) -> list[str]:
     """Annotated names of a class in a file, those of its bases first; none if the file has no such class."""
-    body = ast.parse(path.read_text()).body
-    for node in body:
+    for node in _body(path.read_bytes()):
         if isinstance(node, ast.ImportFrom) and name in [alias.name for alias in node.names]:
             return _fields(PACKAGE.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py"), name)
         if isinstance(node, ast.ClassDef) and node.name == name:
             bases = [field for base in node.bases if base.id != "BaseModel" for field in _fields(path, base.id)]  # type: ignore[attr-defined]
             return bases + [item.target.id for item in node.body if isinstance(item, ast.AnnAssign)]  # type: ignore[union-attr]
     return []
+
+
+@cache
+def _body(source: bytes) -> list[ast.stmt]:
+    return ast.parse(source).body
 
 
 def _message(error: ValidationError) -> str:
