@@ -247,6 +247,19 @@ def spectra_stage(name):
     return {"code": code_digest(name), "settings": SPECTRA.for_stage(name)}
 
 
+def trial_settings(wildcards):
+    """Settings of one trial: a change of another reruns nothing."""
+    own = {wildcards.trial: SPECTRA.trials[wildcards.trial]}
+    return SPECTRA.model_copy(update={"trials": own}).for_stage("try_spectra")
+
+
+def emulation_settings(wildcards):
+    """Settings of one emulation: a change of another reruns nothing."""
+    name = wildcards.emulation
+    changes = {"emulations": {name: SPECTRA.emulations[name]}, "gap": name if SPECTRA.gap == name else None}
+    return SPECTRA.model_copy(update=changes).for_stage("emulate_spectra")
+
+
 def own_seed(wildcards):
     """Seed of one of several trainings."""
     return SPECTRA.seed + int(wildcards.number)

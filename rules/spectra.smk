@@ -109,7 +109,8 @@ rule try_spectra:
         runtime=SPECTRA.training_job.runtime,
         gpu=SPECTRA.training_job.gpus,
     params:
-        **spectra_stage("try_spectra"),
+        code=code_digest("try_spectra"),
+        settings=trial_settings,
         seed=own_seed,
         checkpoints=lambda wildcards: f"{SPECTRA_FOLDER}/trials/checkpoints/{wildcards.trial}_{wildcards.number}",
     shell:
@@ -159,7 +160,8 @@ rule emulate_spectra:
         runtime=SPECTRA.training_job.runtime,
         gpu=SPECTRA.training_job.gpus,
     params:
-        **spectra_stage("emulate_spectra"),
+        code=code_digest("emulate_spectra"),
+        settings=emulation_settings,
         seed=SPECTRA.seed,
         checkpoints=lambda wildcards: f"{SPECTRA_FOLDER}/emulations/checkpoints/{wildcards.emulation}",
     shell:
