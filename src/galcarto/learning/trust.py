@@ -30,15 +30,22 @@ class FeatureDistribution:
     distances: Tensor
 
     @classmethod
-    def learn(cls, features: Tensor) -> FeatureDistribution:
-        """Fit to features of shape (example, feature): half give mean and covariance, half the distances."""
+    def learn(cls, features: Tensor, shrinkage: float = SHRINKAGE) -> FeatureDistribution:
+        """Fit to features: half give mean and covariance, half the distances.
+
+        Parameters
+        ----------
+        features : Tensor, shape (example, feature)
+        shrinkage : float
+            Of the covariance towards its diagonal; at 1 features count as independent.
+        """
         import torch
 
         first, second = features[::2].double(), features[1::2].double()
         mean = first.mean(dim=0)
         covariance = torch.cov(first.T)
         diagonal = torch.diag(torch.diag(covariance) + 1e-6)
-        shrunk = (1.0 - SHRINKAGE) * covariance + SHRINKAGE * diagonal
+        shrunk = (1.0 - shrinkage) * covariance + shrinkage * diagonal
         whitening = torch.linalg.cholesky(torch.linalg.inv(shrunk))
         empty = cls(mean, whitening, torch.empty(0))
         return cls(mean, whitening, empty.distance(second).sort().values)

@@ -77,8 +77,11 @@ def _network(metrics: Mapping[str, Any]) -> Iterator[Goal]:
 
 
 def _trials(metrics: Mapping[str, Any]) -> Iterator[Goal]:
-    trials, labels = metrics.get("trials", {}), metrics["network"]["labels"]
+    trials = metrics.get("trials", {})
     if "hidden" in trials:
+        # as many networks on both sides
+        alone = trials["hidden"]["members"] == 1 and "single" in trials
+        labels = (trials["single"] if alone else metrics["network"])["labels"]
         for name in ("fe_h", "alpha_m"):
             ratio = trials["hidden"]["labels"][name]["rms"] / labels[name]["rms"]
             yield Goal(f"half of the labels hidden: rms of {name} over that with all", ratio, None, HIDDEN)

@@ -25,6 +25,9 @@ from galcarto.spectra.table import Labelled
 BATCH = 1024  # stars at once
 LITTLE_SEEN = 1  # bit of the quality: fewer than half of the pixels, or none of the network's colours
 UNLIKE = 0.999  # out-of-distribution score above which a star is unlike the training stars
+# shrinkage of the features' covariance: an ensemble has more features than validation stars tell apart, and hot stars
+# are farther off in the features' own widths than in directions of little variance
+INDEPENDENT = 1.0
 # levels at which the probability integral transform is set; between and beyond them its normal score is linear
 KNOTS = (0.003, 0.01, 0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975, 0.99, 0.997)
 FEWEST_KNOT = 5.0  # validation stars beyond the outermost knots
@@ -132,7 +135,8 @@ def calibrated(trained: SpectraTrained, valid: Labelled, seed: int) -> SpectraTr
         kept = z[(z >= torch.quantile(z, 0.0025)) & (z <= torch.quantile(z, 0.9975))]
         factors.append(kept.square().mean().sqrt())
     extra = {**trained.extra, "knots": knots, "scores": torch.stack(rows), "factor": torch.stack(factors)}
-    return replace(trained, features=FeatureDistribution.learn(torch.cat(features)), extra=extra)
+    distribution = FeatureDistribution.learn(torch.cat(features), INDEPENDENT)
+    return replace(trained, features=distribution, extra=extra)
 
 
 def describe(
