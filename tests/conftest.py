@@ -13,10 +13,14 @@ from typing import Any
 # before numba is imported: on a machine of one core, too, threads can be compared
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# threads that wait would keep the cores from the tests of another process
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from filelock import FileLock
 from hypothesis import settings
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -30,6 +34,10 @@ from galcarto.surveys.survey import Band, Survey
 
 settings.register_profile("galcarto", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("galcarto")
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ  # one of several processes that run the tests
+if WORKER:
+    torch.set_num_threads(1)
 
 CONFIG: dict[str, Any] = {
     "region": "toy",
@@ -93,27 +101,53 @@ def observations() -> Path:
     return folder
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Path]) -> Path:
+    """A project that one of pytest's processes makes; each has a copy, which its tests may change.
+
+    Parameters
+    ----------
+    factory : pytest.TempPathFactory
+    name : str
+    make : callable
+        Makes the project in a folder and returns it.
+    """
+    if not WORKER:
+        return make(factory.mktemp(name))
+    common = factory.getbasetemp().parent / name
+    with FileLock(f"{common}.lock"):
+        if not common.exists():
+            copy = shutil.copytree(make(factory.mktemp(name)), f"{common}.part", symlinks=True)
+            Path(copy).rename(common)
+    return Path(shutil.copytree(common, factory.mktemp(name) / name, symlinks=True))
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny region has been mapped."""
     from test_workflow import copy_project, snakemake
 
-    project = copy_project(tmp_path_factory.mktemp("tiny"))
-    ran = snakemake(project)
-    assert ran.returncode == 0, ran.stdout
-    return project
+    def make(folder: Path) -> Path:
+        project = copy_project(folder)
+        ran = snakemake(project)
+        assert ran.returncode == 0, ran.stdout
+        return project
+
+    return once(tmp_path_factory, "tiny", make)
 
 
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny metallicity task has run."""
-    from test_workflow import ROOT, copy_project, snakemake
+    from test_metallicity_task import TINY, project
+    from test_workflow import snakemake
 
-    project = copy_project(tmp_path_factory.mktemp("labelled"))
-    shutil.copy(ROOT / "tests/tiny_metallicity.yaml", project / "config")
-    ran = snakemake(project, "metallicity", "--config", "metallicity=config/tiny_metallicity.yaml")
-    assert ran.returncode == 0, ran.stdout
-    return project
+    def make(folder: Path) -> Path:
+        copied = project(folder)
+        ran = snakemake(copied, "metallicity", *TINY)
+        assert ran.returncode == 0, ran.stdout
+        return copied
+
+    return once(tmp_path_factory, "labelled", make)
 
 
 @pytest.fixture(scope="session")
@@ -122,10 +156,13 @@ def spectral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from test_spectra_task import TINY, project
     from test_workflow import snakemake
 
-    copied = project(tmp_path_factory.mktemp("spectral"))
-    ran = snakemake(copied, "spectra", *TINY)
-    assert ran.returncode == 0, ran.stdout
-    return copied
+    def make(folder: Path) -> Path:
+        copied = project(folder)
+        ran = snakemake(copied, "spectra", *TINY)
+        assert ran.returncode == 0, ran.stdout
+        return copied
+
+    return once(tmp_path_factory, "spectral", make)
 
 
 def line(ax: Axes, label: str) -> Line2D:
