@@ -13,6 +13,7 @@ from test_workflow import ROOT, copy_project, planned, snakemake
 
 import galcarto
 from galcarto.__main__ import main
+from galcarto.core.errors import UserError
 from galcarto.core.settings import SettingsError, load
 from galcarto.spectra.settings import Settings
 
@@ -71,6 +72,21 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         load(config | {"trials": {"a": {"hidden": 0.5, "hidden_labels": ["zr_m"]}}}, Settings)
     with pytest.raises(SettingsError, match="layers: unknown key"):
         load(config | {"trials": {"a": {"network": {"layers": 3}}}}, Settings)
+    with pytest.raises(SettingsError, match="found windows of 0 of 5 labels"):
+        load(config | {"network": {"name": "astronn_censored"}}, Settings)
+
+
+def test_windows_of_a_label_are_pixels_that_its_branch_sees() -> None:
+    config = yaml.safe_load((ROOT / "config/spectra.yaml").read_text())
+    grid = np.arange(336.0, 1021.0, 2.0)
+    assert load(config, Settings).table.masks(grid) is None
+    config["table"]["labels"]["alpha_m"]["windows"] = [[500, 530], [848, 850]]
+    masks = load(config, Settings).table.masks(grid)
+    assert masks.sum(axis=1).tolist() == [0, 0, 0, 18, 0]
+    assert grid[masks[3]][[0, -1]].tolist() == [500, 850]
+    config["table"]["labels"]["alpha_m"]["windows"] = [[200, 210]]
+    with pytest.raises(UserError, match=r"alpha_m.windows: found no pixel in"):
+        load(config, Settings).table.masks(grid)
 
 
 def test_without_the_package_the_message_says_how_to_get_spectra(tmp_path: Path, capsys) -> None:

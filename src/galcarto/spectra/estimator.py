@@ -121,7 +121,7 @@ class Spectrum(Estimator):
     network : mapping
         Of `settings.Network`.
     masks : list of list of int, optional
-        Pixels that each abundance's branch sees, for ``astronn_censored``.
+        Pixels that each label's branch sees, for ``astronn_censored``; none for a label of the trunk.
     noise : float
         Standard error of each pixel that training adds, afresh each time, to spectra that have none; in units of flux.
     """
@@ -146,7 +146,7 @@ class Spectrum(Estimator):
         if masks is not None:
             seen = torch.zeros(len(masks), self.pixels, dtype=torch.bool)
             for row, places in zip(seen, masks, strict=True):
-                row[list(places)] = True
+                row[torch.tensor(places, dtype=torch.long)] = True
         super().__init__(build(self.pixels, self.colours, len(labels), self.options, seen), head(self.options))
 
     def inputs(self, batch: Sequence[Tensor]) -> Tensor:

@@ -127,29 +127,32 @@ class Censored(nn.Module):
     Parameters
     ----------
     trunk : Module
-        With `features` and `dense`; gives the outputs of the first labels.
-    masks : Tensor of bool, shape (abundance, pixel)
-        What each branch sees.
-    parameters, each : int
-        Labels of the trunk, and outputs for a label.
+        With `features` and `dense`; gives the outputs of its labels.
+    masks : Tensor of bool, shape (label, pixel)
+        What each branch sees; a label that sees nothing is one of the trunk's.
+    each : int
+        Outputs for a label.
     """
 
     masks: Tensor
 
-    def __init__(self, trunk: Convolutional, masks: Tensor, parameters: int, each: int, dropout: float) -> None:
+    def __init__(self, trunk: Convolutional, masks: Tensor, each: int, dropout: float) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.register_buffer("masks", masks)
-        outputs = parameters * each
+        self.trunk, self.each = trunk, each
+        branched = masks.any(dim=1)
+        self.register_buffer("masks", masks[branched])
+        # place of each label among the trunk's, then the branches'
+        self.order = torch.argsort(torch.argsort(branched.int(), stable=True)).tolist()
+        outputs = int((~branched).sum()) * each
         self.branches = nn.ModuleList(
             nn.Sequential(nn.Linear(int(mask.sum()) + outputs, 32), nn.ReLU(), nn.Dropout(dropout), nn.Linear(32, each))
-            for mask in masks
+            for mask in masks[branched]
         )
         self.features = trunk.features
         self.dense = nn.Sequential(*trunk.dense)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of the trunk's labels, then of each branch's."""
+        """Outputs of the labels in their order."""
         first = self.trunk(inputs)
         seen = first.detach()
         pixels = inputs[:, : self.masks.shape[1]]
@@ -157,7 +160,7 @@ class Censored(nn.Module):
             branch(torch.cat([pixels[:, mask], seen], dim=1))
             for branch, mask in zip(self.branches, self.masks, strict=True)
         )
-        return torch.cat([first, *branches], dim=1)
+        return torch.cat([first, *branches], dim=1).unflatten(1, (-1, self.each))[:, self.order].flatten(1)
 
 
 def build(pixels: int, colours: int, labels: int, options: Network, masks: Tensor | None = None) -> nn.Module:
@@ -175,9 +178,8 @@ def build(pixels: int, colours: int, labels: int, options: Network, masks: Tenso
         return Convolutional(first, (196, 96), outputs, ASTRONN_DROPOUT)
     if masks is None:
         raise ValueError("found no masks; expected the pixels of each abundance")
-    parameters = labels - len(masks)
-    trunk = Convolutional(first, (196, 96), parameters * each, ASTRONN_DROPOUT)
-    return Censored(trunk, masks, parameters, each, ASTRONN_DROPOUT)
+    trunk = Convolutional(first, (196, 96), int((~masks.any(dim=1)).sum()) * each, ASTRONN_DROPOUT)
+    return Censored(trunk, masks, each, ASTRONN_DROPOUT)
 
 
 def outputs_of(options: Network) -> int:

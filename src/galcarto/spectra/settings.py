@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from galcarto.core.errors import UserError
 from galcarto.core.settings import Config, Section, increasing
 from galcarto.labels.settings import Split
 from galcarto.learning.settings import Training, TrainingJob
@@ -17,6 +19,10 @@ class Label(Section):
     column: str = Field(description="of the table of spectra; COLUMN_error has the known errors, where it is there")
     unit: str = Field(description="K, dex or mag")
     range: Range = Field(description="values beyond it are faults, and count as missing")
+    windows: list[Range] = Field(
+        [],
+        description="nm: what the label's branch of `astronn_censored` sees; none: it is a label of the trunk",
+    )
 
 
 class Table(Section):
@@ -30,6 +36,26 @@ class Table(Section):
     cool: float = Field(7000.0, gt=0, description="K; hotter stars, by the label teff, are kept out of the training")
     snr: float = Field(30.0, ge=0, description="least S/N of a pixel of the stars that are scored")
     split: Split = Split(valid=0.12, test=0.2)
+
+    def masks(self, wavelength: np.ndarray) -> np.ndarray | None:
+        """Pixels in the windows of each label, shape (label, pixel); None if no label has windows.
+
+        Raises
+        ------
+        UserError
+            If the windows of a label hold no pixel.
+        """
+        rows = []
+        for name, label in self.labels.items():
+            rows.append(np.zeros(len(wavelength), bool))
+            for low, high in label.windows:
+                rows[-1] |= (wavelength >= low) & (wavelength <= high)
+            if label.windows and not rows[-1].any():
+                raise UserError(
+                    f"table.labels.{name}.windows: found no pixel in {label.windows}; expected some of "
+                    f"{wavelength[0]:g} to {wavelength[-1]:g} nm"
+                )
+        return np.array(rows) if np.any(rows) else None
 
     def units(self) -> dict[str, str]:
         """Labels and their units."""
@@ -114,5 +140,13 @@ class Settings(Config):
             if unknown := sorted({*trial.hidden_labels, *trial.noisy_labels} - set(self.table.labels)):
                 found = ", ".join(unknown)
                 raise ValueError(f"trials.{name}: found {found}; expected labels of {', '.join(self.table.labels)}")
-            Network.model_validate(self.network.model_dump() | trial.network)
+        options = [Network.model_validate(self.network.model_dump() | trial.network) for trial in self.trials.values()]
+        number = sum(bool(label.windows) for label in self.table.labels.values())
+        if any(one.name == "astronn_censored" for one in [self.network, *options]) and not (
+            0 < number < len(self.table.labels)
+        ):
+            raise ValueError(
+                f"table.labels: found windows of {number} of {len(self.table.labels)} labels; expected those of some, "
+                "and not of all, for the network astronn_censored"
+            )
         return self

@@ -57,7 +57,7 @@ def learn(
         Time after which to stop.
     soft : float
         Of `Scale`.
-    masks : ndarray of bool, shape (abundance, pixel), optional
+    masks : ndarray of bool, shape (label, pixel), optional
         For ``astronn_censored``.
     noise : float
         Of `Spectrum`, in units of the flux; only where `soft` is 0.

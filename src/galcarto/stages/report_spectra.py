@@ -16,7 +16,7 @@ from galcarto.core.files import Output
 from galcarto.labels.file import open_labels
 from galcarto.pages.label_report import Table, render
 
-SIDE_BY_SIDE = ("single", "starnet", "astronn", "convolutional")  # trials of other networks
+SIDE_BY_SIDE = ("single", "starnet", "astronn", "censored", "convolutional")  # trials of other networks
 COLUMNS = {  # of the table of labels
     "rms": "rms",
     "robust": "robust (1.48 MAD)",

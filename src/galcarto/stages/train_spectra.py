@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> None:
         network,
         training,
         args.seed,
+        masks=table.masks(data.spectra.wavelength),
         seconds=60.0 * (args.minutes - MARGIN) if args.minutes and "SLURM_JOB_ID" in os.environ else math.inf,
     )
     trained.save(args.network, attributes)

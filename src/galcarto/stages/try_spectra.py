@@ -42,7 +42,16 @@ def run(args: argparse.Namespace) -> None:
     part = changed(data, trial, names, args.seed)
     if trial.stars is not None:
         training = for_fewer(training, trial.stars, len(data.part(TRAIN).labels))
-    trained, _ = learn(part, table.magnitudes, table.units(), Path(args.checkpoints), options, training, args.seed)
+    trained, _ = learn(
+        part,
+        table.magnitudes,
+        table.units(),
+        Path(args.checkpoints),
+        options,
+        training,
+        args.seed,
+        masks=table.masks(data.spectra.wavelength),
+    )
     found, _ = judge(trained, data, table, args.seed)
     weights = sum(one.numel() for one in trained.estimator.parameters()) // options.members
     write_json(args.metrics, found | {"weights": weights, "members": options.members})
