@@ -127,6 +127,18 @@ def test_networks_have_a_distribution_for_each_label(name: str) -> None:
     assert outputs.shape == (3, 5 * outputs_of(options))
 
 
+@pytest.mark.parametrize("name", ["residual", "convolutional", "starnet", "astronn", "astronn_censored"])
+def test_features_come_with_the_outputs_of_all_labels(data: Labelled, name: str) -> None:
+    scale = Scale.learn(data.spectra.flux, beside(data.spectra, data.magnitudes), data.labels)
+    masks = np.zeros((len(TABLE.labels), len(GRID)), bool)
+    masks[1, 5:9] = True
+    spectrum = Spectrum(**shape_of(GRID, ["G", "J"], TABLE.units(), scale, Network(name=name), masks)).eval()
+    inputs = torch.from_numpy(scale.inputs(data.spectra.flux[:4], beside(data.spectra, data.magnitudes)[:4]))
+    outputs, features = spectrum.forward_features(inputs)
+    torch.testing.assert_close(outputs, spectrum(inputs))
+    assert len(features) == 4
+
+
 def test_a_branch_sees_its_elements_pixels_alone() -> None:
     masks = torch.zeros(4, 60, dtype=torch.bool)
     masks[1, 10:20] = masks[3, 30:35] = True

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from galcarto.learning.heads.mixture import Mixture
 from galcarto.learning.networks import Estimator
-from galcarto.spectra.networks import Dense, build, outputs_of
+from galcarto.spectra.networks import Censored, Dense, build, outputs_of
 from galcarto.spectra.settings import Network
 from galcarto.spectra.spectra import Spectra
 
@@ -166,6 +166,11 @@ class Spectrum(Estimator):
         keep = ~((place >= first) & (place < first + length))
         colour = (torch.rand(stars, 1, device=device) >= COLOURS_HIDDEN).expand(stars, 2 * self.colours)
         return inputs * torch.cat([keep, keep, colour], dim=1)
+
+    def forward_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """As the base class's; the branches of a `Censored` network see pixels, beside the trunk's features."""
+        outputs, features = super().forward_features(inputs)
+        return (self.network(inputs) if isinstance(self.network, Censored) else outputs), features
 
     def loss(self, outputs: Tensor, batch: Sequence[Tensor]) -> Tensor:
         """Mean over stars and labels; see `balance`."""
