@@ -117,7 +117,11 @@ TRAININGS = STARS.variants()
 
 # the spectra task
 SPECTRA_FOLDER = f"results/{SPECTRA.name}"
-TRIED = expand(f"{SPECTRA_FOLDER}/trials/{{trial}}/{{number}}.json", trial=SPECTRA.trials, number=range(SPECTRA.seeds))
+TRIED = [
+    f"{SPECTRA_FOLDER}/trials/{name}/{number}.json"
+    for name, trial in SPECTRA.trials.items()
+    for number in range(min(trial.seeds or SPECTRA.seeds, SPECTRA.seeds))
+]
 COMPARED = expand(
     f"{SPECTRA_FOLDER}/baselines/{{stars}}/{{number}}.json", stars=SPECTRA.baselines, number=range(SPECTRA.seeds)
 )

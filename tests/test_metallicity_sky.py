@@ -334,6 +334,25 @@ def test_slope_of_a_map_is_that_of_its_stars(rng):
     assert value == pytest.approx(-0.3, abs=3 * error)
 
 
+def test_error_of_a_slope_grows_with_the_scatter_of_the_cells():
+    height, radius = np.arange(0.75, 4.0, 0.5), np.arange(7.25, 10.0, 0.5)
+    above, along = np.meshgrid(height, radius)
+    signs = np.where((np.arange(above.size) % 2).reshape(above.shape) == 0, 1.0, -1.0)
+    cells, known = {"radius": radius, "height": height}, ("radius", "height")
+    found = {}
+    for times in (0.5, 1.0, 4.0):
+        mean = -0.3 * above + 0.05 * along + times * 0.02 * signs
+        dataset = xr.Dataset({"feh": (known, mean)}, cells, {"sun_radius_kpc": 8.5})
+        found[times] = sky_map.slope(dataset, "feh", xr.full_like(dataset["feh"], 0.02))
+    assert [value for value, _ in found.values()] == pytest.approx([-0.3] * 3, abs=0.01)
+    assert found[1.0][1] < 1.1 * found[0.5][1]
+    scatter = 16 * above.size / (above.size - 3)
+    assert found[4.0][1] == pytest.approx(found[0.5][1] * np.sqrt(scatter), rel=0.05)
+    # exact: without scatter it is that of the least squares
+    design = np.stack([np.ones(above.size), above.ravel(), along.ravel()], axis=1) / 0.02
+    assert found[0.5][1] == pytest.approx(np.sqrt(np.linalg.inv(design.T @ design)[1, 1]))
+
+
 def test_mock_map_has_the_true_slope_once_selection_and_prior_are_taken_out():
     """Within 10 % and 2 standard errors, with labels of known errors, drawn to the mean as a network's are."""
     mock = Mock(stars=120_000, limits={"g": "20 mag", "r": "20 mag", "i": "20 mag"}, surveys=["sdss"], screen="0 mag")

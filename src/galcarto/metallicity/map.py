@@ -418,7 +418,8 @@ def truth(galaxy: GalaxySettings, mock: Mock, settings: MapSettings, seed: int) 
 def slope(dataset: xr.Dataset, name: str, errors: xr.DataArray) -> tuple[float, float]:
     """Slope of mean [Fe/H] with |Z| near the Sun's radius, and its standard error, dex per kpc.
 
-    A plane in |Z| and R is fitted to the cells.
+    A plane in |Z| and R is fitted to the cells. Where these scatter about it by more than their errors, the slope's
+    error grows by as much (Birge 1932, Phys. Rev. 40, 207).
 
     Parameters
     ----------
@@ -438,7 +439,10 @@ def slope(dataset: xr.Dataset, name: str, errors: xr.DataArray) -> tuple[float, 
     if np.linalg.matrix_rank(design) < 3:
         return float("nan"), float("nan")
     covariance = np.linalg.inv(design.T @ design)
-    return float((covariance @ design.T @ (value[used] / error[used]))[1]), float(np.sqrt(covariance[1, 1]))
+    plane = covariance @ design.T @ (value[used] / error[used])
+    residual = value[used] / error[used] - design @ plane
+    scatter = float((residual**2).sum() / max(used.sum() - 3, 1))
+    return float(plane[1]), float(np.sqrt(covariance[1, 1] * max(1.0, scatter)))
 
 
 def compared(found: xr.Dataset, real: xr.Dataset) -> dict[str, float]:
@@ -448,14 +452,17 @@ def compared(found: xr.Dataset, real: xr.Dataset) -> dict[str, float]:
     -------
     dict of str to float
         ``slope``, ``slope_true`` and ``slope_error`` (of their difference, dex/kpc); ``relative_difference``;
-        ``difference_in_errors``; and ``slope_of_predictions``, of the plain mean of the stars' predicted [Fe/H].
+        ``difference_in_errors``; ``slope_of_predictions``, of the plain mean of the stars' predicted [Fe/H]; and of
+        the cells (dex) ``cell_difference``, the rms of their means less the true ones, and ``cell_error``, that of the
+        stated errors.
     """
     name = "feh_population"
-    errors = found[f"{name}_error"].where(np.isfinite(real["feh"]))
+    # the true stars are a sample too
+    errors = (found[f"{name}_error"] ** 2 + real["feh_error"] ** 2) ** 0.5
+    off = (found[name] - real["feh"]).where(np.isfinite(errors))
     ours, _ = slope(found, name, errors)
     theirs, _ = slope(real, "feh", errors)
-    # the true stars are a sample too
-    _, error = slope(found, name, (errors**2 + real["feh_error"] ** 2) ** 0.5)
+    _, error = slope(found.assign(off=off), "off", errors)
     return {
         "slope": ours,
         "slope_true": theirs,
@@ -463,4 +470,6 @@ def compared(found: xr.Dataset, real: xr.Dataset) -> dict[str, float]:
         "relative_difference": (ours - theirs) / theirs,
         "difference_in_errors": (ours - theirs) / error,
         "slope_of_predictions": slope(found, "feh", errors)[0],
+        "cell_difference": float(np.sqrt((off**2).mean())),
+        "cell_error": float(np.sqrt((errors.where(np.isfinite(off)) ** 2).mean())),
     }

@@ -83,6 +83,7 @@ class Trial(Section):
     """A training on a changed table, for a comparison."""
 
     network: dict[str, str | int | float] = Field({}, description="keys of `network` that are other")
+    seeds: int | None = Field(None, gt=0, description="trainings; by default as many as `seeds`")
     stars: int | None = Field(None, gt=0, description="training stars; by default all")
     hidden: float = Field(0.0, ge=0, lt=1, description="share of the labels of `hidden_labels` that are taken away")
     hidden_labels: list[str] = Field([], description="labels of which a share is taken away")

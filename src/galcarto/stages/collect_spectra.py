@@ -12,6 +12,7 @@ A trial's and a baseline's name is that of its folder, with a file for each seed
 import argparse
 import json
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
     """Collect, compare with the goals, write."""
     metrics = _read(args.network)
     metrics |= {"trials": by_folder(args.trials), "baselines": by_folder(args.baselines)}
+    for name, number in Counter(Path(path).parent.name for path in args.trials).items():
+        metrics["trials"][name]["trainings"] = number
     metrics["emulations"] = {Path(path).stem: _read(path) for path in args.emulations}
     metrics["goals"] = goals(metrics)
     logging.info("%d of %d goals are met", sum(goal["met"] for goal in metrics["goals"]), len(metrics["goals"]))

@@ -43,7 +43,11 @@ def tables(metrics: Mapping[str, Any], units: Mapping[str, str]) -> Iterator[Tab
     text = f"Test stars: {network['stars']:.0f}; training stars: {network['training_stars']:.0f}"
     rows = [[f"{name}, {units[name]}", *(f"{one[key]:.3g}" for key in COLUMNS)] for name, one in labels.items()]
     yield Table(text, ["Label", *COLUMNS.values()], rows)
-    tried = {"ours": labels} | {name: one["labels"] for name, one in metrics["trials"].items() if name in SIDE_BY_SIDE}
+    tried = {"ours": labels} | {
+        f"{name}, trained {one['trainings']:.0f}x": one["labels"]
+        for name, one in metrics["trials"].items()
+        if name in SIDE_BY_SIDE
+    }
     tried |= metrics["baselines"].get("0", {})
     rows = [
         [name, *(f"{one[label]['rms']:.3g} ({one[label]['robust']:.3g})" for label in labels)]
