@@ -237,13 +237,13 @@ def gap(comparison: xr.Dataset) -> Figure:
         return figure
     part = slice(len(comparison.wavelength) // 3, len(comparison.wavelength) // 3 + 400)
     own = comparison.isel(wavelength=part)
-    left.plot(own.wavelength, own.real, color="black", lw=0.8, label="real")
-    left.plot(own.wavelength, own.model, color=ORANGE, lw=0.8, label="emulated")
+    left.plot(own.wavelength, own["real"], color="black", lw=0.8, label="real")
+    left.plot(own.wavelength, own["model"], color=ORANGE, lw=0.8, label="emulated")
     left.set(xlabel="Wavelength (nm)", ylabel="Normalised flux")
     left.legend(loc="lower right")
-    features = comparison.emulated_features
+    features = comparison["emulated_features"]
     right.plot(features[:, 0], features[:, 1], ".", color=BLUE, ms=1.5, rasterized=True, label="emulated")
-    right.plot(*comparison.real_features.values, "*", color=ORANGE, ms=10, label="real")
+    right.plot(*comparison["real_features"].values, "*", color=ORANGE, ms=10, label="real")
     right.set(xlabel="Feature 1", ylabel="Feature 2")
     right.legend(loc="upper right", fontsize=7)
     return figure
