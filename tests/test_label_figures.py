@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.special import ndtri
 
 from galcarto.__main__ import main
-from galcarto.figures import labels
+from galcarto.figures import labels, spectra
 from galcarto.labels.diagnostics import LEVELS, diagnostics, gravities
 from galcarto.maps.grid import bounded
 
@@ -144,3 +144,51 @@ def test_stages_draw_every_figure(table, found, tmp_path, monkeypatch):
         with Image.open(name) as image:
             assert image.width > 500
             assert len(set(np.asarray(image.convert("L")).ravel())) > 10
+
+
+def test_curves_of_learning_have_every_number_of_stars():
+    numbers = {"network": {"training_stars": 9000.0, "labels": {"teff": {"rms": 100.0}}}}
+    numbers["trials"] = {
+        f"stars_{size}": {"labels": {"teff": {"rms": rms}}} for size, rms in ((500, 300.0), (50, 400.0))
+    }
+    numbers["baselines"] = {
+        name: {method: {"teff": {"rms": rms}} for method, rms in (("trees", 150.0 + add), ("ridge", 250.0 + add))}
+        for name, add in (("500", 200.0), ("0", 0.0))
+    }
+    ours, trees, ridge = spectra.learning(numbers).axes[0].get_lines()[:3]
+    assert (list(ours.get_xdata()), list(ours.get_ydata())) == ([50, 500, 9000.0], [400.0, 300.0, 100.0])
+    assert (list(trees.get_xdata()), list(trees.get_ydata())) == ([500, 9000.0], [350.0, 150.0])
+    assert list(ridge.get_ydata()) == [450.0, 250.0]
+
+
+def test_bars_of_bounds_and_the_spectra_of_the_gap():
+    wavelength = np.linspace(1500.0, 1600.0, 1500)
+    emulated = xr.Dataset(
+        {
+            "ratio": ("label", [1.2, 2.5]),
+            "real": ("wavelength", np.sin(wavelength)),
+            "model": ("wavelength", np.cos(wavelength)),
+            "emulated_features": (("star", "component"), np.arange(20.0).reshape(10, 2)),
+            "real_features": ("component", [3.0, 4.0]),
+        },
+        {"label": ["teff", "logg"], "wavelength": wavelength},
+    )
+    assert [bar.get_height() for bar in spectra.bounds(emulated).axes[0].patches] == [1.2, 2.5]
+    left, right = spectra.gap(emulated).axes
+    real, model = left.get_lines()
+    np.testing.assert_array_equal(real.get_xdata(), wavelength[500:900])
+    np.testing.assert_array_equal(real.get_ydata(), np.sin(wavelength[500:900]))
+    np.testing.assert_array_equal(model.get_ydata(), np.cos(wavelength[500:900]))
+    emulations, star = right.get_lines()
+    assert list(emulations.get_xdata()) == list(np.arange(0.0, 20.0, 2.0))
+    assert (float(star.get_xdata()[0]), float(star.get_ydata()[0])) == (3.0, 4.0)
+    assert "no real spectrum" in texts(spectra.gap(emulated[["ratio"]]))
+
+
+def test_a_search_shows_the_best_until_then():
+    history = pd.DataFrame({"number": [0, 1, 2], "value": [3.0, 1.0, 2.0], "params_width": [64, 128, 256]})
+    first, second = spectra.search(history).axes[:2]
+    trials, best = first.get_lines()
+    assert list(trials.get_ydata()) == [3.0, 1.0, 2.0]
+    assert list(best.get_ydata()) == [3.0, 1.0, 1.0]
+    assert list(second.get_lines()[0].get_xdata()) == [64, 128, 256]
