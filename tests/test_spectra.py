@@ -24,6 +24,7 @@ from galcarto.spectra.predict import (
     REFUSED,
     REPEATED,
     SpectraTrained,
+    _by_snr,
     describe,
     jacobian,
     mean_of,
@@ -222,6 +223,24 @@ def test_calibration_mends_a_network_that_is_too_sure(trained: SpectraTrained, d
     assert sure.level(0.84).tolist() == pytest.approx([norm.cdf(2 * norm.ppf(0.84))] * 2)
     own = torch.tensor([[0.7, norm.cdf(2.0)]], dtype=torch.double)
     assert sure.normal_scores(own)[0].tolist() == pytest.approx([0.5 * norm.ppf(0.7), 1.0])
+
+
+def test_widths_follow_the_noise() -> None:
+    """Scores that scatter by 0.5 to 2 with S/N are stretched by as much, about the scatter of all."""
+    rng = np.random.default_rng(3)
+    snr = rng.uniform(0.0, 1.0, 20_000)
+    scores = rng.standard_normal((20_000, 2)) * np.stack([2.0 ** (2.0 * snr - 1.0), np.ones(20_000)], axis=1)
+    scores[::3, 0] = np.nan
+    parts, stretch = _by_snr(snr, scores)
+    np.testing.assert_allclose(parts, [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.01)
+    np.testing.assert_allclose(stretch[:, 0] / stretch[2, 0], 2.0 ** (2.0 * parts - 1.0), rtol=0.05)
+    np.testing.assert_allclose(stretch[:, 1], 1.0, atol=0.05)
+    assert _by_snr(snr[:700], scores[:700])[1].tolist() == [[1.0, 1.0]]
+    pooled = Pooled(torch.tensor([[[0.3, 0.7]]]).log(), torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[0.5, 1.0]]]), 1)
+    wider = pooled.stretched(torch.tensor([[2.0]]))
+    (mean, sd, _), (other, twice, _) = pooled.moments(), wider.moments()
+    assert float(other) == pytest.approx(float(mean))
+    assert float(twice) == pytest.approx(2 * float(sd))
 
 
 def test_the_jacobian_is_that_of_the_flux(trained: SpectraTrained, data: Labelled) -> None:

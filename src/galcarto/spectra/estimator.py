@@ -1,7 +1,7 @@
 """What a network is shown of a spectrum, and how its outputs become labels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -238,6 +238,12 @@ class Pooled:
         own = (each[0] * each[1]).sum(dim=-1)
         noise = (each[0] * (each[2] ** 2 + (each[1] - own[..., None]) ** 2)).sum(dim=-1).mean(dim=-1)
         return centre, noise.sqrt(), ((own - centre[..., None]) ** 2).mean(dim=-1).sqrt()
+
+    def stretched(self, factor: Tensor) -> "Pooled":
+        """The same about the same means, wider by factors of shape (star, label)."""
+        centre = (self.weight.exp() * self.mean).sum(dim=-1, keepdim=True)
+        wider = factor[..., None].to(self.mean.dtype)
+        return replace(self, mean=centre + wider * (self.mean - centre), sd=wider * self.sd)
 
     def cumulative(self, values: Tensor) -> Tensor:
         """Probability that a label is less than values of shape (star, label)."""

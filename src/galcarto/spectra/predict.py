@@ -30,6 +30,7 @@ UNLIKE = 0.999  # out-of-distribution score above which a star is unlike the tra
 INDEPENDENT = 1.0
 # levels at which the probability integral transform is set; between and beyond them its normal score is linear
 KNOTS = (0.003, 0.01, 0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975, 0.99, 0.997)
+PARTS, FEWEST_ALIKE = 5, 400  # of the validation stars by S/N, at most, and stars in one
 FEWEST_KNOT = 5.0  # validation stars beyond the outermost knots
 
 
@@ -37,9 +38,10 @@ FEWEST_KNOT = 5.0  # validation stars beyond the outermost knots
 class SpectraTrained(Trained):
     """A trained ensemble.
 
-    ``extra`` has ``range``, shape (label, 2): of the training stars' labels; ``knots`` and ``scores``, shapes (knot,)
-    and (label, knot): normal scores of the claimed and of the found levels; ``factor``, shape (label,): of the
-    standard deviations.
+    ``extra`` has ``range``, shape (label, 2): of the training stars' labels; ``snr`` and ``stretch``, shapes (part,)
+    and (part, label): by how much distributions are wider than claimed at some S/N, as the network sees it; ``knots``
+    and ``scores``, shapes (knot,) and (label, knot): normal scores of the claimed and of the found levels; ``factor``,
+    shape (label,): of the standard deviations.
     """
 
     estimator: Members
@@ -67,7 +69,19 @@ class SpectraTrained(Trained):
                 found = [self.estimator.forward_features(inputs)[0] for _ in range(passes)]
                 self.estimator.eval()
             number = len(self.estimator.network)  # type: ignore[arg-type]
-            return Pooled.of(self.estimator.head, [part for one in found for part in one.chunk(number, 1)]), features  # type: ignore[arg-type]
+            pooled = Pooled.of(self.estimator.head, [part for one in found for part in one.chunk(number, 1)])  # type: ignore[arg-type]
+            return pooled.stretched(self.stretch(inputs)) if "stretch" in self.extra else pooled, features
+
+    def stretch(self, inputs: Tensor) -> Tensor:
+        """Factors of the widths at the S/N of each star, shape (star, label)."""
+        snr, parts = self.snr(inputs), self.extra["snr"].numpy()
+        return torch.from_numpy(
+            np.stack([np.interp(snr, parts, one) for one in self.extra["stretch"].numpy().T], axis=1)
+        )
+
+    def snr(self, inputs: Tensor) -> np.ndarray:
+        """S/N as the network sees it: the first of its colours, behind the pixels and their bits."""
+        return inputs[:, 2 * self.estimator.first.pixels].double().numpy()
 
     def level(self, level: float) -> Tensor:
         """Level of the network's own distribution that is a given one when calibrated, shape (label,)."""
@@ -97,26 +111,36 @@ def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
 
 
 def calibrated(trained: SpectraTrained, valid: Labelled, seed: int) -> SpectraTrained:
-    """Calibrate on validation stars: levels of the distributions, widths, and what the features look like.
+    """Calibrate on validation stars: widths by S/N, levels of the distributions, and what the features look like.
 
-    The distribution that the network claims for a label is F; the share of validation stars with F(label) < p is found
-    at each of `KNOTS`, and a calibrated level q is the network's own level of which q is the share (Kuleshov et al.
-    2018, arXiv:1807.00263).
+    First the distributions of stars of like S/N are stretched until they hold as much as those of all. The distribution
+    that the network then claims for a label is F; the share of validation stars with F(label) < p is found at each of
+    `KNOTS`, and a calibrated level q is the network's own level of which q is the share (Kuleshov et al. 2018,
+    arXiv:1807.00263).
     """
     torch.manual_seed(seed)
     passes = trained.estimator.first.options.passes
-    own, means, widths, features = [], [], [], []
+    mixtures, ratios, features = [], [], []
     scale = trained.estimator.first.scale
     zero, unit = torch.tensor(scale.label), torch.tensor(scale.label_sd)
     truth = (torch.from_numpy(valid.labels) - zero) / unit
     for number, inputs in enumerate(trained.batches(valid.spectra, valid.magnitudes)):
         part = slice(number * BATCH, (number + 1) * BATCH)
         pooled, feature = trained.pooled(inputs, passes)
+        mixtures.append((inputs, pooled, truth[part]))
+        ratios.append(trained.snr(inputs))
+        features.append(feature)
+    raw = torch.cat([_scores(pooled.cumulative(known)) for _, pooled, known in mixtures])
+    parts, stretch = _by_snr(np.concatenate(ratios), torch.where(truth.isfinite(), raw, torch.nan).numpy())
+    extra = {**trained.extra, "snr": torch.from_numpy(parts), "stretch": torch.from_numpy(stretch)}
+    trained = replace(trained, extra=extra)
+    own, means, widths = [], [], []
+    for inputs, claimed, known in mixtures:
+        pooled = claimed.stretched(trained.stretch(inputs))
         mean, noise, model = pooled.moments()
-        own.append(pooled.cumulative(truth[part]))
+        own.append(pooled.cumulative(known))
         means.append(mean)
         widths.append(torch.hypot(noise, model))
-        features.append(feature)
     share, mean, width = torch.cat(own), torch.cat(means), torch.cat(widths)
     knots = _scores(torch.tensor(KNOTS, dtype=torch.double))
     rows, factors = [], []
@@ -137,6 +161,24 @@ def calibrated(trained: SpectraTrained, valid: Labelled, seed: int) -> SpectraTr
     extra = {**trained.extra, "knots": knots, "scores": torch.stack(rows), "factor": torch.stack(factors)}
     distribution = FeatureDistribution.learn(torch.cat(features), INDEPENDENT)
     return replace(trained, features=distribution, extra=extra)
+
+
+def _by_snr(snr: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Median S/N of parts of the stars, and the half-width of the central 68 % of each label's scores over that of all.
+
+    Parameters
+    ----------
+    snr : ndarray, shape (star,)
+    scores : ndarray, shape (star, label)
+        Normal scores of the known labels, NaN where unknown.
+    """
+    whole = np.nanquantile(np.abs(scores), 0.68, axis=0)
+    number = int(np.clip(len(snr) // FEWEST_ALIKE, 1, PARTS))
+    if number == 1 or np.ptp(snr) == 0:
+        return np.array([np.median(snr)]), np.ones((1, scores.shape[1]))
+    some = np.array_split(np.argsort(snr, kind="stable"), number)
+    stretch = [np.nanquantile(np.abs(scores[part]), 0.68, axis=0) / whole for part in some]
+    return np.array([np.median(snr[part]) for part in some]), np.array(stretch)
 
 
 def describe(
