@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from galcarto.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, STYLE, plain_decades, say
+from galcarto.figures.style import BLUE, CYCLE, GREEN, GREY, ORANGE, PAGE, STYLE, say
 
 NAMES = {  # name and unit of a label
     "teff": ("$T_\\mathrm{eff}$", "K"),
@@ -202,8 +202,9 @@ def learning(metrics: Mapping[str, Any]) -> Figure:
             x = sorted(found)
             ax.plot(x, [found[one] for one in x], color=colour, marker="s", ms=3)
         ax.set(xlabel="Training stars", ylabel=f"rms of {title(label)}", xscale="log", ylim=(0, None))
-        plain_decades(ax.xaxis)
-        ax.tick_params(axis="x", labelsize=6.5)
+        ticks = [*sizes, whole]
+        ax.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks], fontsize=6.5)
+        ax.minorticks_off()
     for ax in axes[len(labels) :]:
         ax.set_axis_off()
         for text, colour in (("network", BLUE), ("trees", ORANGE), ("ridge", GREEN)):
