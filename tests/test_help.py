@@ -96,6 +96,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     """A project after 'make demo' and 'make orion': the tiny region's files under the names that the examples use."""
     project = tmp_path_factory.mktemp("help") / "galcarto"
     shutil.copytree(ROOT / "config", project / "config")
+    (project / "docs").mkdir()
+    shutil.copy(ROOT / "docs/spectra.md", project / "docs")
     for captions in ("rules/captions", "rules/label_captions", "rules/spectra_captions"):
         shutil.copytree(ROOT / captions, project / captions)
     demo, orion, cone = (project / "results" / name for name in ("demo", "orion", "cone"))

@@ -23,14 +23,19 @@ def project(to: Path) -> Path:
     return copied
 
 
-@pytest.mark.parametrize("name", ["metallicity", "segue"])
+@pytest.mark.parametrize("name", ["metallicity", "metallicity_goals", "segue"])
 def test_the_configs_of_the_project_are_valid(name: str) -> None:
     settings = load(ROOT / f"config/{name}.yaml", Settings)
     assert settings.name == name
     variants = settings.variants()
-    assert {"network", "seed_1", "seed_2", "thesis", "thesis_attention", "thesis_autoencoder"} < set(variants)
-    assert variants["thesis"][0].widths[0] == 32
-    assert variants["thesis"][0].widths[6] == settings.evaluation.thesis_width
+    assert {"network", "seed_1", "seed_2"} < set(variants)
+    thesis = {"thesis", "thesis_attention", "thesis_autoencoder"}
+    assert thesis & set(variants) == (thesis if name == "segue" else set())
+    if name == "segue":
+        # each colour is left out with each seed
+        assert {"without_u-g", "without_u-g_seed_1", "without_i-z_seed_2"} < set(variants)
+        assert variants["thesis"][0].widths[0] == 32
+        assert variants["thesis"][0].widths[6] == settings.evaluation.thesis_width
 
 
 def test_a_key_of_the_task_reruns_no_job_of_the_dust_map(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ NOT_RUN = {
     "docs/cluster.md": 2,
     "docs/metallicity.md": 4,
     "docs/real_data.md": 2,
-    "docs/spectra.md": 4,
+    "docs/spectra.md": 5,
     "docs/tutorial.md": 1,
 }
 

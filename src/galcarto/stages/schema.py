@@ -13,13 +13,17 @@ from pathlib import Path
 from galcarto.core.reference import fill
 from galcarto.core.settings import Config, Section
 from galcarto.dust.settings import Dust
-from galcarto.dustmap.settings import Settings, schema
+from galcarto.dustmap import settings as region
 from galcarto.galaxy.settings import GalaxySettings
 from galcarto.learning.settings import Training, TrainingJob
-from galcarto.metallicity.settings import Settings as MetallicitySettings
-from galcarto.spectra.settings import Settings as SpectraSettings
+from galcarto.metallicity import settings as metallicity
+from galcarto.spectra import settings as spectra
 
-TASKS: dict[str, type[Config]] = {"region": Settings, "metallicity": MetallicitySettings, "spectra": SpectraSettings}
+TASKS: dict[str, type[Config]] = {
+    "region": region.Settings,
+    "metallicity": metallicity.Settings,
+    "spectra": spectra.Settings,
+}
 # a task has them from a region's settings
 SHARED: frozenset[type[Section]] = frozenset({Dust, GalaxySettings, Training, TrainingJob})
 
@@ -40,4 +44,4 @@ def run(args: argparse.Namespace) -> None:
         page = Path(args.tables)
         page.write_text(tables(page.read_text(encoding="utf-8"), args.task), encoding="utf-8")
     else:
-        print(json.dumps(schema(), indent=2))
+        print(json.dumps(region.schema(), indent=2))
