@@ -101,68 +101,58 @@ def observations() -> Path:
     return folder
 
 
-def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Path]) -> Path:
-    """A project that one of pytest's processes makes; each has a copy, which its tests may change.
+def once(factory: pytest.TempPathFactory, name: str, copy: Callable[[Path], Path], *arguments: str) -> Path:
+    """A project that one of pytest's processes runs; each has a copy, which its tests may change.
 
     Parameters
     ----------
     factory : pytest.TempPathFactory
     name : str
-    make : callable
+    copy : callable
         Makes the project in a folder and returns it.
+    *arguments : str
+        Of snakemake.
     """
+    from test_workflow import snakemake
+
+    def make(folder: Path) -> Path:
+        project = copy(folder)
+        ran = snakemake(project, *arguments)
+        assert ran.returncode == 0, ran.stdout
+        return project
+
     if not WORKER:
         return make(factory.mktemp(name))
     common = factory.getbasetemp().parent / name
     with FileLock(f"{common}.lock"):
         if not common.exists():
-            copy = shutil.copytree(make(factory.mktemp(name)), f"{common}.part", symlinks=True)
-            Path(copy).rename(common)
+            part = shutil.copytree(make(factory.mktemp(name)), f"{common}.part", symlinks=True)
+            Path(part).rename(common)
     return Path(shutil.copytree(common, factory.mktemp(name) / name, symlinks=True))
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny region has been mapped."""
-    from test_workflow import copy_project, snakemake
+    from test_workflow import copy_project
 
-    def make(folder: Path) -> Path:
-        project = copy_project(folder)
-        ran = snakemake(project)
-        assert ran.returncode == 0, ran.stdout
-        return project
-
-    return once(tmp_path_factory, "tiny", make)
+    return once(tmp_path_factory, "tiny", copy_project)
 
 
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny metallicity task has run."""
     from test_metallicity_task import TINY, project
-    from test_workflow import snakemake
 
-    def make(folder: Path) -> Path:
-        copied = project(folder)
-        ran = snakemake(copied, "metallicity", *TINY)
-        assert ran.returncode == 0, ran.stdout
-        return copied
-
-    return once(tmp_path_factory, "labelled", make)
+    return once(tmp_path_factory, "labelled", project, "metallicity", *TINY)
 
 
 @pytest.fixture(scope="session")
 def spectral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project in which the tiny spectra task has run."""
     from test_spectra_task import TINY, project
-    from test_workflow import snakemake
 
-    def make(folder: Path) -> Path:
-        copied = project(folder)
-        ran = snakemake(copied, "spectra", *TINY)
-        assert ran.returncode == 0, ran.stdout
-        return copied
-
-    return once(tmp_path_factory, "spectral", make)
+    return once(tmp_path_factory, "spectral", project, "spectra", *TINY)
 
 
 def line(ax: Axes, label: str) -> Line2D:

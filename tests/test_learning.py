@@ -83,6 +83,18 @@ def test_calibration_needs_no_profile(rng: np.random.Generator) -> None:
     assert float((truth < (low + high) / 2).double().mean()) == pytest.approx(0.5, abs=0.02)
 
 
+def test_independent_features_are_measured_in_their_own_widths() -> None:
+    from galcarto.learning.trust import FeatureDistribution
+
+    draw = torch.Generator().manual_seed(2)
+    first = torch.randn(40_000, generator=draw)
+    features = torch.stack([first, 10.0 * (first + 0.1 * torch.randn(40_000, generator=draw))], dim=1)
+    against = torch.tensor([[1.0, -10.0]])  # against the correlation
+    alone, together = (FeatureDistribution.learn(features, shrinkage).distance(against) for shrinkage in (1.0, 0.0))
+    assert float(alone) == pytest.approx(np.sqrt(1 + 1 / 1.01), rel=0.02)
+    assert float(together) > 10 * float(alone)
+
+
 def test_the_file_of_another_task_is_refused(tmp_path: Path) -> None:
     from galcarto.learning.calibration import Calibration
     from galcarto.learning.trust import FeatureDistribution

@@ -16,7 +16,7 @@ from galcarto.learning.settings import Training
 from galcarto.spectra.baselines import ridge
 from galcarto.spectra.emulated import Basis
 from galcarto.spectra.estimator import Pooled, Scale, Spectrum, Squared, balance, beside, shape_of
-from galcarto.spectra.goals import goals
+from galcarto.spectra.goals import _trials, goals
 from galcarto.spectra.networks import build, outputs_of
 from galcarto.spectra.predict import (
     LITTLE_SEEN,
@@ -243,6 +243,17 @@ def test_widths_follow_the_noise() -> None:
     assert float(twice) == pytest.approx(2 * float(sd))
 
 
+def test_predictions_are_stretched_at_their_own_noise(trained: SpectraTrained, data: Labelled) -> None:
+    part = data.part(TEST)
+    inputs = next(trained.batches(part.spectra, part.magnitudes))
+    order = np.argsort(trained.snr(inputs))
+    assert (np.diff(part.spectra.snr()[: len(inputs)][order]) >= 0).all()
+    extra = {**trained.extra, "stretch": 2.0 * trained.extra["stretch"]}
+    usual, wide = (one.pooled(inputs, 1)[0].moments() for one in (trained, replace(trained, extra=extra)))
+    torch.testing.assert_close(wide[0], usual[0])
+    torch.testing.assert_close(wide[1], 2 * usual[1])
+
+
 def test_the_jacobian_is_that_of_the_flux(trained: SpectraTrained, data: Labelled) -> None:
     part = data.part(TEST).select(np.arange(data.part(TEST).labels.shape[0]) < 5)
     inputs = next(trained.batches(part.spectra, part.magnitudes))
@@ -404,6 +415,13 @@ def test_goals_are_compared_with_what_was_measured() -> None:
     }
     assert found["coverage_68 of teff, worst fifth of snr"]["found"] == 0.72
     assert [found[f"{kind} of teff"]["goal"] for kind in ("rms", "score_sd")] == ["120 or less", "0.95 to 1.05"]
+    # hidden labels: beside a training of as many networks
+    rms = {"network": 0.1, "single": 0.2, "hidden": 0.21}
+    scores = {name: {"labels": {label: {"rms": x} for label in ("fe_h", "alpha_m")}} for name, x in rms.items()}
+    for members, ratio in ((1, 1.05), (3, 2.1)):
+        trials = {"single": scores["single"], "hidden": scores["hidden"] | {"members": members}}
+        values = [goal.value for goal in _trials({"network": scores["network"], "trials": trials})]
+        assert values == pytest.approx([ratio, ratio])
     assert found["AUC of hot stars, trust alone"]["goal"] == "0.9 or more"
 
 

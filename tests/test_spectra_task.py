@@ -114,13 +114,14 @@ def test_a_tiny_run_from_start_to_end(spectral: Path, tmp_path: Path) -> None:
     assert "starnet" in page
     again = snakemake(spectral, "-n", "spectra", *TINY)
     assert planned(again.stdout) == {}
-    # a trial more is tried with both seeds; what is there stays
+    assert metrics["trials"]["starnet"]["trainings"] == 2
+    # a trial more is tried with both seeds, another with one; what is there stays
     path = spectral / "config/tiny_spectra.yaml"
     config = path.read_text()
-    path.write_text(config.replace("trials:", "trials:\n  more: {stars: 300}"))
+    path.write_text(config.replace("trials:", "trials:\n  more: {stars: 300}\n  once: {stars: 300, seeds: 1}"))
     jobs = planned(snakemake(spectral, "-n", "spectra", *TINY).stdout)
     path.write_text(config)
-    assert jobs["try_spectra"] == 2
+    assert jobs["try_spectra"] == 3
     assert not {"train_spectra", "emulate_spectra", "compare_spectra"} & set(jobs)
     explained = tmp_path / "explained.nc"
     options = ("--network", str(results / "network/0.pt"), "--spectra", str(spectral / "spectra.nc"))

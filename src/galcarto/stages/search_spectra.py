@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
             network.model_copy(update={**changes, "members": 1}),
             training.model_copy(update={"learning_rate": rate}),
             args.seed,
+            masks=table.masks(data.spectra.wavelength),
         )
         shutil.rmtree(folder)
         return min(row["valid_loss"] for row in history)
