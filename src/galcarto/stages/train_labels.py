@@ -1,9 +1,13 @@
-"""Train a network from bands or colours to labels, or resume from the last checkpoint.
+"""Train a network from bands, colours or spectra to labels, or resume from the last checkpoint.
 
 Example:
   galcarto train_labels --settings "$(galcarto settings config/metallicity.yaml train_labels)" \\
       --seed 1 --stars results/metallicity/stars.parquet \\
       --features u g r i z --checkpoints checkpoints --network network.pt --history history.csv
+  galcarto train-labels --spectra --settings "$(galcarto settings config/spectra.yaml train_spectra)" \\
+      --seed 1 --checkpoints checkpoints --network network.pt --history history.csv
+
+With --spectra the settings name the table of spectra, and the network is an ensemble.
 """
 
 import argparse
@@ -17,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from galcarto.core import provenance
+from galcarto.core.errors import UserError
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
@@ -24,6 +29,7 @@ from galcarto.labels.settings import LABELS, Deredden, LabelNetwork, Split
 from galcarto.labels.table import arrays, splits
 from galcarto.labels.train import labels_of, learn
 from galcarto.learning.settings import Training
+from galcarto.stages import train_spectra
 
 MARGIN = 5  # minutes
 
@@ -37,8 +43,10 @@ class Settings(Section):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", settings=Settings)
-    parser.add_argument("--stars", required=True, help="stars with labels (Parquet)")
-    parser.add_argument("--features", required=True, nargs="+", help="bands or colours")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--stars", help="stars with labels (Parquet)")
+    source.add_argument("--spectra", action="store_true", help="train on the settings' table of spectra")
+    parser.add_argument("--features", nargs="+", default=[], help="of stars: bands or colours")
     parser.add_argument("--number", type=int, default=0, help="which of the seeds; each has a split of its own")
     parser.add_argument("--without", default="", help="band or colour that is left out")
     parser.add_argument("--minutes", type=int, default=0, help="time of the job, for which a training on Slurm stops")
@@ -49,6 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, calibrate, write."""
+    if args.spectra:
+        train_spectra.run(args)
+        return
+    if not args.features:
+        raise UserError("--features: found none; expected the bands or colours of --stars, such as u g r i z")
     network, training, deredden, split = dict(read(args.settings, Settings)).values()
     frame = pd.read_parquet(args.stars)
     names = [name for name in args.features if name != args.without]
