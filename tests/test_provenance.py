@@ -1,5 +1,6 @@
 """Provenance, code digests, and random streams."""
 
+import ast
 import json
 import os
 import re
@@ -126,6 +127,12 @@ def test_a_clone_that_git_distrusts_says_so(tmp_path: Path, commit, caplog, monk
     assert f"run: git config --global --add safe.directory {root}" in caplog.text
 
 
+def forget() -> None:
+    """The sources are read once in a process; here they are edited."""
+    for cached in (provenance.code_digest, provenance._read, provenance._definitions):
+        cached.cache_clear()
+
+
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small package: a stage imports a module that imports another."""
@@ -139,9 +146,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "diagrams/kernel.py").write_text("from galcarto import units\n")
     (tmp_path / "stages/render.py").write_text("import numpy\n\ndef run():\n    from galcarto.diagrams import kernel\n")
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
-    provenance.code_digest.cache_clear()
+    forget()
     yield tmp_path
-    provenance.code_digest.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -157,11 +164,23 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_a_digest_follows_imports_and_nothing_else(package: Path, module: str, changes: bool) -> None:
     before = provenance.code_digest("render")
-    provenance.code_digest.cache_clear()
+    forget()
     assert provenance.code_digest("render") == before
     (package / module).write_text((package / module).read_text() + "\n# edited\n")
-    provenance.code_digest.cache_clear()
+    forget()
     assert (provenance.code_digest("render") != before) == changes
+
+
+def test_imports_found_in_the_text_are_those_that_python_sees() -> None:
+    for path in provenance.PACKAGE.rglob("*.py"):
+        expected = set()
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("galcarto"):
+                expected |= {(one.asname or one.name, node.module, one.name) for one in node.names}
+            elif isinstance(node, ast.Import):
+                assert not any(one.name.startswith("galcarto.") for one in node.names), path
+        expected = {one for one in expected if one[1] != "galcarto"}
+        assert {one for one in provenance._imports(path.read_bytes()) if one[2]} == expected, path
 
 
 @pytest.mark.parametrize(
@@ -182,7 +201,7 @@ def test_a_new_key_of_a_section_concerns_only_the_stages_that_use_it(
     demo = {"train_network", "observe_synthetic", "draw_profiles", "render_cmds", "infer_sightlines", "assemble_cube"}
 
     def digests() -> dict[str, str]:
-        provenance.code_digest.cache_clear()
+        forget()
         return {stage: provenance.code_digest(stage) for stage in stages | demo}
 
     before = digests()
@@ -190,7 +209,7 @@ def test_a_new_key_of_a_section_concerns_only_the_stages_that_use_it(
     path = package / name
     path.write_text(re.sub(rf"(class {model}\(Section\):\n    .*\n)", r"\1\n    added: int = 1\n", path.read_text()))
     changed = {stage for stage, digest in digests().items() if digest != before[stage]}
-    provenance.code_digest.cache_clear()
+    forget()
     assert changed == stages
 
 
@@ -198,7 +217,7 @@ def test_a_new_key_of_a_section_concerns_only_the_stages_that_use_it(
 def test_templates_are_part_of_the_digest_of_a_stage(package: Path, kind: str) -> None:
     before = provenance.code_digest("render")
     (package / f"stages/render.{kind}").write_text("<p>")
-    provenance.code_digest.cache_clear()
+    forget()
     assert provenance.code_digest("render") != before
 
 

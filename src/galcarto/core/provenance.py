@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Part = tuple[Path, str]  # a file, or of a settings file one definition
 PACKAGE = Path(__file__).parents[1]
+# found in the text, as Python's parser would take a second for all files, in each run of Snakemake
+IMPORT = re.compile(r"^ *from (galcarto[.\w]*) import (\([^)]*\)|.*)", re.M)
 LIBRARIES = (
     "numpy",
     "numba",
@@ -122,16 +125,12 @@ def attributes(
     }
 
 
-def _imports(tree: ast.Module) -> list[tuple[str, str, str]]:
+def _imports(source: bytes) -> list[tuple[str, str, str]]:
     """What a file imports from the package, anywhere in it: the local name, the module, and the name in that module."""
     found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [(alias.name, alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            for alias in node.names:
-                local = alias.asname or alias.name
-                found += [(local, f"{node.module}.{alias.name}", ""), (local, node.module, alias.name)]
+    for module, names in IMPORT.findall(source.decode()):
+        for name, local in re.findall(r"(\w+)(?: as (\w+))?", re.sub("#.*", "", names)):
+            found += [(local or name, f"{module}.{name}", ""), (local or name, module, name)]
     # the package's own __init__ only offers the reader and the version
     return [one for one in found if one[1].startswith("galcarto.")]
 
@@ -148,16 +147,11 @@ def _parts(imports: Iterable[tuple[str, str, str]]) -> set[Part]:
 
 
 @cache
-def _used(path: Path, source: bytes) -> set[Part]:
-    """What a file uses of others."""
-    return _parts(_imports(ast.parse(source)))
-
-
-@cache
-def _definitions(path: Path, source: bytes) -> dict[str, tuple[bytes, set[Part]]]:
+def _definitions(path: Path) -> dict[str, tuple[bytes, set[Part]]]:
     """Source of each top-level definition of a settings file, and what it uses of this file and of others."""
+    source = path.read_bytes()
     tree, lines = ast.parse(source), source.splitlines()
-    imports, defined = _imports(tree), {}
+    imports, defined = _imports(source), {}
     for node in tree.body:
         for target in node.targets if isinstance(node, ast.Assign) else [node]:
             defined[getattr(target, "id", getattr(target, "name", ""))] = node
@@ -181,6 +175,16 @@ def _beside(path: Path) -> list[Path]:
 
 
 @cache
+def _read(path: Path, name: str) -> tuple[dict[Part, bytes], set[Part]]:
+    """Source of a part and of what belongs to it, and the parts that it uses."""
+    if name:
+        source, used = _definitions(path).get(name, (b"", set()))
+        return {(path, name): source}, used
+    sources = {(one, ""): one.read_bytes() for one in (path, *_beside(path))}
+    return sources, _parts(_imports(sources[path, ""]))
+
+
+@cache
 def code_digest(stage: str) -> str:
     """Hash of a stage's module and of every galcarto module that it imports, directly or not.
 
@@ -192,14 +196,9 @@ def code_digest(stage: str) -> str:
     todo: set[Part] = {(PACKAGE / "stages" / f"{stage}.py", "")}
     seen: dict[Part, bytes] = {}
     while todo:
-        path, name = part = todo.pop()
-        source = path.read_bytes()
-        if name:
-            seen[part], parts = _definitions(path, source).get(name, (b"", set()))
-        else:
-            seen[part], parts = source, _used(path, source)
-            seen |= {(one, ""): one.read_bytes() for one in _beside(path)}
-        todo |= parts - set(seen)
+        sources, used = _read(*todo.pop())
+        seen |= sources
+        todo |= used - set(seen)
     digest = hashlib.sha256()
     for path, name in sorted(seen):
         digest.update(f"{path.relative_to(PACKAGE).as_posix()} {name}".encode() + b"\0" + seen[path, name] + b"\0")
