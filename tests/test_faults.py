@@ -400,7 +400,7 @@ def test_a_job_killed_for_its_memory_is_retried(start, project: Path, expected: 
 @pytest.mark.parametrize("made", [False, True])
 def test_stages_run_where_home_and_package_cannot_be_written(tmp_path: Path, made: bool) -> None:
     """Without numba's cache, unless the Makefile gives them one, which Snakemake cannot do without."""
-    project, home = copy_project(tmp_path / "project"), tmp_path / "home"
+    project, home = copy_project(tmp_path / "project", edited=True), tmp_path / "home"
     home.mkdir()
     bound = "; ".join(f"mount --bind {one} {one} && mount -o remount,bind,ro {one}" for one in (project / "src", home))
     variables = environment(project) | {"HOME": str(home)}
