@@ -27,6 +27,7 @@ from test_published import write_bayestar
 
 from galcarto.__main__ import STAGES, main
 from galcarto.core.settings import load, load_yaml, stage_sections
+from galcarto.dustmap import control_field
 from galcarto.dustmap.compare import published
 from galcarto.dustmap.settings import read_settings
 from galcarto.labels.file import open_labels
@@ -243,6 +244,7 @@ def test_each_example_runs(
 ) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(control_field, "ITERATIONS", 1)  # of a fit that would not converge on a tiny field
     if stage == "fetch_map":  # dustmaps would ask its servers; the stage records that it failed
 
         def fetch(*_: object) -> None:

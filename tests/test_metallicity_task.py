@@ -28,7 +28,7 @@ def test_the_configs_of_the_project_are_valid(name: str) -> None:
     settings = load(ROOT / f"config/{name}.yaml", Settings)
     assert settings.name == name
     variants = settings.variants()
-    assert {"network", "seed_1", "seed_2"} < set(variants)
+    assert {"network", *(f"seed_{number}" for number in range(1, settings.evaluation.seeds))} < set(variants)
     thesis = {"thesis", "thesis_attention", "thesis_autoencoder"}
     assert thesis & set(variants) == (thesis if name == "segue" else set())
     if name == "segue":

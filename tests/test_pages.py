@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import markdown
 import pytest
 import yaml
+from forked import start
 from test_workflow import copy_project
 
 from galcarto.dustmap.settings import read_settings
@@ -33,8 +34,12 @@ PAGES = [ROOT / "README.md", ROOT / "config/README.md", *sorted((ROOT / "docs").
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>.+?) -->\n)?```(?P<language>\w*)(?: title=\"(?P<title>.+?)\")?\n(?P<code>.*?)^```$", re.M | re.S
 )
+# guides that edit the package, and the tests of what they add
+GUIDES = {
+    ROOT / "docs/new_survey.md": "tests/test_surveys.py",
+    ROOT / "docs/new_network.md": "tests/test_inference.py -k 'docs or networks_give'",
+}
 # number of blocks per page that do not run; 0 for all others
-GUIDES = [ROOT / "docs/new_survey.md", ROOT / "docs/new_network.md"]  # they edit the package
 NOT_RUN = {
     "README.md": 4,
     "docs/cluster.md": 2,
@@ -112,19 +117,18 @@ def test_a_guide_is_followed_in_a_copy(page: Path, tmp_path: Path) -> None:
         elif block.title:
             (project / block.title).write_text(block.code)
         elif block.language == "bash":
-            shell(block.code, project, block.mark == "dry run", project / "src")
+            shell(block.code, project, block.mark == "dry run", forked=False)
         elif block.language == "python":
             script += block.code
     (project / "tried.py").write_text(script)
-    shell("python tried.py", project, False, project / "src")
+    shell("python tried.py", project, forked=False)
     config = yaml.safe_load((project / "config/config.yaml").read_text())
     for block in blocks(page):
         if block.language == "yaml" and not block.title:
             config |= yaml.safe_load(block.code)
     (project / "tried.yaml").write_text(yaml.safe_dump(config))
-    shell("galcarto settings tried.yaml network surveys", project, False, project / "src")
-    general = "tests/test_docs.py tests/test_surveys.py tests/test_inference.py -k 'not inference or networks_give'"
-    shell(f"python -m pytest -q -p no:cacheprovider {general}", project, False, project / "src")
+    shell("galcarto settings tried.yaml network surveys", project, forked=False)
+    shell(f"python -m pytest -q -p no:cacheprovider tests/test_docs.py {GUIDES[page]}", project, forked=False)
 
 
 def test_every_config_of_real_stars_has_its_archive_on_the_page() -> None:
@@ -158,13 +162,19 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     return clone
 
 
-def shell(code: str, project: Path, dry: bool, source: Path = ROOT / "src") -> None:
-    """Run a block of shell commands in the clone; with `dry`, snakemake and make only plan."""
-    plan = 'snakemake() { command snakemake -n "$@"; }; make() { command make -n "$@"; }\n' if dry else ""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(source), "CDPATH": str(project.parent)}
+def shell(code: str, project: Path, dry: bool = False, forked: bool = True) -> None:
+    """Run a block of shell commands in the clone; with `dry`, snakemake and make only plan.
+
+    Snakemake and stages are forks, unless the clone's sources are its own.
+    """
+    plan = "-n" if dry else ""
+    functions = f'snakemake() {{ python -m snakemake {plan} "$@"; }}; galcarto() {{ python -m galcarto "$@"; }}\n'
+    functions += f'make() {{ command make {plan} "$@"; }}\n'
+    first = [str(start())] if forked else []
+    path = os.pathsep.join([*first, str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": path, "PYTHONPATH": str(project / "src"), "CDPATH": str(project.parent)}
     ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", plan + code],
+        ["bash", "-euo", "pipefail", "-c", functions + code],
         cwd=project,
         env=environment,
         stdin=subprocess.DEVNULL,

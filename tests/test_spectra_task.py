@@ -141,8 +141,9 @@ def test_a_search_goes_on_from_its_journal(tmp_path: Path) -> None:
     config["table"]["path"] = str(tmp_path / "spectra.nc")
     found = []
     for trials in (2, 3):
-        search = {"trials": trials, "epochs": 1, "width": [8, 16], "blocks": [1, 2]}
-        settings = load(config | {"search": search}, Settings).for_stage("search_spectra")
+        settings = load(config | {"search": config["search"] | {"trials": trials}}, Settings).for_stage(
+            "search_spectra"
+        )
         output = tmp_path / f"{trials}.csv"
         options = ("--journal", str(tmp_path / "journal"), "--history", str(output))
         assert main(["search_spectra", "--settings", settings, "--seed", "1", *options]) == 0
