@@ -119,7 +119,7 @@ def test_a_tiny_run_from_start_to_end(spectral: Path, tmp_path: Path) -> None:
     # a trial more is tried with both seeds, another with one; what is there stays
     path = spectral / "config/tiny_spectra.yaml"
     config = path.read_text()
-    path.write_text(config.replace("trials:", "trials:\n  more: {stars: 300}\n  once: {stars: 300, seeds: 1}"))
+    path.write_text(config.replace("\ntrials:", "\ntrials:\n  more: {stars: 300}\n  once: {stars: 300, seeds: 1}"))
     jobs = planned(snakemake(spectral, "-n", "spectra", *TINY).stdout)
     path.write_text(config)
     assert jobs["try_spectra"] == 3
