@@ -61,6 +61,7 @@ def ask(path: str, arguments: list[str]) -> int:
 def serve(path: str) -> None:
     """Run the commands that are asked for, each in a fork."""
     import importlib
+    import io
     import signal
     import traceback
 
@@ -68,11 +69,14 @@ def serve(path: str) -> None:
     import snakemake.cli
     import torch
     import torch._dynamo  # which an optimiser loads
+    from matplotlib.figure import Figure
 
     from galcarto.__main__ import STAGES, main
 
     for stage in STAGES:
         importlib.import_module(f"galcarto.stages.{stage}")
+    for kind in ("png", "pdf"):  # loads fonts
+        Figure().subplots().figure.savefig(io.BytesIO(), format=kind)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -96,7 +100,7 @@ def serve(path: str) -> None:
             os.environ.clear()
             os.environ.update(variables)
             torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-            numba.set_num_threads(int(os.environ.get("NUMBA_NUM_THREADS", "1")))
+            numba.core.config.reload_config()
             sys.argv = [module, *words]
             code = snakemake.cli.main(words) if module == "snakemake" else main(words)
         except SystemExit as error:
