@@ -31,7 +31,8 @@ def start() -> Path:
     script, at = Path(folder.name, "python"), Path(folder.name, "socket")
     script.write_text(SCRIPT.format(python=sys.executable, file=__file__, socket=at))
     script.chmod(0o755)
-    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    # one thread of OpenBLAS, as Snakemake gives jobs
+    variables = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src"), "OPENBLAS_NUM_THREADS": "1"}
     waiting = subprocess.Popen([sys.executable, __file__, at], env=variables, start_new_session=True)
 
     def end() -> None:

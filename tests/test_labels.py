@@ -317,7 +317,6 @@ def test_a_catalogue_takes_no_more_memory_than_a_part(trained: LabelTrained, tmp
         )
         peaks.append(int(ran.stdout.split()[-1]) * 1024)
     assert len(galcarto.open_labels(tmp_path / "l.parquet")) == 500_000
-    print("PEAKS", peaks)
     assert peaks[1] < 2e9
     assert peaks[1] - peaks[0] < 5e7  # five times as many stars
 

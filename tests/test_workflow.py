@@ -66,13 +66,11 @@ def environment(project: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(project / "src"), "PATH": path}
 
 
-def snakemake(
-    project: Path, *arguments: str, tiny: bool = True, forked: bool = True
-) -> subprocess.CompletedProcess[str]:
+def snakemake(project: Path, *arguments: str, tiny: bool = True) -> subprocess.CompletedProcess[str]:
     """Run snakemake in a project and return what it said; it and its jobs are forks if the sources are the root's."""
     words = command(*arguments) if tiny else [sys.executable, "-m", "snakemake", *arguments]
     variables = environment(project)
-    if forked and (project / "src").resolve() == ROOT / "src":
+    if (project / "src").resolve() == ROOT / "src":
         first = start()
         words[0] = str(first / "python")
         variables["PATH"] = f"{first}{os.pathsep}{variables['PATH']}"
@@ -363,6 +361,6 @@ def test_an_edited_module_reruns_its_stage_and_what_follows(finished: Path) -> N
 
 def test_two_runs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     project = copy_project(tmp_path / "again")
-    ran = snakemake(project, "results/tiny/cube.nc", forked=False)
+    ran = snakemake(project, "results/tiny/cube.nc")
     assert ran.returncode == 0, ran.stdout
     assert (project / "results/tiny/cube.nc").read_bytes() == (finished / "results/tiny/cube.nc").read_bytes()
