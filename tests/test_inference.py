@@ -30,8 +30,9 @@ from galcarto.core.netcdf import BLOCK, require_filter
 from galcarto.dustmap.batches import DiagramFiles, images, planes, prepare
 from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, View
-from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork, running_mean
+from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork, at_knots, running_mean
 from galcarto.dustmap.settings import Training, read_settings
+from galcarto.dustmap.train import calibrated
 from galcarto.learning import data
 from galcarto.learning.calibration import FEWEST, Calibration, calibrate
 from galcarto.learning.data import Examples, Windows
@@ -70,9 +71,15 @@ def posterior(batch: int, seed: int, scale: float = 1.0, of: Tree | None = None,
     return Posterior.from_outputs(outputs, of or tree(), FLOOR, CEILING)
 
 
+def uncalibrated(bins: int = BINS) -> dict[str, Tensor]:
+    """What leaves a density as it is."""
+    none = Calibration.none(bins)
+    return {"density_shift": none.shift, "density_stretch": none.stretch}
+
+
 def sample(calibration: Calibration, drawn: Posterior, number: int, seed: int) -> Tensor:
     """Calibrated samples, as in the map."""
-    network = ProfileNetwork(ProfileEstimator(**SHAPE), {}, calibration, None, {})
+    network = ProfileNetwork(ProfileEstimator(**SHAPE), {}, calibration, None, uncalibrated())
     return network.sample(drawn, number, torch.Generator().manual_seed(seed))
 
 
@@ -240,6 +247,43 @@ def test_calibration_ignores_profiles_that_the_data_do_not_constrain(enough: boo
     informative = (torch.arange(2 * number) < number)[:, None].expand(-1, BINS)
     off = float(found(right, truth, informative).shift.mean())
     assert abs(off) < 0.1 if enough else off > 0.3  # too few: all are used
+
+
+def test_between_knots_profiles_keep_the_shares_of_the_samples() -> None:
+    samples = torch.tensor([0.0, 1.0, 1.0, 4.0, *[4.0] * 28]).expand(1, 1, 32)
+    calibrated = torch.linspace(2.0, 33.0, 32).expand(1, 1, 32)
+    (((*first, fourth, fifth, sixth),),) = at_knots(samples, calibrated)[..., :6].tolist()
+    # the knots are the ends of every fourth bin; a piece without dust has it everywhere
+    assert first == pytest.approx([0.0, 5.0 / 4.0, 5.0 / 4.0])
+    assert (fourth, fifth, sixth) == pytest.approx((5.0, 6.0, 7.0))
+
+
+def test_intervals_of_the_density_hold_after_the_calibration() -> None:
+    """A posterior whose totals are too uncertain, and whose shares are right."""
+    bins, ones = 64, 1000
+
+    def draw(shape: tuple[int, ...], spread: float, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        steps = torch.exp(1.5 * torch.randn((*shape, bins), generator=generator))
+        total = torch.exp(spread * torch.randn((*shape, 1), generator=generator))
+        return 10.0 * total * steps.cumsum(dim=-1) / steps.sum(dim=-1, keepdim=True)
+
+    truth = draw((ones,), 0.2, 1)
+    network = ProfileNetwork(ProfileEstimator(**SHAPE | {"bins": bins}), {}, Calibration.none(bins), None, {})
+    network = calibrated(network, draw((ones, 128), 0.6, 2), truth, torch.ones(ones, bins, dtype=torch.bool))
+    raw, true = draw((ones, 128), 0.6, 3), draw((ones,), 0.2, 4)
+    wrong: Any = SimpleNamespace(sample=lambda number, generator: raw)
+    profiles = network.sample(wrong, 128, torch.Generator())
+
+    def coverage(samples: Tensor, true: Tensor) -> float:
+        low, high = torch.quantile(samples, torch.tensor([0.16, 0.84]), dim=1)
+        return float(((true >= low) & (true <= high)).float().mean())
+
+    assert coverage(raw, true) > 0.8
+    assert coverage(profiles, true) == pytest.approx(0.68, abs=0.03)
+    assert coverage(profiles.diff(dim=-1), true.diff(dim=-1)) == pytest.approx(0.68, abs=0.03)
+    # what calibrating the profile alone does
+    assert coverage(network.calibration.apply(raw).diff(dim=-1), true.diff(dim=-1)) < 0.6
 
 
 def test_calibration_of_a_correct_posterior_is_the_identity() -> None:
@@ -668,7 +712,7 @@ def profile_network(channels: int, calibration: Calibration) -> ProfileNetwork:
     estimator = ProfileEstimator(**shape).eval()
     with torch.no_grad():
         _, features = estimator.forward_features(torch.rand(60, shape["channels"], 64, 64))
-    extra = {"edges": torch.from_numpy(EDGES), "prior_log_density_sd": torch.linspace(0.5, 1.5, BINS)}
+    extra = {"edges": torch.from_numpy(EDGES), "prior_log_density_sd": torch.linspace(0.5, 1.5, BINS)} | uncalibrated()
     return ProfileNetwork(estimator, shape, calibration, FeatureDistribution.learn(features), extra)
 
 

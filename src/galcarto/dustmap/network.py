@@ -10,11 +10,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool1d, pad
 
 from galcarto.dustmap.batches import images, prepare
+from galcarto.learning.calibration import Calibration
 from galcarto.learning.heads.tree import PARAMETERS, Posterior, Tree
 from galcarto.learning.networks import NETWORKS, Estimator
 from galcarto.learning.trained import Trained
 
 BATCH = 256
+PIECES = 8  # of a profile, whose ends are calibrated
+TINY = 1e-30  # mag
 SLOW = 5  # bins over which the calibration, and the standard deviation of the log-density, are averaged
 
 
@@ -59,7 +62,10 @@ class ProfileEstimator(Estimator):
 
 
 class ProfileNetwork(Trained):
-    """A trained `ProfileEstimator`, with the distance bins and the prior's log-density in ``extra``."""
+    """A trained `ProfileEstimator`.
+
+    ``extra`` holds the distance bins, the prior's log-density and the calibration of the log-increments.
+    """
 
     estimator: ProfileEstimator
 
@@ -94,9 +100,21 @@ class ProfileNetwork(Trained):
 
     def sample(self, posterior: Posterior, number: int, generator: torch.Generator) -> Tensor:
         """Calibrated profiles, shape (profile, number, bin), mag, on the CPU: non-decreasing and not below zero."""
-        samples = self.calibration.apply(posterior.sample(number, generator).cpu())
-        # neighbouring bins are stretched almost alike, so that this changes little
-        return torch.cummax(samples.clamp(min=0.0), dim=2).values
+        samples = posterior.sample(number, generator).cpu()
+        profiles = self.at_calibrated_knots(samples)
+        density = Calibration(self.extra["density_shift"], self.extra["density_stretch"])
+        steps = density.apply(self.log_steps(profiles)).exp() - self.estimator.support[0]
+        return at_knots(steps.clamp(min=0.0).cumsum(dim=2), profiles)
+
+    def at_calibrated_knots(self, samples: Tensor) -> Tensor:
+        """Profiles that are calibrated at the knots of `at_knots`, with the samples' shares in between."""
+        # neighbouring bins are stretched almost alike, so that the maximum changes little
+        calibrated = torch.cummax(self.calibration.apply(samples).clamp(min=0.0), dim=2).values
+        return at_knots(samples, calibrated)
+
+    def log_steps(self, profiles: Tensor) -> Tensor:
+        """Logarithm of the increments of profiles, above the posterior's floor, shape (..., bin)."""
+        return torch.log(torch.diff(pad(profiles, (1, 0)), dim=-1) + self.estimator.support[0])
 
     def contraction(self, samples: np.ndarray) -> np.ndarray:
         """Posterior over prior standard deviation of the log-density, shape (..., bin).
@@ -122,6 +140,35 @@ def log_density_sd(samples: np.ndarray, floor: float) -> np.ndarray:
     sd = np.log(np.diff(samples, axis=-1, prepend=0.0) + floor).std(axis=-2)
     padded = np.concatenate([np.repeat(sd[..., :1], SLOW // 2, -1), sd, np.repeat(sd[..., -1:], SLOW // 2, -1)], -1)
     return np.lib.stride_tricks.sliding_window_view(padded, SLOW, axis=-1).mean(axis=-1)
+
+
+def at_knots(samples: Tensor, calibrated: Tensor) -> Tensor:
+    """Calibrated profiles at a few knots, and between them the shares of the samples.
+
+    A sample that is moved towards the median gets some of the median's dust in every bin. Bins without dust would be
+    lost, and the intervals of the density too narrow.
+
+    Parameters
+    ----------
+    samples, calibrated : Tensor, shape (profile, sample, bin)
+        Non-decreasing, and 0 at the first edge. Of `samples` the unit does not matter.
+
+    Returns
+    -------
+    Tensor, shape (profile, sample, bin)
+        Non-decreasing.
+    """
+    bins = samples.shape[-1]
+    knots = torch.linspace(0, bins, min(PIECES, bins) + 1).round().long()
+    inside = torch.arange(1, bins + 1)
+    last = torch.searchsorted(knots, inside).clamp(min=1)
+    first, last = knots[last - 1], knots[last]
+    ours, theirs = (pad(profiles, (1, 0)) for profiles in (calibrated, samples))
+    low, width = theirs[..., first], theirs[..., last] - theirs[..., first]
+    # a piece without dust, which may be given some, has it everywhere
+    even = ((inside - first) / (last - first)).expand_as(samples)
+    share = torch.where(width > 0, (samples - low) / width.clamp(min=TINY), even)
+    return torch.lerp(ours[..., first], ours[..., last], share)
 
 
 def running_mean(values: Tensor) -> Tensor:

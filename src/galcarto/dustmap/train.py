@@ -22,6 +22,7 @@ from galcarto.maps.quality import CONTRACTED
 
 CALIBRATION = 10_000  # validation examples that calibrate the posterior
 SAMPLES = 128  # of each of them
+DENSITY = 3000  # of these examples calibrate the density, in bounded memory
 
 
 class Build:
@@ -96,9 +97,29 @@ def learn(
     trained = ProfileNetwork(estimator, shape, Calibration.none(bins), None, extra)
     posterior, features = trained.posterior(*(tensor.numpy() for tensor in shown))
     samples = posterior.sample(SAMPLES, torch.Generator().manual_seed(seed))
-    informative = torch.cat([_informative(trained, part) for part in samples.split(PART)])
-    calibration = calibrate(samples, truth, informative, running_mean)
-    return replace(trained, calibration=calibration, features=FeatureDistribution.learn(features)), history
+    trained = calibrated(trained, samples, truth, _informative(trained, samples))
+    return replace(trained, features=FeatureDistribution.learn(features)), history
+
+
+def calibrated(trained: ProfileNetwork, samples: Tensor, truth: Tensor, informative: Tensor) -> ProfileNetwork:
+    """Calibrate the cumulative profile at knots, and then the density between them.
+
+    Parameters
+    ----------
+    trained : ProfileNetwork
+    samples : Tensor, shape (profile, sample, bin), mag
+        Of the posterior; sorted in place.
+    truth : Tensor, shape (profile, bin), mag
+    informative : Tensor of bool, shape (profile, bin)
+        Where a profile counts.
+    """
+    some = slice(None, None, max(len(truth) // DENSITY, 1))
+    kept = samples[some].clone()
+    trained = replace(trained, calibration=calibrate(samples, truth, informative, running_mean))
+    steps = trained.log_steps(trained.at_calibrated_knots(kept))
+    density = calibrate(steps, trained.log_steps(truth[some]), informative[some], running_mean)
+    found = {"density_shift": density.shift, "density_stretch": density.stretch}
+    return replace(trained, extra=dict(trained.extra) | found)
 
 
 def _informative(trained: ProfileNetwork, samples: Tensor) -> Tensor:
@@ -106,8 +127,8 @@ def _informative(trained: ProfileNetwork, samples: Tensor) -> Tensor:
 
     Elsewhere the prior dominates; far out such bins would outnumber the others in the calibration.
     """
-    contracted = trained.contraction(samples.numpy().astype(float)) < CONTRACTED
-    return torch.from_numpy(np.logical_or.accumulate(contracted[:, ::-1], axis=1)[:, ::-1].copy())
+    contraction = np.concatenate([trained.contraction(part.numpy().astype(float)) for part in samples.split(PART)])
+    return torch.from_numpy(np.logical_or.accumulate(contraction[:, ::-1] < CONTRACTED, axis=1)[:, ::-1].copy())
 
 
 def _some(examples: Examples, references: Tensor, number: int, rng: np.random.Generator) -> list[Tensor]:

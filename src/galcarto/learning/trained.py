@@ -17,7 +17,7 @@ from galcarto.learning.calibration import Calibration
 from galcarto.learning.networks import Estimator
 from galcarto.learning.trust import FeatureDistribution
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
