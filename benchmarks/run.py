@@ -388,8 +388,10 @@ def bench_samples(results: measure.Results, sizes: Sizes) -> None:
     torch.manual_seed(1)
     network = ProfileEstimator("compact", planes(1), 64, bins, 0.1, bounds).eval()
     features = torch.randn(2000, 512, generator=torch.Generator().manual_seed(7))
+    none = Calibration.none(bins)
     extra = {"edges": torch.from_numpy(edges), "prior_log_density_sd": torch.ones(bins)}
-    trained = ProfileNetwork(network, {}, Calibration.none(bins), FeatureDistribution.learn(features), extra)
+    extra |= {"density_shift": none.shift, "density_stretch": none.stretch}
+    trained = ProfileNetwork(network, {}, none, FeatureDistribution.learn(features), extra)
     images = _tiles(sizes.tiles, 1)
     run = partial(infer, trained, images, min_area_fraction=0.3, samples=samples, seed=1)
     layers = measure.bare_layers(network, run, False, torch.autocast("cpu", enabled=False))
