@@ -156,6 +156,16 @@ def test_fields_have_unit_variance_and_their_spectrum(slope, rng):
     assert abs(stats.kurtosis(field[:, 100])) < 5 * np.sqrt(24 / 4000)
 
 
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_the_shortest_wave_has_its_share_of_the_variance(slope, rng):
+    """Two cells hold two waves, whose powers are as 2^slope to 1; the shorter one, half as frequent, changes sign."""
+    field = profiles.gaussian_field(rng, 100_000, 2, slope)
+    np.testing.assert_allclose(field.var(axis=0), 1.0, atol=5 * np.sqrt(2 / 100_000))
+    expected = -1.0 / (1.0 + 2.0 * 2.0**slope)
+    assert np.corrcoef(field.T)[0, 1] == pytest.approx(expected, abs=5 / np.sqrt(100_000))
+    assert profiles.field_covariance(2, slope)[0, 1] == pytest.approx(expected)
+
+
 def test_fields_are_not_periodic(rng):
     field = profiles.gaussian_field(rng, 4000, 100, 2.0)
     ends, neighbours = (np.corrcoef(field[:, 0], field[:, i])[0, 1] for i in (-1, 1))

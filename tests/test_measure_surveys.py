@@ -16,7 +16,7 @@ from galcarto.figures import surveys as figures
 from galcarto.galaxy.components import load
 from galcarto.galaxy.synthesis import StarModel
 from galcarto.surveys.measure import completeness as counts
-from galcarto.surveys.measure import errors
+from galcarto.surveys.measure import errors, gaia
 from galcarto.surveys.settings import Catalogues
 from galcarto.surveys.survey import TABLES, Band, read_table
 
@@ -185,6 +185,15 @@ def test_shares_are_found_again(rng):
     assert found["width"] == pytest.approx(0.1, abs=5 * found["width_error"])
     assert found["plateau"] == pytest.approx(0.98, abs=0.01)
     assert bins["number"].sum() == 20_000
+
+
+def test_the_error_of_a_share_is_never_zero_and_the_same_for_its_complement():
+    number, having = np.array([100.0, 10.0, 10.0]), np.array([50.0, 10.0, 0.0])
+    bins = {"number": number, "with": having, "fitted": having / number, "magnitude": np.arange(3.0)}
+    shown = gaia._fraction_variables("colour", bins)
+    np.testing.assert_allclose(shown["colour_share"][1], [0.5, 1.0, 0.0])
+    # of 51 in 102, and of 11 in 12: sqrt(0.25 / 100), sqrt(11 / 144 / 10)
+    np.testing.assert_allclose(shown["colour_share_error"][1], [0.05, 0.0874, 0.0874], atol=1e-4)
 
 
 @pytest.mark.parametrize("longitude", [10.0, 359.9])

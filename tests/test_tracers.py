@@ -208,6 +208,8 @@ def test_masers_of_both_forms_and_none_twice(tmp_path):
     np.testing.assert_allclose(found["l"], [29.86, 239.35], atol=0.02)
     np.testing.assert_allclose(found["b"], [-0.04, -5.06], atol=0.02)
     assert len(read_masers([])) == 0
+    (tmp_path / "five.txt").write_text(REID.replace("0.140 0.032", "0.250 0.050"))  # five sigma are enough
+    assert len(read_masers([tmp_path / "five.txt"])) == 2
 
 
 @pytest.mark.parametrize(

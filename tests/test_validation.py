@@ -214,6 +214,21 @@ def test_stretches_and_luminosity_function_hold_the_same_stars(model, single):
         assert (stars.ratio > 0).any() == (one is model)
 
 
+def test_dwarfs_are_off_by_the_median_over_their_types(monkeypatch):
+    """One dwarf of each type, redder than its table by `off`: one wild type does not move the median."""
+    types = [(name, 4.0 + i, 0.5, 2.0, 1.2) for i, name in enumerate(("G5V", "K0V", "K5V", "M0V", "M2V", "M4V"))]
+    monkeypatch.setattr(neighbourhood, "DWARFS", types)
+    ks, off = 4.0 + np.arange(6), np.array([0.0, 0.01, 0.1, 0.02, 0.03, 0.5])
+    values = {"Ks": ks, "J": ks + 0.5 + off, "G": ks + 2.0 + off, "BP": 1.2 + off, "RP": np.zeros(6)}
+    stars = integrals.Segments(np.ones(6), np.zeros(6, int), np.zeros(6), values | {"logg": np.full(6, 4.5)})
+    found, _ = neighbourhood.dwarfs(stars)
+    for colour in ("J_Ks", "G_Ks", "BP_RP"):
+        assert found["median_offset"][colour] == pytest.approx(0.025)
+        assert found["median_offset_G_K"][colour] == pytest.approx(0.01)
+        assert found["median_offset_M"][colour] == pytest.approx(0.03)
+        assert found["largest_offset"][colour] == pytest.approx(0.5)
+
+
 def test_components_of_a_kind_are_told_by_their_names(model):
     names, kind = integrals.kinds(model.galaxy)
     assert names == ["thin", "thick", "halo"]
