@@ -96,6 +96,23 @@ def test_quantiles_follow_the_calibration(trained: LabelTrained, stars: pd.DataF
         off = before[f"feh_{end}"] - before["feh_p50"]
         assert np.allclose(after[f"feh_{end}"] - after["feh_p50"], 2.0 * off, rtol=1e-3, atol=1e-5)
     assert np.allclose(after["feh_sd"], 2.0 * before["feh_sd"], rtol=1e-5)
+    # Teff is log-normal: ln(1 + (sd / mean)^2) is the variance of ln(Teff), and half of it raises the mean
+    once, twice = (np.log1p((one["teff_sd"] / one["teff"]) ** 2) for one in (before, after))
+    assert np.allclose(twice, 4.0 * once, rtol=1e-3)
+    assert np.allclose(np.log(after["teff"] / before["teff"]), 1.5 * once, rtol=0.02, atol=1e-6)
+
+
+def test_bands_are_scaled_as_most_stars_are() -> None:
+    """Two colours of nine stars, of which one is wild, and of one that was not measured."""
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 900.0, np.nan])[:, None] * [1.0, -2.0]
+    errors = np.array([0.1] * 6 + [50.0] * 3 + [np.nan])[:, None] * [1.0, 2.0]
+    labels = np.array([[0.0], [2.0], *[[np.nan]] * 8])
+    scale = Scale.learn(values, errors, labels, np.zeros(2, bool))
+    assert scale.centre == [5.0, -10.0]
+    assert scale.error == [0.1, 0.2]
+    # 16 and 84 % of nine stars lie 1.28 and 6.72 steps from the first
+    assert scale.width == pytest.approx([2.72, 5.44])
+    assert (scale.mean, scale.sd) == ([1.0], [1.0])
 
 
 def test_a_hidden_band_changes_nothing_but_its_bit() -> None:
@@ -197,6 +214,14 @@ def test_what_cannot_be_used_is_counted(tmp_path: Path, stars: pd.DataFrame) -> 
     assert frame["refused"].sum() == 4
     assert frame["repeated"].to_numpy().nonzero()[0].tolist() == [7]
     assert np.isnan(frame["feh"][5])
+
+
+def test_a_star_is_known_again_in_every_later_part() -> None:
+    settings = StarTable(path="none", columns={"u": "u"})
+    reader = Reader(settings, settings.features())
+    parts = [[5, 3, 9], [3, 4, 4], [9, 1, 5, 7]]
+    found = [reader._repeated(np.array(part, np.uint64)).tolist() for part in parts]
+    assert found == [[False] * 3, [True, False, True], [True, False, True, False]]
 
 
 @pytest.mark.parametrize(

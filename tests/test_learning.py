@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from galcarto.core.errors import UserError
+from galcarto.learning import training
 from galcarto.learning.calibration import calibrate
 from galcarto.learning.data import Arrays, Examples
 from galcarto.learning.heads.normal import Normal
@@ -60,6 +61,20 @@ def test_a_task_of_another_kind_is_trained(rng: np.random.Generator, tmp_path: P
     _, sd = toy.head.distribution(toy(torch.from_numpy(x[5000:])))
     assert torch.allclose(sd.median(dim=0).values, torch.tensor([0.1, 0.3]), rtol=0.25)
     assert len(history) == 12
+
+
+def test_the_learning_rate_rises_evenly_and_falls_as_half_a_cosine() -> None:
+    rates = np.array([training._schedule(step, 1000) for step in range(1001)])
+    np.testing.assert_allclose(np.diff(rates[:51], prepend=0.0), 1 / 51)  # over a twentieth of the steps
+    np.testing.assert_allclose(rates[50:], 0.5 + 0.5 * np.cos(np.linspace(0.0, np.pi, 951)), atol=1e-12)
+
+
+def test_weights_alone_decay_and_the_head_learns_three_times_as_fast() -> None:
+    estimator = Estimator(nn.Linear(3, 2), nn.Linear(2, 1))
+    groups = training._groups(estimator, Training(epochs=1, learning_rate=1e-3, weight_decay=0.1))
+    assert [one["lr"] for one in groups] == pytest.approx([0.001, 0.001, 0.003])
+    assert [one["weight_decay"] for one in groups] == [0.1, 0.0, 0.0]
+    assert [len(one["params"]) for one in groups] == [1, 1, 2]
 
 
 def test_a_normal_loss_adds_known_errors_and_skips_missing_labels() -> None:

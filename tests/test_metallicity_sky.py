@@ -320,7 +320,10 @@ def test_selection_is_the_share_of_stars_within_the_limits():
     rich, poor = selection.of(np.array([0.0, -1.5]), np.array([8.0, 8.0]))
     assert 0.1 < poor < rich < 0.8
     # whether a distance counts does not depend on a star's own [Fe/H]
-    assert selection.least(np.array([8.0]))[0] <= poor
+    every = np.linspace(-2.5, 0.5, 601)
+    for distance in (5.0, 8.0, 15.0, 20.0):
+        lowest = selection.of(every, np.full(len(every), distance)).min()
+        assert selection.least(np.array([distance]))[0] == pytest.approx(lowest, rel=1e-3)
 
 
 def test_slope_of_a_map_is_that_of_its_stars(rng):

@@ -49,6 +49,13 @@ def test_moments_and_quantiles_are_the_densitys() -> None:
         assert HEAD.cumulative(OUTPUTS, torch.tensor([[found]]).double()).item() == pytest.approx(level, abs=1e-4)
 
 
+def test_equal_components_have_the_quantiles_of_one() -> None:
+    # means 0.5 - 1 and -1.5 + 1, widths 0.3
+    one = torch.tensor([[0.0, 0.0, 0.5, -1.5, np.log(0.3), np.log(0.3)]], dtype=torch.float64)
+    levels = (0.025, 0.16, 0.5, 0.84)
+    assert HEAD.quantiles(one, levels)[0, 0].tolist() == pytest.approx(norm.ppf(levels, -0.5, 0.3), abs=1e-6)
+
+
 def test_samples_follow_the_density() -> None:
     drawn = HEAD.sample(OUTPUTS, 40_000, torch.Generator().manual_seed(1))[0, :, 0]
     mean, sd = HEAD.moments(OUTPUTS)
