@@ -141,3 +141,12 @@ def test_a_right_mock_needs_no_correction(view):
 def test_too_few_stars_are_refused(view):
     with pytest.raises(UserError, match="found 499 stars within limits; expected at least 500"):
         fit(view, np.full((1, 1), 499))
+
+
+def test_five_hundred_stars_are_enough(view):
+    def asked(_: float) -> StarModel:
+        raise NotImplementedError("the fit begins with the mock Galaxy")
+
+    others = {"extinction": A_V, "margin": MARGIN, **GALAXIES}
+    with pytest.raises(NotImplementedError):
+        control_field.fit(np.full((1, 1), 500), AREA, DIRECTION, asked, view, EDGES, **others)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from conftest import one_survey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from galcarto.core.netcdf import BLOCK, require_filter
 from galcarto.dustmap.batches import DiagramFiles, images, planes, prepare
 from galcarto.dustmap.diagrams.files import write_examples
 from galcarto.dustmap.diagrams.forward import EXTINCTION_GRID, View
+from galcarto.dustmap.infer import infer
 from galcarto.dustmap.network import ProfileEstimator, ProfileNetwork, at_knots, running_mean
 from galcarto.dustmap.settings import Training, read_settings
 from galcarto.dustmap.train import calibrated
@@ -727,6 +729,28 @@ def test_cpu_and_gpu_sample_alike() -> None:
         drawn.append(one.sample(posterior, 100, torch.Generator().manual_seed(1)))
     close = torch.isclose(*drawn, rtol=1e-3, atol=1e-3)
     assert float(close.float().mean()) > 0.99
+
+
+def test_a_survey_counts_from_the_least_share_of_a_tile_on() -> None:
+    """Of three tiles: one seen as far as it must be, one a little less, one without stars."""
+    tile_survey, channel = ("tile", "survey"), ("tile", "channel", "magnitude", "colour")
+    detectable = (*tile_survey, "distance", "grid"), np.ones((3, 1, 3, len(EXTINCTION_GRID)))
+    seen = {"area": (tile_survey, [[0.5], [0.49], [1.0]]), "stars": (tile_survey, [[9], [9], [0]])}
+    sky = {"full_area": ("tile", np.ones(3)), "l": ("tile", np.arange(3.0)), "b": ("tile", np.zeros(3))}
+    counted = {name: (channel, np.zeros((3, 1, 2, 2))) for name in ("counts", "reference")}
+    tiles = xr.Dataset({"detectable": detectable, "owner": ("channel", [0]), **seen, **sky, **counted})
+    network: Any = SimpleNamespace(
+        edges=np.arange(4.0),
+        features=SimpleNamespace(score=lambda features: torch.zeros(len(features))),
+        posterior=lambda counts, *_: (torch.zeros(len(counts), 1), torch.zeros(len(counts), 1)),
+        sample=lambda posterior, samples, _: torch.ones(len(posterior), samples, 3),
+        contraction=lambda drawn: np.zeros((3, 3)),
+    )
+    found = infer(network, tiles, min_area_fraction=0.5, samples=4, seed=1)
+    assert found["seen"].values.ravel().tolist() == [1, 0, 0]
+    assert np.isfinite(found["extinction_samples"]).all(("sample", "distance")).values.tolist() == [True, False, False]
+    # one star per deg2 and bin, on half a deg2
+    np.testing.assert_allclose(found["stars_beyond"], [[1.5, 1.0, 0.5], [0.0] * 3, [0.0] * 3])
 
 
 def test_a_network_file_round_trips_without_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -106,6 +106,7 @@ def test_the_nuisances_are_those_that_training_draws(two_surveys):
     settings, path = two_surveys
     small = settings.realism.model_copy(
         update={"components": 0.01, "metallicity": 0.002, "binaries": 0.01, "normalisation": 0.01, "galaxies": 0.01}
+        | {"spread": (0.2, 0.8)}
     )
     instrument = replace(Instrument.of(settings), realism=small)
     populations = instrument.read_stars(path, generator(1, "test")).populations
@@ -121,6 +122,8 @@ def test_the_nuisances_are_those_that_training_draws(two_surveys):
         total = np.sqrt(sum((up - down) ** 2 for down, up in ends))
         np.testing.assert_allclose(values.std(axis=0), total, rtol=0.06, atol=1e-6)
     assert (middle.differential_extinction > 0).mean() == pytest.approx(np.mean(small.covering), abs=0.02)
+    covered = middle.differential_extinction[middle.differential_extinction > 0]
+    assert np.log(covered).std() == pytest.approx(0.5, rel=0.05)  # the middle of the range
     assert np.ptp(found["spread"][1].differential_extinction) > np.ptp(found["spread"][0].differential_extinction)
 
 

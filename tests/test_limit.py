@@ -198,6 +198,22 @@ def test_the_likelihood_is_poisson_s(slices, rng, one_thread):
         assert value == pytest.approx(expected, abs=0.02 * abs(expected) ** 0.5 + 0.05)
 
 
+def test_more_galaxies_brighten_their_slice_alone(slices, rng, one_thread):
+    counts = rng.poisson(0.25 * slices.image(through(slices, CLOUD)))
+    brighter = slices.images.copy()
+    brighter[-1] *= np.exp(0.6)
+    mine = likelihood(slices, counts, Widths(galaxies=0.3))
+    expected = likelihood(replace(slices, images=brighter), counts)
+    latent = torch.randn(4, mine.prior.size, generator=torch.Generator().manual_seed(1))
+    latent[:, mine.prior.clouds.stop :] = 0.0
+    clouds = torch.arange(4)
+    plain = mine.log(latent, clouds)
+    latent[:, mine.prior.clouds.stop + 1] = 2.0  # standard deviations
+    found = mine.log(latent, clouds)
+    torch.testing.assert_close(found, expected.log(latent, clouds), rtol=1e-5, atol=0.01)
+    assert (found - plain).abs().max() > 10.0
+
+
 def test_differential_extinction_is_that_of_the_rendered_images(slices, model, view, rng, one_thread):
     """The mean of many rendered images with differential extinction, against the table's."""
     area, number, sigma, covering = 0.25, 200, 0.8, 0.8
@@ -295,6 +311,14 @@ def test_an_empty_diagram_has_no_excess(view, stars):
     assert (colour_excess.profile(np.zeros((64, 64), int), view, stars, EDGES, seed=1) == 0).all()
 
 
+def test_two_red_stars_are_enough_for_an_excess_and_one_is_not(view, stars):
+    diagram = np.zeros((64, 64), int)
+    diagram[40, 20] = 1
+    assert (colour_excess.profile(diagram, view, stars, EDGES, seed=1) == 0).all()
+    diagram[40, 21] = 1
+    assert colour_excess.profile(diagram, view, stars, EDGES, seed=1)[-1] > 1.0
+
+
 def test_colour_excesses_need_giants_and_the_diagram(view, stars):
     with pytest.raises(UserError, match="found no giant"):
         colour_excess.profile(np.zeros((64, 64), int), view, stars | {"logg": np.full(len(stars["J"]), 4.5)}, EDGES, 1)
@@ -345,6 +369,9 @@ def test_the_comparison_counts_only_where_stars_remain(rng, tmp_path):
     assert 0 < metrics["rms_ratio_sd"] < 0.3
     assert len(metrics["rms_ratio_by_distance"]) == 20
     assert metrics["better_than_colour_excess"] == 1.0
+    # a normal error's median is 0.6745 of its standard deviation
+    medians = [metrics[f"{name}_median_mag"] for name in comparison.METHODS]
+    assert medians == pytest.approx([0.6745 * width for width in (0.4, 0.2, 0.8)], rel=0.15)
     assert metrics["solver_coverage_68"] == pytest.approx(0.68, abs=0.08)
     assert np.isnan(dataset["rmse"][:, 20:]).all()
     inside = (dataset["rmse_interval"][:, 0] <= dataset["rmse"]) & (dataset["rmse"] <= dataset["rmse_interval"][:, 1])

@@ -74,6 +74,15 @@ def test_clouds_at_known_distances_are_scored(rng):
     np.testing.assert_allclose(values["half_rise"], distance, atol=0.03)
 
 
+def test_one_wild_tile_moves_no_median():
+    tiles = [step(0.4, behind=0.84)] * 4 + [step(0.4, behind=84.0)]
+    metrics, _ = structure.measure(np.stack([tiles] * 3), EDGES, np.arange(5.0), **CLOUDS)
+    near, far = (structure.at_distance(tiles[0][None], EDGES, distance).item() for distance in (1.0, 1.5))
+    for found in (metrics, metrics["of_mean"]):
+        assert found["foreground_fraction"] == pytest.approx(0.125 / near, rel=1e-3)
+        assert found["background_growth"] == pytest.approx(far / near - 1.0, rel=1e-3)
+
+
 def test_samples_that_place_the_cloud_elsewhere_say_how_sure_they_are(rng):
     places = rng.normal(0.5, 0.1, 400).clip(0.2, 0.8)
     samples = np.stack([[step(place, before=0.0)] * 3 for place in places])
