@@ -217,6 +217,13 @@ def test_outside_there_is_a_reason(cube):
     assert Reason(0).text == ""
 
 
+def test_the_reach_is_the_range_of_the_file_in_kpc(cube):
+    near, far = cube.dust.reach(at(np.array([0.5, 1.5]), np.array([0.5, -0.5])))
+    for found, name in ((near, "distance_min"), (far, "distance_max")):
+        expected = [cube[name].isel(l=1, b=1).item(), cube[name].isel(l=2, b=0).item()]
+        assert found.to_value(u.kpc) == pytest.approx(expected)
+
+
 def test_a_negative_distance_has_no_answer(cube):
     ask = Galactic(SphericalRepresentation(0.5 * u.deg, 0.5 * u.deg, Along(-1 * u.kpc, allow_negative=True)))
     assert cube.dust.reason(ask) == Reason.NO_DISTANCE
@@ -572,6 +579,10 @@ def test_each_star_has_its_own_colour(cube, rng):
         assert (cube.dust.reason(ask, "Ks", form) == cube.dust.reason(ask)).all()
     assert all(MISSING & flag for flag in flags[3:])
     assert (cube.dust.query(ask, band="Ks", colour=colour) == cube.dust.query(ask, band="Ks")).all()
+    # two colours, as one has in a table of two
+    found = cube.dust.query(ask[:2], band="G", colour=colour[:2])
+    one = [cube.dust.query(ask[i], band="G", colour=colour[i]).value for i in range(2)]
+    np.testing.assert_allclose(found.value, one, rtol=1e-9)
     # one point, many colours; distances that they lead to
     assert cube.dust.query(ask[0], band="G", colour=colour).shape == (6,)
     assert cube.dust.profile(ask, band="BP", colour=colour).shape == (6, 4)
