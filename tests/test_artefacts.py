@@ -129,6 +129,9 @@ def test_stripes_are_found_where_they_are_and_nowhere_else(rng):
 def test_rows_of_nothing_but_stripes_share_all(rng):
     found = artefacts.stripes(np.broadcast_to(rng.standard_normal(12)[:, None], (12, 12, 3)), rng)
     assert found.correlation == pytest.approx(1.0)
+    # one row that is off by 1: a mean square of 1 over the 20 rows that have two others on either side
+    one = artefacts.stripes(np.broadcast_to((np.arange(24) == 10.0)[:, None], (12, 24, 3)), rng)
+    assert one.amplitude == pytest.approx(np.sqrt(1 / 20))
 
 
 def test_turbulence_is_no_stripe(rng):

@@ -52,11 +52,9 @@ def test_a_calibrated_posterior_covers_what_it_says(rng):
     samples, truth = toy(rng)
     found = score(samples, truth, everywhere(truth), DISTANCE)
     level = found["level"].to_numpy()
-    # the share of truths between linear quantiles of n samples is level (n - 1) / (n + 1)
-    expected = level * (SAMPLES - 1) / (SAMPLES + 1)
-    error = np.sqrt(expected * (1 - expected) / EXAMPLES)
-    assert (np.abs(found["coverage_all"] - expected) < 5 * error).all()
-    assert (np.abs(found["coverage"].to_numpy() - expected[:, None]) < 5 * error[:, None]).all()
+    error = np.sqrt(level * (1 - level) / EXAMPLES)
+    assert (np.abs(found["coverage_all"] - level) < 5 * error).all()
+    assert (np.abs(found["coverage"].to_numpy() - level[:, None]) < 5 * error[:, None]).all()
     assert found["coverage"].dims == ("level", "distance")
     assert found.attrs["coverage_68"] == pytest.approx(0.68, abs=0.06)
     assert found.attrs["coverage_95"] == pytest.approx(0.95, abs=0.04)
@@ -65,6 +63,14 @@ def test_a_calibrated_posterior_covers_what_it_says(rng):
     assert abs(found.attrs["bias_mag"]) < 5 / np.sqrt(EXAMPLES)
     assert found.attrs["rmse_mag"] == pytest.approx(1.0, abs=0.1)
     assert found.attrs["n"] == EXAMPLES
+
+
+@pytest.mark.parametrize(("number", "level"), [(24, 0.68), (39, 0.95)])
+def test_a_truth_may_lie_in_any_gap_between_samples(number, level):
+    """24 samples leave 25 gaps, of which the central 17 are 68 %; 39 leave 40, of which 38 are 95 %."""
+    samples = np.tile(np.arange(1.0, number + 1)[:, None], (number + 1, 1, 1))
+    found = score(samples, np.arange(number + 1)[:, None] + 0.5, np.ones((number + 1, 1), bool), np.ones(1))
+    assert found.attrs[f"coverage_{100 * level:.0f}"] == pytest.approx(level)
 
 
 def test_an_overconfident_posterior_covers_less(rng):
@@ -172,6 +178,13 @@ def test_the_line_is_robust(rng):
     assert found["slope"] == pytest.approx(0.8, abs=0.03)
     assert found["offset_mag"] == pytest.approx(0.3, abs=0.15)
     assert 0.4 < found["spearman"] < 0.95
+
+
+def test_the_scatter_is_1_4826_times_the_median_deviation():
+    theirs, off = np.repeat([0.0, 1.0], 3), np.tile([-0.3, 0.0, 0.3], 2)
+    found = planck.straight_line(theirs + off, theirs)
+    assert (found["slope"], found["offset_mag"]) == pytest.approx((1.0, 0.0))
+    assert found["scatter_mag"] == pytest.approx(1.4826 * 0.3)
 
 
 def test_the_scatter_is_that_of_a_normal(rng):

@@ -110,6 +110,18 @@ def test_independent_features_are_measured_in_their_own_widths() -> None:
     assert float(together) > 10 * float(alone)
 
 
+def test_a_fit_worse_than_all_replicates_has_the_least_p_value(rng: np.random.Generator) -> None:
+    """19 of 38 replicates tell the distribution of chi2, of which the observed image is one more."""
+    from galcarto.learning.trust import goodness_of_fit
+
+    replicates = rng.poisson(5.0, (38, 1, 8, 8))
+    p_value, chi2 = goodness_of_fit(np.full((1, 8, 8), 50), replicates)
+    assert p_value == pytest.approx(1 / 20)
+    assert chi2 > 10.0
+    mean = np.repeat(np.repeat(replicates[:19, 0].reshape(19, 2, 4, 2, 4).mean(axis=(0, 2, 4)), 4, 0), 4, 1)
+    assert goodness_of_fit(mean[None], replicates) == pytest.approx((1.0, 0.0))
+
+
 def test_the_file_of_another_task_is_refused(tmp_path: Path) -> None:
     from galcarto.learning.calibration import Calibration
     from galcarto.learning.trust import FeatureDistribution

@@ -83,6 +83,11 @@ def test_dust_on_arms_elsewhere_is_not_taken_for_these():
     assert min(metrics["p_value"] for metrics, _ in values) > 0.05
 
 
+def test_the_measured_value_is_one_of_its_null():
+    null = np.arange(1.0, 8.0)
+    assert [tracers._p_value(found, null) for found in (0.0, 3.0, 9.0)] == [1.0, 6 / 8, 1 / 8]
+
+
 def test_noise_gives_p_values_of_every_size(rng):
     found = []
     for _ in range(5):
