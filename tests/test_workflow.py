@@ -82,7 +82,7 @@ def snakemake(project: Path, *arguments: str, tiny: bool = True) -> subprocess.C
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=1800,
+        timeout=600,
     )
 
 

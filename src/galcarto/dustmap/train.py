@@ -22,7 +22,7 @@ from galcarto.maps.quality import CONTRACTED
 
 CALIBRATION = 10_000  # validation examples that calibrate the posterior
 SAMPLES = 128  # of each of them
-DENSITY = 3000  # of these examples calibrate the density, in bounded memory
+DENSITY = 3000  # of these examples, or up to twice as many, calibrate the density
 
 
 class Build:
@@ -114,9 +114,11 @@ def calibrated(trained: ProfileNetwork, samples: Tensor, truth: Tensor, informat
         Where a profile counts.
     """
     some = slice(None, None, max(len(truth) // DENSITY, 1))
-    kept = samples[some].clone()
+    steps = samples[some].clone()
     trained = replace(trained, calibration=calibrate(samples, truth, informative, running_mean))
-    steps = trained.log_steps(trained.at_calibrated_knots(kept))
+    # in place, and in parts, as the calibration of a sample takes ten times its memory
+    for part in steps.split(PART // 10):
+        part.copy_(trained.log_steps(trained.at_calibrated_knots(part)))
     density = calibrate(steps, trained.log_steps(truth[some]), informative[some], running_mean)
     found = {"density_shift": density.shift, "density_stretch": density.stretch}
     return replace(trained, extra=dict(trained.extra) | found)
