@@ -6,13 +6,16 @@ import importlib
 import logging
 import sys
 import textwrap
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from galcarto import __version__
 from galcarto.core.errors import UserError
 from galcarto.core.files import Output, whole
 
+START = time.time()
 FOLDER = Path(__file__).parent / "stages"
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 # what a user calls by hand; the help lists these first
@@ -83,7 +86,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:  # any other error is a bug and keeps its traceback
         print(f"galcarto {stage}: {error}", file=sys.stderr)
         return 1
+    if args.stage.replace("-", "_") not in COMMANDS:
+        _log_cost()
     return 0
+
+
+def _log_cost() -> None:
+    """Log what the process has taken, its imports and its own processes included."""
+    import resource  # which Windows, where files can be read, lacks
+
+    own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = sum(used.ru_utime + used.ru_stime for used in (own, others))
+    logging.info(
+        "started %s, took %.1f s and %.1f s of CPU, at most %.0f MB of memory in a process",
+        datetime.fromtimestamp(START, UTC).isoformat(timespec="milliseconds"),
+        time.time() - START,
+        cpu,
+        max(own.ru_maxrss, others.ru_maxrss) / (2**20 if sys.platform == "darwin" else 2**10),  # bytes there, kB here
+    )
 
 
 if __name__ == "__main__":
