@@ -130,7 +130,7 @@ def test_a_clone_that_git_distrusts_says_so(tmp_path: Path, commit, caplog, monk
 
 def forget() -> None:
     """The sources are read once in a process; here they are edited."""
-    for cached in (provenance.code_digest, provenance._read, provenance._definitions):
+    for cached in (provenance.code_digest, provenance._read, provenance._definitions, provenance._modules):
         cached.cache_clear()
 
 

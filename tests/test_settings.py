@@ -4,6 +4,7 @@ import importlib
 import json
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 import pytest
 from conftest import CONFIG
@@ -56,6 +57,15 @@ def changed(config, path, value):
 )
 def test_units_are_converted(text, unit, value):
     assert units.parse(text, unit) == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(units.COMMON))
+def test_common_units_are_those_of_astropy(name: str) -> None:
+    unit, _ = units.COMMON[name]
+    for number in (1.0, 0.35, 46.0):
+        assert units.parse(f"{number} {name}", unit) == pytest.approx(
+            u.Quantity(number, name).to_value(unit), rel=1e-15
+        )
 
 
 @pytest.mark.parametrize("value", ["100", 100, 100.0, True, None, "", "pc", "100 mag", "100 parsecs", ["100 pc"]])
@@ -212,7 +222,8 @@ def test_real_stars_merged_into_the_demo_are_refused(source, region):
     given |= {"realism": {"colour": "0.02 mag"}}
     with pytest.raises(SettingsError) as error:
         check_merge(default, given)
-    left = "seed, distance, surveys, realism, profiles, examples, sightlines, training, compare"
+    left = ", ".join(key for key in default if key not in ("region", "sky", "tile"))
+    assert {"seed", "distance", "surveys", "realism", "examples", "sightlines"} < set(left.split(", "))
     assert str(error.value).startswith(f"sky.source: found {source!r}, real stars, with sections of the demo")
     assert f": {left}; " in str(error.value)
     assert str(error.value).endswith("add --replace-workflow-config, or write them")
@@ -220,11 +231,12 @@ def test_real_stars_merged_into_the_demo_are_refused(source, region):
 
 def test_a_variation_of_the_demo_is_told_what_it_keeps():
     default = load_yaml(ROOT / "config/config.yaml")
-    assert check_merge(default, {"training": {"epochs": 3}}) == ""
+    training = default["training"] | {"epochs": 3}
+    assert check_merge(default, {"training": training}) == ""
     assert check_merge(default, default | {"region": "mine", "sky": default["sky"] | {"source": "files"}}) == ""
-    said = check_merge(default, {"region": "mine", "training": {"epochs": 3}})
-    assert said.startswith("region mine: these sections are the demo's, whole or in part: seed, sky, tile, ")
-    assert "training" not in said
+    said = check_merge(default, {"region": "mine", "training": training})
+    assert said.startswith("region mine: these sections are the demo's, whole or in part: seed, sky, synthetic, ")
+    assert "training," not in said
     assert "--replace-workflow-config" in said
 
 

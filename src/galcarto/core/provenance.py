@@ -135,13 +135,19 @@ def _imports(source: bytes) -> list[tuple[str, str, str]]:
     return [one for one in found if one[1].startswith("galcarto.")]
 
 
+@cache
+def _modules() -> frozenset[Path]:
+    """All modules of the package."""
+    return frozenset(PACKAGE.rglob("*.py"))
+
+
 def _parts(imports: Iterable[tuple[str, str, str]]) -> set[Part]:
     """The files behind some imports; of a settings file, the definition."""
     found = set()
     for _, module, name in imports:
         target = PACKAGE.joinpath(*module.split(".")[1:])
         for path in (target.with_suffix(".py"), target / "__init__.py"):
-            if path.is_file():
+            if path in _modules():
                 found.add((path, name if path.name == "settings.py" and path.parent.name != "core" else ""))
     return found
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import astropy.units as u
 import numpy as np
 
 SUN_RADIUS = 8.15  # kpc from the Galactic centre: Reid et al. 2019 (ApJ 885, 131), as for the spiral arms
@@ -111,7 +110,8 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
     """Convert coordinates in any astropy frame to galactic (l, b), all in degrees."""
     if frame == "galactic":
         return np.asarray(longitude, float) % 360.0, np.asarray(latitude, float)
-    from astropy.coordinates import SkyCoord  # on demand here and below: half the time that reading the settings takes
+    import astropy.units as u  # on demand here and below: half the time that reading the settings takes
+    from astropy.coordinates import SkyCoord
 
     galactic = SkyCoord(longitude * u.deg, latitude * u.deg, frame=frame).galactic
     return galactic.l.deg, galactic.b.deg
@@ -119,6 +119,7 @@ def to_galactic(longitude: np.ndarray, latitude: np.ndarray, frame: str) -> tupl
 
 def to_icrs(l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Convert galactic coordinates to right ascension and declination (ICRS), all in degrees."""
+    import astropy.units as u
     from astropy.coordinates import SkyCoord
 
     icrs = SkyCoord(l * u.deg, b * u.deg, frame="galactic").icrs
