@@ -100,6 +100,10 @@ FORMS = {
 }
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
+STAR_LISTS = [
+    f"{RESULTS}/stars/{name}.parquet"
+    for name in (*SETTINGS.sightlines.names("train"), *SETTINGS.sightlines.names("test"))
+]
 # variants whose mock Galaxy is not the region's have their own star lists and references
 MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 
@@ -175,14 +179,23 @@ def examples(split):
     return [f"{RESULTS}/cmds/{split}/{name}{shard}.nc" for name in SETTINGS.sightlines.names(split) for shard in shards]
 
 
-def part(path):
-    """First profile and number of examples of one of the files of `examples`."""
-    split, (sightline, shard) = (
-        Path(path).parent.name,
-        re.fullmatch(r"(l.{7}_b.{7})\.?(\d*)\.nc", Path(path).name).groups(),
-    )
-    first, number = SETTINGS.examples.parts(split)[int(shard or 0)]
-    return SETTINGS.sightlines.names(split).index(sightline) * per_sightline(split) + first, number
+def positions_of_stars(wildcards, output):
+    """Options with the positions of the star lists that a job draws."""
+    positions = [sightline_position(Path(path).stem) for path in output]
+    return " ".join(f"--{axis} {' '.join(map(str, values))}" for axis, values in zip("lb", zip(*positions)))
+
+
+def files_of_examples(wildcards, output):
+    """Options with the origin of each file of `examples` that a job renders."""
+    rows = []
+    for path in map(Path, output):
+        split, (sightline, shard) = path.parent.name, re.fullmatch(r"(l.{7}_b.{7})\.?(\d*)", path.stem).groups()
+        first, number = SETTINGS.examples.parts(split)[int(shard or 0)]
+        first += SETTINGS.sightlines.names(split).index(sightline) * per_sightline(split)
+        folder = shlex.quote(RESULTS)
+        rows.append((split, f"{folder}/stars/{sightline}.parquet", f"{folder}/profiles/{split}.nc", first, number))
+    names = ("split", "stars", "profiles", "first", "number")
+    return " ".join(f"--{name} {' '.join(map(str, values))}" for name, values in zip(names, zip(*rows)))
 
 
 def map_file(name):

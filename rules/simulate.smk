@@ -20,12 +20,11 @@ rule synthesize_stars:
         **stage("synthesize_stars"),
         table=GALAXY_TABLE,
         seed=SEED,
-        l=lambda wildcards: sightline_position(wildcards.sightline)[0],
-        b=lambda wildcards: sightline_position(wildcards.sightline)[1],
+        positions=positions_of_stars,
         control=option("control"),
     shell:
         "python -m galcarto synthesize_stars --settings {params.settings:q} --seed {params.seed} "
-        "{params.control} --l={params.l} --b={params.b} --output {output:q} > {log:q} 2>&1"
+        "{params.control} {params.positions} --output {output:q} > {log:q} 2>&1"
 
 
 rule draw_profiles:
@@ -69,17 +68,40 @@ rule render_cmds:
         **stage("render_cmds"),
         table=GALAXY_TABLE,
         seed=SEED,
-        split=lambda wildcards, output: [Path(path).parent.name for path in output],
-        first=lambda wildcards, output: [part(path)[0] for path in output],
-        number=lambda wildcards, output: [part(path)[1] for path in output],
         control=option("control"),
+        files=files_of_examples,
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
-        "--seed {params.seed} --split {params.split} --stars {input.stars:q} --profiles {input.profiles:q} "
-        "{params.control} --first {params.first} --number {params.number} --output {output:q} > {log:q} 2>&1"
+        "--seed {params.seed} {params.files} {params.control} --output {output:q} > {log:q} 2>&1"
 
 
-if SETTINGS.examples.shards == 1:
+if SETTINGS.examples.together:
+
+    ruleorder: synthesize_together > synthesize_stars
+    ruleorder: render_together > render_cmds
+
+    use rule synthesize_stars as synthesize_together with:
+        """Draw the bare stars of all training and test sightlines."""
+        output:
+            STAR_LISTS,
+        log:
+            f"{RESULTS}/logs/synthesize_stars.log",
+
+    use rule render_cmds as render_together with:
+        """Render all colour-magnitude images."""
+        input:
+            stars=STAR_LISTS,
+            profiles=expand(f"{RESULTS}/profiles/{{split}}.nc", split=["train", "valid", "test"]),
+            control=CONTROL,
+        output:
+            [examples(split) for split in ("train", "valid", "test")],
+        log:
+            f"{RESULTS}/logs/render_cmds.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/render_cmds.tsv"
+        threads: 2
+
+elif SETTINGS.examples.shards == 1:
 
     ruleorder: render_learnt > render_cmds
 

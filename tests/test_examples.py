@@ -19,7 +19,7 @@ VARIABLES = ("counts", "extinction", "area", "present")
 def sharded(shards: int) -> Settings:
     """The tiny region with so many files of training examples."""
     found = yaml.safe_load(TINY.read_text())
-    found["examples"] |= {"train": NUMBER, "shards": shards}
+    found["examples"] |= {"train": NUMBER, "shards": shards, "together": False}
     return read_settings(found)
 
 
@@ -58,10 +58,56 @@ def test_examples_do_not_depend_on_the_shards(mock: Path, monkeypatch: pytest.Mo
     assert len(np.unique(whole["area"])) > 0.99 * NUMBER
 
 
+def test_examples_and_stars_do_not_depend_on_the_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sightlines in one command, and each in one of its own."""
+    bare = {284.2: 1.0, 285.0: 2.0}  # as if integrated
+    monkeypatch.setattr(Instrument, "references", lambda _, l, b: (np.full((1, 64, 64), bare[l]), np.zeros((1, 10, 1))))
+    settings = sharded(1)
+    profiles = str(tmp_path / "profiles.nc")
+    words = ["--settings", settings.for_stage("draw_profiles"), "--seed=7", "--split=train", "--number=2000"]
+    assert main(["draw_profiles", *words, "--output", profiles]) == 0
+    names, positions = ["l284.200_b+00.200", "l285.000_b-00.400"], [("284.2", "0.2"), ("285.0", "-0.4")]
+
+    def made(folder: Path, together: list[int]) -> None:
+        stars = [str(folder / f"{names[i]}.parquet") for i in together]
+        longitudes, latitudes = ([positions[i][axis] for i in together] for axis in (0, 1))
+        words = [
+            "--settings",
+            settings.for_stage("synthesize_stars"),
+            "--seed=7",
+            "--l",
+            *longitudes,
+            "--b",
+            *latitudes,
+        ]
+        assert main(["synthesize_stars", *words, "--output", *stars]) == 0
+        several = {
+            "split": [("train", "valid")[i] for i in together],
+            "stars": stars,
+            "profiles": [profiles for _ in together],
+            "first": [str(1024 * i) for i in together],
+            "number": [str(700 + i) for i in together],
+            "output": [str(folder / f"{i}.nc") for i in together],
+        }
+        words = ["--settings", settings.for_stage("render_cmds"), "--seed=7"]
+        assert main(["render_cmds", *words, *(word for k, v in several.items() for word in (f"--{k}", *v))]) == 0
+
+    for folder, jobs in (("one", [[0, 1]]), ("two", [[0], [1]])):
+        (tmp_path / folder).mkdir()
+        for job in jobs:
+            made(tmp_path / folder, job)
+    for i, number in enumerate((700, 701)):
+        with netCDF4.Dataset(tmp_path / f"one/{i}.nc") as one, netCDF4.Dataset(tmp_path / f"two/{i}.nc") as two:
+            assert len(one.dimensions["example"]) == number
+            assert (one["reference"][:] == i + 1.0).all()
+            for name in (*VARIABLES, "reference"):
+                np.testing.assert_array_equal(one[name][:], two[name][:])
+
+
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (5000, 3), (188_000, 7), (188_000, 184)])
 def test_shards_are_all_of_the_examples(number: int, shards: int) -> None:
     found = yaml.safe_load(TINY.read_text())
-    found["examples"] |= {"train": number, "shards": shards}
+    found["examples"] |= {"train": number, "shards": shards, "together": False}
     found["training"]["batch"] = 1
     chosen = read_settings(found).examples
     parts = chosen.parts("train")

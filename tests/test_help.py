@@ -104,12 +104,12 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
         shutil.copytree(ROOT / captions, project / captions)
     demo, orion, cone = (project / "results" / name for name in ("demo", "orion", "cone"))
     tiny = finished / "results/tiny"
-    for folder, test in ((demo, "l284.000_b+00.700"), (orion, "l210.000_b-19.000"), (cone, "l122.900_b+22.400")):
+    for folder, test in ((demo, "l292.500_b+00.200"), (orion, "l210.000_b-19.000"), (cone, "l122.900_b+22.400")):
         shutil.copytree(tiny, folder)
         next(folder.glob("cmds/test/*.nc")).rename(folder / f"cmds/test/{test}.nc")
         one, other = folder.glob("stars/*.parquet")
         one.rename(folder / f"stars/{test}.parquet")
-        other.rename(folder / "stars/l281.500_b-01.300.parquet")
+        other.rename(folder / "stars/l285.000_b+00.400.parquet")
     shutil.copy(tiny / "comparisons/planck_synthetic.nc", orion / "comparisons/planck_tau353.nc")
     for folder in ("galaxy/figures", "surveys/figures", "orion/ablation", "orion/maps"):
         (project / "results" / folder).mkdir(parents=True)

@@ -109,11 +109,8 @@ def test_the_demo_plans_each_rule_once_per_wildcard() -> None:
     ran = snakemake(ROOT, "-n", "--forceall", "--nolock", tiny=False)
     assert ran.returncode == 0, ran.stdout
     jobs = planned(ran.stdout)
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    train, test = (len(config["sightlines"][split]) for split in ("train", "test"))
-    assert jobs["synthesize_stars"] == train + test
-    assert jobs["render_learnt"] == train
-    assert jobs["render_cmds"] == test
+    assert jobs["synthesize_together"] == jobs["render_together"] == 1
+    assert not {"synthesize_stars", "render_learnt", "render_cmds"} & set(jobs)
     assert jobs["draw_profiles"] == 3
     assert jobs["train_network"] == jobs["assemble_cube"] == jobs["project_faceon"] == jobs["report"] == 1
     assert jobs["infer_sightlines"] == 2
@@ -154,7 +151,7 @@ def test_a_control_field_corrects_the_mock_and_is_compared(tmp_path: Path) -> No
     jobs, commands = plan(project)
     assert jobs["measure_control"] == jobs["compare_excess"] == jobs["compare_structure"] == 1
     for stage in ("synthesize_stars", "render_cmds", "render_references"):
-        own = [line for line in commands if f" {stage} " in line]
+        own = [line for line in commands if f"galcarto {stage} " in line]
         assert own
         assert all("--control results/tiny/control.json" in line for line in own), stage
 
@@ -200,7 +197,7 @@ def test_two_surveys_are_compared_with_each_other_and_with_what_they_can_tell(tm
 
 
 def test_shards_are_jobs_of_their_own(tmp_path: Path) -> None:
-    project = changed_project(tmp_path, examples={"train": 5000, "shards": 3})
+    project = changed_project(tmp_path, examples={"train": 5000, "shards": 3, "together": False})
     jobs, commands = plan(project, "results/tiny/network/network.pt")
     assert jobs["render_cmds"] == 3 + 1
     (command,) = (line for line in commands if "galcarto train_network" in line)
@@ -210,6 +207,15 @@ def test_shards_are_jobs_of_their_own(tmp_path: Path) -> None:
         (rendered,) = (line for line in commands if f"--output {name}" in line)
         assert f"--first {1024 * {'0000': 0, '0001': 1, '0002': 3}[shard]} --number" in rendered
     assert "results/tiny/cmds/valid/l284.200_b+00.200.nc" in command
+
+
+def test_sightlines_are_jobs_of_their_own_unless_together(tmp_path: Path) -> None:
+    jobs, commands = plan(changed_project(tmp_path, examples={"together": False}))
+    assert jobs["synthesize_stars"] == 2
+    assert jobs["render_learnt"] == jobs["render_cmds"] == 1
+    (learnt,) = (line for line in commands if "render_cmds" in line and "--split train valid" in line)
+    assert "--first 0 0 --number 768 256" in learnt
+    assert "results/tiny/cmds/test" not in learnt
 
 
 def test_a_misspelt_key_is_refused_with_its_path(tmp_path: Path) -> None:

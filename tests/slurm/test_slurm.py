@@ -31,7 +31,7 @@ LIMIT = 600.0  # s, of a snakemake run
 # short rules share a job, and job states are polled early
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
 GROUPS = {
-    "prepare": "draw_profiles synthesize_stars render_cmds render_learnt observe_sky render_references render_sky",
+    "prepare": "draw_profiles synthesize_together render_together observe_sky render_references render_sky",
     "map": "infer_sightlines check_sightlines assemble_cube",
 }
 

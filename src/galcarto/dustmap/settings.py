@@ -207,6 +207,12 @@ class Examples(Section):
         description="Number of files of a sightline's training examples, `cmds/train/SIGHTLINE.0000.nc` and so "
         "on; each is a job. The examples do not depend on it. At most one for each 1024 examples.",
     )
+    together: bool = Field(
+        False,
+        description="One job draws the stars of all sightlines, and one renders all their examples: for regions of "
+        "minutes, in which the start of a job for each would take most of the time. The examples do not depend on it. "
+        "Needs `shards: 1`.",
+    )
 
     @model_validator(mode="after")
     def _enough(self) -> "Examples":
@@ -216,6 +222,8 @@ class Examples(Section):
                 f"shards: found {self.shards}; expected at most {chunks}, as {self.train} training examples are "
                 f"rendered {CHUNK} at a time"
             )
+        if self.together and self.shards > 1:
+            raise ValueError(f"shards: found {self.shards} with together: true; expected 1, or together: false")
         return self
 
     def parts(self, split: str) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Draw colour-magnitude diagrams: without dust, behind dust, and observed.
 
 Example:
-  galcarto plot_cmds --examples results/demo/cmds/test/l284.000_b+00.700.nc --sky results/demo/sky/cmds.nc \\
+  galcarto plot_cmds --examples results/demo/cmds/test/l292.500_b+00.200.nc --sky results/demo/sky/cmds.nc \\
       --output results/demo/figures/cmds.png
 """
 

@@ -1,13 +1,14 @@
-"""Render the colour-magnitude images of a sightline, of one split or several, each with its own nuisances.
+"""Render the colour-magnitude images of sightlines, of one split or several, each with its own nuisances.
 
 Example:
   galcarto render_cmds --settings "$(galcarto settings config/config.yaml render_cmds)" --seed 1 --split valid \\
-      --stars results/demo/stars/l281.500_b-01.300.parquet --profiles results/demo/profiles/valid.nc \\
+      --stars results/demo/stars/l285.000_b+00.400.parquet --profiles results/demo/profiles/valid.nc \\
       --first 0 --number 100 --output cmds.nc
 """
 
 import argparse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +33,30 @@ class Settings(InstrumentSettings):
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "control", settings=Settings)
     several: dict[str, Any] = {"required": True, "nargs": "+"}
-    parser.add_argument(
-        "--split", choices=["train", "valid", "test"], help="splits, in the order of the files", **several
-    )
-    parser.add_argument("--stars", required=True, help="bare stars of the sightline (Parquet)")
-    parser.add_argument("--profiles", help="profiles of each split (netCDF)", **several)
-    parser.add_argument("--first", type=int, help="first profile of each split to use", **several)
-    parser.add_argument("--number", type=int, help="profiles of each split to use", **several)
-    parser.add_argument("--output", type=Output, help="netCDF files to write, one for each split", **several)
+    splits = ["train", "valid", "test"]
+    parser.add_argument("--split", choices=splits, help="split of each output", **several)
+    parser.add_argument("--stars", help="bare stars of the sightline of each output (Parquet)", **several)
+    parser.add_argument("--profiles", help="profiles of the split of each output (netCDF)", **several)
+    parser.add_argument("--first", type=int, help="first profile to use for each output", **several)
+    parser.add_argument("--number", type=int, help="profiles to use for each output", **several)
+    parser.add_argument("--output", type=Output, help="netCDF files to write", **several)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write counts and profiles of the examples, the dust-free reference and the table of detectable stars."""
     settings = read(args.settings, Settings)
     instrument = Instrument.of(settings, Corrections.read(args.control))
-    bare = instrument.references(*sightline_position(Path(args.stars).stem))
-    for split, path, first, number, output in zip(
-        args.split, args.profiles, args.first, args.number, args.output, strict=True
-    ):
-        attributes = provenance.attributes("render_cmds", args, [args.stars, path, args.control])
+
+    @cache
+    def bare(stars: str) -> tuple[np.ndarray, np.ndarray]:
+        return instrument.references(*sightline_position(Path(stars).stem))
+
+    files = zip(args.split, args.stars, args.profiles, args.first, args.number, args.output, strict=True)
+    for split, stars, path, first, number, output in files:
+        attributes = provenance.attributes("render_cmds", args, [stars, path, args.control])
         profiles = _profiles(path, first, first + number)
-        common: dict[str, Any] = {"split": split, "seed": args.seed, "first": first, "references": bare}
-        examples.render(output, args.stars, profiles, instrument, settings.tile, attributes, **common)
+        common: dict[str, Any] = {"split": split, "seed": args.seed, "first": first, "references": bare(stars)}
+        examples.render(output, stars, profiles, instrument, settings.tile, attributes, **common)
 
 
 def _profiles(path: str, first: int, end: int) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Draw the bare stars of one sightline.
+"""Draw the bare stars of one sightline, or of several.
 
 Example:
   galcarto synthesize_stars --settings "$(galcarto settings config/config.yaml synthesize_stars)" \\
@@ -7,6 +7,7 @@ Example:
 
 import argparse
 import logging
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,22 +29,23 @@ class Settings(Section):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "control", settings=Settings)
-    parser.add_argument("--l", type=float, required=True, help="galactic longitude, deg")
-    parser.add_argument("--b", type=float, required=True, help="galactic latitude, deg")
-    parser.add_argument("--output", required=True, type=Output, help="Parquet file to write")
+    several: dict[str, Any] = {"required": True, "nargs": "+"}
+    parser.add_argument("--l", type=float, help="galactic longitude of each sightline, deg", **several)
+    parser.add_argument("--b", type=float, help="galactic latitude of each sightline, deg", **several)
+    parser.add_argument("--output", type=Output, help="Parquet files to write, one for each sightline", **several)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the star list, with its area in deg2 in the metadata."""
+    """Write the star lists, with their areas in deg2 in the metadata."""
     galaxy, surveys = dict(read(args.settings, Settings)).values()
     model = star_model(galaxy, surveys, Corrections.read(args.control).metallicity)
-    # one half for training or test images, the other for validation
-    area = 2 * galaxy.stars / max(model.density(args.l, args.b), 1e-6)
-    rng = generator(args.seed, "synthesize_stars", sightline_name(args.l, args.b))
-    stars = model.draw(args.l, args.b, area, rng)
     attributes = provenance.attributes("synthesize_stars", args, [args.control])
-    attributes |= {"area_deg2": area, "l_deg": args.l, "b_deg": args.b}
-    table = pa.Table.from_pandas(stars, preserve_index=False)
-    table = table.replace_schema_metadata({k: str(v) for k, v in attributes.items()} | (table.schema.metadata or {}))
-    pq.write_table(table, args.output, **PARQUET)
-    logging.info("%d stars in %.3g deg2 at l = %g, b = %g deg", len(stars), area, args.l, args.b)
+    for l, b, output in zip(args.l, args.b, args.output, strict=True):
+        # one half for training or test images, the other for validation
+        area = 2 * galaxy.stars / max(model.density(l, b), 1e-6)
+        stars = model.draw(l, b, area, generator(args.seed, "synthesize_stars", sightline_name(l, b)))
+        table = pa.Table.from_pandas(stars, preserve_index=False)
+        own = attributes | {"area_deg2": area, "l_deg": l, "b_deg": b}
+        table = table.replace_schema_metadata({k: str(v) for k, v in own.items()} | (table.schema.metadata or {}))
+        pq.write_table(table, output, **PARQUET)
+        logging.info("%d stars in %.3g deg2 at l = %g, b = %g deg", len(stars), area, l, b)
