@@ -1,5 +1,5 @@
 # Network and images of the tiles -> cube and face-on view.
-# in:  network/network.pt, sky/cmds.nc
+# in:  network/network.pt, sky/cmds.nc, and the truth of a synthetic sky
 # out: sightlines/{strip}.nc, cube.nc, faceon.nc
 
 
@@ -34,6 +34,7 @@ rule check_sightlines:
         posterior=f"{RESULTS}/sightlines/{{strip}}.nc",
         sky=f"{RESULTS}/sky/cmds.nc",
         stars=[f"{RESULTS}/stars/{name}.parquet" for name in SETTINGS.sightlines.names("train")],
+        examples=examples("valid"),
         control=CONTROL,
     output:
         f"{RESULTS}/sightlines/{{strip}}_fit.nc",
@@ -52,7 +53,8 @@ rule check_sightlines:
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto check_sightlines --settings {params.settings:q} "
         "--seed {params.seed} {params.control} --strip {wildcards.strip} --posterior {input.posterior:q} "
-        "--sky {input.sky:q} --stars {input.stars:q} --output {output:q} > {log:q} 2>&1"
+        "--sky {input.sky:q} --stars {input.stars:q} --examples {input.examples:q} --output {output:q} "
+        "> {log:q} 2>&1"
 
 
 rule assemble_cube:

@@ -3,7 +3,8 @@
 Example:
   galcarto check_sightlines --settings "$(galcarto settings config/config.yaml check_sightlines)" --seed 1 \\
       --strip 0000 --posterior results/demo/sightlines/0000.nc --sky results/demo/sky/cmds.nc \\
-      --stars results/demo/stars/*.parquet --output fit.nc
+      --stars results/demo/stars/l285.000_b+00.400.parquet --examples results/demo/cmds/valid/l285.000_b+00.400.nc \\
+      --output fit.nc
 """
 
 import argparse
@@ -18,14 +19,12 @@ from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import read
 from galcarto.core.sky import sightline_position
-from galcarto.dustmap.instrument import (
-    Corrections,
-    Instrument,
-)
+from galcarto.dustmap.instrument import Corrections, Instrument
 from galcarto.dustmap.settings import InstrumentSettings, Sky, Tile
 from galcarto.learning.trust import goodness_of_fit
 
 REPLICATES = 128
+IMAGE = ("channel", "magnitude", "colour")
 # the mean of the replicates has an error of a few per cent: two digits suffice
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
@@ -40,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--posterior", required=True, help="posteriors of the strip (netCDF)")
     parser.add_argument("--sky", required=True, help="images of the tiles (netCDF)")
     parser.add_argument("--stars", required=True, nargs="+", help="bare stars of the sightlines (Parquet)")
+    parser.add_argument(
+        "--examples", required=True, nargs="+", help="images of each of them, for its reference (netCDF)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,6 +53,10 @@ def run(args: argparse.Namespace) -> None:
         strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
         first = int(args.strip) * settings.sky.strip_columns * settings.sky.grid(settings.tile.size).shape[1]
         observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
+    references = []
+    for path in args.examples:
+        with xr.open_dataset(path) as examples:
+            references.append(examples["reference"].to_numpy())
     places = np.array([sightline_position(Path(path).stem) for path in args.stars])
     away = np.hypot(
         (strip["l"].to_numpy()[:, None] - places[:, 0] + 180) % 360 - 180, strip["b"].to_numpy()[:, None] - places[:, 1]
@@ -64,7 +70,6 @@ def run(args: argparse.Namespace) -> None:
     for sightline in np.unique(nearest[usable]):
         rng = generator(args.seed, "check_sightlines", Path(args.stars[sightline]).stem)
         stars = instrument.read_stars(args.stars[sightline], rng)
-        reference, _ = instrument.references(*places[sightline])
         for at in np.flatnonzero(usable & (nearest == sightline)):
             l, b = float(strip["l"][at]), float(strip["b"][at])
             rng = generator(args.seed, "check_sightlines", f"{l:.4f} {b:.4f}")
@@ -74,24 +79,27 @@ def run(args: argparse.Namespace) -> None:
             seen = strip["seen"][at].to_numpy().astype(bool)[owner]
             # the stars of the sightline, in the number of the tile's own reference
             first_seen = int(np.argmax(seen))
-            ratio = float(observed["reference"][at, first_seen].sum()) / float(reference[first_seen].sum())
+            ratio = float(observed["reference"][at, first_seen].sum()) / float(references[sightline][first_seen].sum())
             area = np.full(REPLICATES, ratio * float(strip["area"][at].max()))
             replicates = model.render(stars, picked, area, rng, nuisances)
             p_value[at], chi2[at] = goodness_of_fit(observed["counts"][at].to_numpy()[seen], replicates[:, seen])
             predicted[at, seen] = replicates[:, seen].mean(axis=0)
             progress.update()
     inputs = [args.posterior, *args.stars, args.control]
-    part = {f"{provenance.short_name(args.sky)}, strip {args.strip}": observed}
+    parts = {
+        f"{provenance.short_name(args.sky)}, strip {args.strip}": observed,
+        "references of the examples": xr.Dataset({"reference": (("example", *IMAGE), np.stack(references))}),
+    }
     dataset = xr.Dataset(
         {
             "fit_p_value": ("tile", p_value),
             "fit_chi2": ("tile", chi2),
             "predicted": (
-                ("tile", "channel", "magnitude", "colour"),
+                ("tile", *IMAGE),
                 predicted,
                 {"units": "1", "long_name": "stars per pixel, mean of the posterior's predictions"},
             ),
         },
-        attrs=provenance.attributes("check_sightlines", args, inputs, part),
+        attrs=provenance.attributes("check_sightlines", args, inputs, parts),
     )
     dataset.to_netcdf(args.output, encoding={"predicted": PREDICTED})
