@@ -83,7 +83,8 @@ rule assemble_cube:
 rule project_faceon:
     """Project the cube onto the Galactic plane, seen from above."""
     input:
-        f"{RESULTS}/cube.nc",
+        cube=f"{RESULTS}/cube.nc",
+        truth=[f"{RESULTS}/sky/truth.nc"] if SYNTHETIC else [],
     output:
         f"{RESULTS}/faceon.nc",
     log:
@@ -96,6 +97,7 @@ rule project_faceon:
     params:
         **stage("project_faceon"),
         seed=SEED,
+        files=input_options,
     shell:
-        "python -m galcarto project_faceon --settings {params.settings:q} --seed {params.seed} "
-        "--cube {input:q} --output {output:q} > {log:q} 2>&1"
+        "python -m galcarto project_faceon --settings {params.settings:q} --seed {params.seed} {params.files} "
+        "--output {output:q} > {log:q} 2>&1"

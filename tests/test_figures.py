@@ -399,6 +399,21 @@ def test_both_maps_of_the_plane_share_one_scale_set_by_the_used_tiles(maps):
     assert [list(ax.get_lines()[0].get_xydata()[0]) for ax in (left, right)] == [[281.25, -0.75]] * 2
 
 
+def test_maps_of_a_strip_lie_one_above_another(maps):
+    strip = xr.concat([maps.isel(b=slice(0, 1)).assign_coords(l=maps.l + 3.0 * turn) for turn in range(3)], "l")
+    strip.attrs = maps.attrs
+    figure = plane.comparison(strip)
+    figure.draw_without_rendering()
+    first, second, third = (ax for ax in figure.axes if ax.get_title())
+    boxes = [ax.get_position() for ax in (first, second, third)]
+    assert [box.x0 for box in boxes] == pytest.approx([boxes[0].x0] * 3)
+    assert boxes[0].y0 > boxes[1].y1
+    assert boxes[1].y0 > boxes[2].y1
+    assert "stretched" in second.get_ylabel()
+    assert first.collections[0].get_clim() == second.collections[0].get_clim()
+    np.testing.assert_allclose(second.collections[0].get_array()[0], strip.planck.transpose("b", "l")[0])
+
+
 def test_the_plane_states_the_fit_it_draws(maps):
     figure = plane.comparison(maps)
     scatter = figure.axes[2]
@@ -477,6 +492,19 @@ def test_faceon_shows_only_what_the_data_reach(view):
     words = {text.get_text() for text in ax.texts}
     assert {"Sun", "1 kpc", "2 kpc"} <= words
     assert "Centre" not in words
+
+
+def test_the_true_density_is_drawn_beside_the_map_on_one_scale(view):
+    true = 2.0 * view.extinction_density
+    figure = faceon.faceon(view.assign(true_extinction_density=true))
+    left, right = figure.axes
+    assert (left.get_title(), right.get_title()) == ("Truth", "Map")
+    meshes = [ax.collections[0] for ax in (left, right)]
+    np.testing.assert_allclose(meshes[0].get_array().filled(np.nan), true.transpose("y", "x"))
+    np.testing.assert_array_equal(np.ma.getmaskarray(meshes[1].get_array()), ~view.transpose("y", "x").within.values)
+    assert meshes[0].get_clim() == meshes[1].get_clim()
+    assert meshes[0].get_clim()[1] == pytest.approx(float(true.max()))
+    assert left.get_xlim() == right.get_xlim()
 
 
 def test_faceon_labels_stay_inside_and_apart(view):

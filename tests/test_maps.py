@@ -437,6 +437,18 @@ def test_columns_that_are_not_observed_stay_empty():
     assert known[(angle > 3) & (angle < 17) & (distance > 1) & (distance < 1.9)].all()
 
 
+def test_the_true_density_lies_in_the_same_cells_as_the_maps() -> None:
+    grid = uniform((60, 120), (-1, 1), 1, np.linspace(0, 4, 41))
+    step = np.diff(grid["distance_bounds"], axis=1)[:, 0]
+    true = (3.0 * grid["extinction_density"] * xr.DataArray(step, dims="distance")).cumsum("distance")
+    true = true.to_dataset(name="extinction")
+    view = faceon.project(grid, 0.05, true)
+    ours, theirs = view["extinction_density"].to_numpy(), view["true_extinction_density"].to_numpy()
+    np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(theirs))
+    np.testing.assert_allclose(theirs, 3.0 * ours, rtol=1e-6)
+    assert "true_extinction_density" not in faceon.project(grid, 0.05)
+
+
 def test_within_ends_where_the_stars_do():
     view = faceon.project(uniform((60, 120), (-1, 1), 1, np.linspace(0, 4, 41), reach=2.5), 0.05)
     distance, angle = polar(view, 60)

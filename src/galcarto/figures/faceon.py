@@ -93,6 +93,27 @@ def _rings(ax: Axes, labels: _Labels, farthest: float) -> None:
         labels.put(radius * circle, f"{radius:g} kpc", "0.25")
 
 
+def _outline(ax: Axes, view: xr.Dataset) -> None:
+    """Outline of the footprint, untrusted distances included, on a finer grid for sharp corners."""
+    mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
+    if mapped.any():
+        fine = mapped.repeat(FINE, axis=0).repeat(FINE, axis=1)
+        inner = [(np.arange(n) + 0.5) / FINE - 1.5 for n in fine.shape[::-1]]  # in pixels from the first one's centre
+        x, y = (view[axis].values[0] + n * np.diff(view[axis].values[:2]) for axis, n in zip("xy", inner, strict=True))
+        ax.contour(x, y, fine, [0.5], colors="black", linewidths=0.6)
+
+
+def _places(ax: Axes, limits: np.ndarray, centre: float) -> None:
+    """The Sun, the Galactic centre if it is in view, and the axes."""
+    ax.plot(0, 0, "o", color="white", mec="black", ms=7)
+    ax.plot(0, 0, ".", color="black", ms=2)
+    ax.annotate("Sun", (0, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
+    if limits[0, 0] < centre < limits[0, 1]:
+        ax.plot(centre, 0, "+", color="black", ms=8, path_effects=OUTLINE)
+        ax.annotate("Centre", (centre, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
+    ax.set(xlim=limits[0], ylim=limits[1], aspect="equal", xlabel="$x$, towards the Galactic centre (kpc)")
+
+
 @STYLE
 def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | None = None) -> Figure:
     """Extinction density around the Sun within the trusted distances, with distance rings, spiral arms and tracers.
@@ -101,7 +122,8 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
     ----------
     view : Dataset
         extinction_density (y, x), mag/kpc; within (y, x), whether nearer than distance_max; x and y,
-        heliocentric, kpc; attribute sun_radius_kpc, from the Sun to the Galactic centre.
+        heliocentric, kpc; attribute sun_radius_kpc, from the Sun to the Galactic centre. With
+        true_extinction_density (y, x), mag/kpc, the truth is drawn beside it on the same scale.
     spirals : Spirals
         The arms to draw.
     tracers : Dataset, optional
@@ -113,24 +135,41 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
         Empty, with an explanation, if no pixel has a positive density within distance_max.
     """
     view = view.transpose("y", "x")
-    density = view.extinction_density.where(view.within.astype(bool))
-    positive = density.values[density.values > 0]
+    shown = {"Map": view.extinction_density.where(view.within.astype(bool))}
+    positive = shown["Map"].values[shown["Map"].values > 0]
     nothing = positive.size == 0
     if nothing:
         positive = np.array([1.0])  # for the scale of an empty figure
-    rows, columns = np.nonzero(np.isfinite(density.values) | nothing)
+    elif "true_extinction_density" in view:
+        shown = {"Truth": view.true_extinction_density, **shown}
+        positive = np.concatenate([each.values[each.values > 0] for each in shown.values()])
+    seen = np.any([np.isfinite(density.values) for density in shown.values()], axis=0)
+    rows, columns = np.nonzero(seen | nothing)
     data = np.stack([view.x.values[columns], view.y.values[rows]])
     limits = _view(data)
     size = np.diff(limits)[:, 0]
-    scale = min(SIDE / size.max(), (PAGE - 1.5) / size[0])  # inches per kpc
+    scale = min(SIDE / size.max(), (PAGE - 1.5) / (len(shown) * size[0]))  # inches per kpc
 
-    figure = Figure(figsize=(scale * size[0] + 1.5, scale * size[1] + 0.65), layout="constrained")
-    ax = figure.add_subplot(facecolor=GREY)
-    if nothing:
-        ax.set_title("No density within the trusted distances:\nsee quality and distance_max in the cube", fontsize=9)
+    figure = Figure(figsize=(len(shown) * scale * size[0] + 1.5, scale * size[1] + 0.85), layout="constrained")
+    axes = figure.subplots(1, len(shown), sharex=True, sharey=True, squeeze=False, subplot_kw={"facecolor": GREY})[0]
     ceiling = positive.max()
     norm = LogNorm(max(positive.min() * (1.0 - 1e-6), ceiling / DYNAMIC_RANGE), ceiling)
-    image = ax.pcolormesh(view.x, view.y, density, norm=norm, cmap="viridis", shading="nearest")
+    for ax, (name, density) in zip(axes, shown.items(), strict=True):
+        image = ax.pcolormesh(view.x, view.y, density, norm=norm, cmap="viridis", shading="nearest")
+        _outline(ax, view)
+        labels = _Labels(ax, limits, ROOM / scale, data)
+        if tracers is not None:
+            _young(ax, labels, tracers)
+        _arms(ax, labels, spirals)
+        _rings(ax, labels, np.hypot(*data).max())
+        _places(ax, limits, view.attrs["sun_radius_kpc"])
+        if len(shown) > 1:
+            ax.set_title(name)
+    if nothing:
+        ax.set_title("No density within the trusted distances:\nsee quality and distance_max in the cube", fontsize=9)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handletextpad=0.2)
+    axes[0].set_ylabel("$y$, towards $l$ = 90° (kpc)")
     bar = figure.colorbar(
         image,
         cax=ax.inset_axes((1 + 0.1 / (scale * size[0]), 0, 0.16 / (scale * size[0]), 1)),
@@ -138,27 +177,4 @@ def faceon(view: xr.Dataset, spirals: Spirals = REID2019, tracers: xr.Dataset | 
         extend="min" if positive.min() < norm.vmin else "neither",
     )
     plain_decades(bar.long_axis)
-    # outline of the footprint, including untrusted distances, on a finer grid for sharp corners
-    mapped = np.pad(np.isfinite(view.extinction_density.values), 1)
-    if mapped.any():
-        fine = mapped.repeat(FINE, axis=0).repeat(FINE, axis=1)
-        inner = [(np.arange(n) + 0.5) / FINE - 1.5 for n in fine.shape[::-1]]  # in pixels from the first one's centre
-        x, y = (view[axis].values[0] + n * np.diff(view[axis].values[:2]) for axis, n in zip("xy", inner, strict=True))
-        ax.contour(x, y, fine, [0.5], colors="black", linewidths=0.6)
-    labels = _Labels(ax, limits, ROOM / scale, data)
-    if tracers is not None:
-        _young(ax, labels, tracers)
-    _arms(ax, labels, spirals)
-    _rings(ax, labels, np.hypot(*data).max())
-    ax.plot(0, 0, "o", color="white", mec="black", ms=7)
-    ax.plot(0, 0, ".", color="black", ms=2)
-    ax.annotate("Sun", (0, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
-    centre = view.attrs["sun_radius_kpc"]
-    if limits[0, 0] < centre < limits[0, 1]:
-        ax.plot(centre, 0, "+", color="black", ms=8, path_effects=OUTLINE)
-        ax.annotate("Centre", (centre, 0), (6, 4), textcoords="offset points", fontsize=8, path_effects=OUTLINE)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2, handletextpad=0.2)
-    ax.set(xlim=limits[0], ylim=limits[1], aspect="equal")
-    ax.set(xlabel="$x$, towards the Galactic centre (kpc)", ylabel="$y$, towards $l$ = 90° (kpc)")
     return figure

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from galcarto.figures.style import BLUE, ORANGE, PAGE, STYLE, tile_map
 
+STRIP = 0.15  # height of the window over its width below which the maps lie one above another, stretched in latitude
 FAR = 4.0  # mean squared difference over our variance above which the figure says why
 WHY_FAR = """The maps differ by far more than our errors:
 the emission map's own are not known, and
@@ -45,31 +46,50 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
     higher = bool((np.fmax(maps.extinction, maps.planck) > ceiling).any())
 
     shape = maps.sizes["b"] / maps.sizes["l"]  # tiles are as wide as they are high
-    heights = [min(1.7 * shape, 4.0) + 0.9, 3.5]  # inches
-    figure = Figure(figsize=(PAGE, sum(heights)), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=heights)
-    left = figure.add_subplot(grid[0, 0])
-    right = figure.add_subplot(grid[0, 1], sharex=left, sharey=left)
-    scatter = figure.add_subplot(grid[1, :])
-    third = figure.add_subplot(grid[0, 2], sharex=left, sharey=left)
+    strip = shape < STRIP
+    if strip:
+        heights = [0.55, 0.55, 0.55, 3.5]  # inches
+        figure = Figure(figsize=(PAGE, sum(heights) + 1.2), layout="constrained")
+        grid = figure.add_gridspec(4, 1, height_ratios=heights)
+        places, below = [grid[row, 0] for row in range(3)], grid[3, 0]
+    else:
+        heights = [min(1.7 * shape, 4.0) + 0.9, 3.5]
+        figure = Figure(figsize=(PAGE, sum(heights)), layout="constrained")
+        grid = figure.add_gridspec(2, 3, height_ratios=heights)
+        places, below = [grid[0, column] for column in range(3)], grid[1, :]
+    left = figure.add_subplot(places[0])
+    right = figure.add_subplot(places[1], sharex=left, sharey=left)
+    scatter = figure.add_subplot(below)
+    third = figure.add_subplot(places[2], sharex=left, sharey=left)
     reach = maps.attrs.get("reach", "as far as stars reach")
     titles = (f"This work,\n{reach}", f"Dust emission ({maps.attrs['name']}),\nwhole sightline")
     for ax, title, values in zip((left, right), titles, (maps.extinction, maps.planck), strict=True):
         image = tile_map(ax, values, title, vmin=0, vmax=ceiling, cmap="viridis")
         row, column = np.nonzero(~used & np.isfinite(values.values))
         ax.plot(maps.l[column], maps.b[row], **CROSS)
-    left.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-    left.set_ylabel("Latitude $b$ (deg)")
-    left.invert_xaxis()
-    right.tick_params(labelleft=False)
-    scale = right.inset_axes((1.05, 0, 0.05, 1))
-    figure.colorbar(image, cax=scale, label="$A_V$ (mag)", extend="max" if higher else "neither")
-
     difference = maps.difference.where(used)
     spread = float(np.nan_to_num(np.abs(difference).max())) or 1.0
-    image = tile_map(third, difference, "Difference\n", vmin=-spread, vmax=spread, cmap="RdBu_r")
-    third.tick_params(labelleft=False)
-    figure.colorbar(image, cax=third.inset_axes((1.05, 0, 0.05, 1)), label=r"$\Delta A_V$ (mag)")
+    changes = tile_map(third, difference, "Difference\n", vmin=-spread, vmax=spread, cmap="RdBu_r")
+    left.xaxis.set_major_locator(MaxNLocator(8 if strip else 3, steps=[1, 2, 5, 10]))
+    left.invert_xaxis()
+    bars: tuple[dict[str, Any], ...]
+    bars = {"label": "$A_V$ (mag)", "extend": "max" if higher else "neither"}, {"label": r"$\Delta A_V$ (mag)"}
+    if strip:
+        for ax in (left, right, third):
+            ax.set_aspect("auto")
+            ax.set_title(ax.get_title().strip().replace("\n", " "))
+        for ax in (left, right):
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=False)
+        right.set_ylabel("Latitude $b$ (deg), stretched", y=0.4)
+        figure.colorbar(image, ax=[left, right], aspect=12, pad=0.01, **bars[0])
+        figure.colorbar(changes, ax=third, aspect=5, pad=0.01, **bars[1])
+    else:
+        left.set_ylabel("Latitude $b$ (deg)")
+        for ax in (right, third):
+            ax.tick_params(labelleft=False)
+        figure.colorbar(image, cax=right.inset_axes((1.05, 0, 0.05, 1)), **bars[0])
+        figure.colorbar(changes, cax=third.inset_axes((1.05, 0, 0.05, 1)), **bars[1])
 
     ends = np.array([0.0, 1.04 * ceiling])
     if excess is not None:

@@ -14,7 +14,7 @@ RESAMPLING = (
 )
 
 
-def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
+def project(cube: xr.Dataset, pixel: float, truth: xr.Dataset | None = None) -> xr.Dataset:
     """Mean extinction density over the cube's latitudes, seen from the Galactic pole.
 
     Each pixel averages the cells of the cube above and below a grid of points in it, so that both near (small) and far
@@ -25,15 +25,20 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     cube : Dataset
         From `open_cube`.
     pixel : float, kpc
+    truth : Dataset, optional
+        ``extinction`` (l, b, distance) of a synthetic sky on the cube's grid, mag.
 
     Returns
     -------
     Dataset
         ``extinction_density(y, x)`` in mag kpc-1, NaN outside the footprint; ``within(y, x)``, whether at least half of
-        the latitudes are within ``distance_max``.
+        the latitudes are within ``distance_max``; with a truth ``true_extinction_density(y, x)``, in the same cells.
     """
     l_edges, d_edges = edges_of(cube, "l"), edges_of(cube, "distance")
-    density = cube["extinction_density"].transpose("b", "l", "distance").to_numpy()
+    densities = [cube["extinction_density"].transpose("b", "l", "distance").to_numpy()]
+    if truth is not None:
+        true = truth["extinction"].transpose("b", "l", "distance").to_numpy()
+        densities.append(np.diff(true, axis=2, prepend=0.0) / np.diff(d_edges))
     trusted = cube["distance_bounds"].isel(bounds=1) <= cube["distance_max"] + 1e-6
     inside = trusted.transpose("b", "l", "distance").to_numpy()
 
@@ -50,23 +55,24 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
     radius = np.hypot(fine_x, fine_y)
     longitude = l_edges[0] + np.mod(np.degrees(np.arctan2(fine_y, fine_x)) - l_edges[0], 360.0)
     i = np.searchsorted(l_edges, longitude, side="right") - 1
-    total, weights, within = np.zeros((3, len(y), len(x)))
+    totals, (weights, within) = np.zeros((len(densities), len(y), len(x))), np.zeros((2, len(y), len(x)))
     for j, cosine in enumerate(np.cos(np.radians(cube["b"].to_numpy()))):
         # above the point in the plane the sightline at latitude b is 1 / cos b as long
         k = np.searchsorted(d_edges, radius / cosine, side="right") - 1
         covered = (i < len(l_edges) - 1) & (k < len(d_edges) - 1)
         at = np.where(covered, i, 0), np.where(covered, k, 0)
-        known = covered & np.isfinite(density[j][at])
-        total += cosine * _pixels(np.where(known, density[j][at], 0.0))
+        known = covered & np.isfinite(densities[0][j][at])
+        for total, density in zip(totals, densities, strict=True):
+            total += cosine * _pixels(np.where(known, density[j][at], 0.0))
         weights += cosine * _pixels(known)
         within += cosine * _pixels(known & inside[j][at])
-    mean = np.divide(total, weights, out=np.full(total.shape, np.nan), where=weights > 0)
-    fraction = np.divide(within, weights, out=np.zeros(total.shape), where=weights > 0)
+    means = np.divide(totals, weights, out=np.full(totals.shape, np.nan), where=weights > 0)
+    fraction = np.divide(within, weights, out=np.zeros(within.shape), where=weights > 0)
     dataset = xr.Dataset(
         {
             "extinction_density": (
                 ("y", "x"),
-                mean,
+                means[0],
                 {
                     "units": "mag kpc-1",
                     "long_name": "A_V per unit of distance, mean over the cube's latitudes",
@@ -95,6 +101,10 @@ def project(cube: xr.Dataset, pixel: float) -> xr.Dataset:
             for name, values, where in (("x", x, "towards the Galactic centre"), ("y", y, "towards l = 90 degree"))
         },
     )
+    if truth is not None:
+        about = {"units": "mag kpc-1", "long_name": "true A_V per unit of distance, mean over the cube's latitudes"}
+        about |= {"cell_methods": "x: y: mean", "coverage_content_type": "referenceInformation"}
+        dataset["true_extinction_density"] = (("y", "x"), means[1], about)
     dataset.attrs = derived_attributes(cube, "faceon", RESAMPLING)
     dataset.attrs["b_range_degree"] = [float(cube["b_bounds"].min()), float(cube["b_bounds"].max())]
     return dataset

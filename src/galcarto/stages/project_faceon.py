@@ -6,6 +6,9 @@ Example:
 """
 
 import argparse
+from typing import Any
+
+import xarray as xr
 
 from galcarto.core import provenance
 from galcarto.core.options import options
@@ -22,14 +25,18 @@ class Settings(Section):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     options(parser, "seed", "cube", "output", settings=Settings)
+    parser.add_argument("--truth", help="true extinction of a synthetic sky on the same grid (netCDF)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write extinction_density(y, x)."""
+    """Write extinction_density(y, x), and beside it the true density where it is known."""
     settings = read(args.settings, Settings)
+    truth = xr.load_dataset(args.truth) if args.truth else None
     with open_cube(args.cube) as cube:
-        dataset = project(cube, settings.faceon.pixel)
-    dataset.attrs |= provenance.attributes("project_faceon", args, [args.cube])
+        dataset = project(cube, settings.faceon.pixel, truth)
+    inputs = [path for path in (args.cube, args.truth) if path]
+    dataset.attrs |= provenance.attributes("project_faceon", args, inputs)
     dataset.attrs |= {"sun_radius_kpc": SUN_RADIUS}
-    coordinates = {name: {"_FillValue": None} for name in dataset.coords}
-    dataset.to_netcdf(args.output, encoding={"extinction_density": {"zlib": True}, **coordinates})
+    encoding: dict[str, dict[str, Any]] = {str(name): {"_FillValue": None} for name in dataset.coords}
+    encoding |= {str(name): {"zlib": True} for name in dataset if "density" in str(name)}
+    dataset.to_netcdf(args.output, encoding=encoding)
