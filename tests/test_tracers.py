@@ -83,6 +83,18 @@ def test_dust_on_arms_elsewhere_is_not_taken_for_these():
     assert min(metrics["p_value"] for metrics, _ in values) > 0.05
 
 
+@pytest.mark.parametrize("scale", [0.93, 1.0, 1.08])
+def test_the_radius_at_which_arms_lie_is_found(scale):
+    metrics, _ = found_on(painted(3.0, scale))
+    assert metrics["best_radius"] == pytest.approx(scale, abs=0.02)
+
+
+def test_the_best_radius_is_not_that_of_the_next_arm():
+    scales = np.exp(np.array([-0.33, -0.1, 0.0, 0.1]))
+    assert tracers._best(scales, np.array([9.0, 2.0, np.nan, 1.0])) == pytest.approx(np.exp(-0.1))
+    assert np.isnan(tracers._best(scales, np.array([9.0, np.nan, np.nan, np.nan])))
+
+
 def test_the_measured_value_is_one_of_its_null():
     null = np.arange(1.0, 8.0)
     assert [tracers._p_value(found, null) for found in (0.0, 3.0, 9.0)] == [1.0, 6 / 8, 1 / 8]

@@ -19,7 +19,8 @@ SYNTHETIC = Spirals(
 MODELS = {"reid2019": REID2019, "synthetic": SYNTHETIC}
 BOOTSTRAPS = 499
 MOVED = 499  # null realisations: arms at other radii, tracers in other directions
-SCALE = 0.35  # largest shift of arms in ln(radius): more than their spacing near the Sun
+SCALE = 0.35  # largest shift of arms in ln(radius): about their spacing near the Sun
+NEAR = 0.17  # half of it: arms that are moved by less are nearer to their own place than to the next arm's
 ACROSS = np.linspace(0.0, 2.0, 21)  # kpc, bins of distance to the nearest arm
 FEWEST = 3  # tracers needed for a mean
 
@@ -117,7 +118,8 @@ def on_arms(
     metrics : dict
         ``on_over_between`` and its ``_error``: 1 if dust and arms are unrelated; ``p_value``, the fraction of moved
         arms with at least this ratio; ``moved_median`` and the central 68 % ``moved_low``, ``moved_high`` of their
-        ratios; ``cells_on``, ``cells_between``. NaN if no arm crosses the map, or no cell lies between arms.
+        ratios; ``best_radius``, the factor on the arms' radii, within `NEAR`, at which the ratio is largest;
+        ``cells_on``, ``cells_between``. NaN if no arm crosses the map, or no cell lies between arms.
     curves : dict
         ``moved``, the ratios of the null; ``density`` and ``density_error`` in bins `ACROSS` of distance to the arms.
     """
@@ -137,7 +139,8 @@ def on_arms(
     drawn = (picked[..., None] == np.arange(len(full))).sum(axis=1)  # multiplicity, (bootstrap, patch)
     moved = np.empty(MOVED)
     total = np.array([values.sum(), len(values)])
-    for i, scale in enumerate(np.exp(rng.uniform(-SCALE, SCALE, MOVED))):
+    scales = np.exp(rng.uniform(-SCALE, SCALE, MOVED))
+    for i, scale in enumerate(scales):
         near = distance(passing, len(values), scale) <= width
         here = np.array([values @ near, near.sum()])
         moved[i] = _ratio(here, total - here)
@@ -151,6 +154,7 @@ def on_arms(
         "moved_median": float(median),
         "moved_low": float(low),
         "moved_high": float(high),
+        "best_radius": _best(scales, moved),
         "cells_on": int(on[1].sum()),
         "cells_between": int(between[1].sum()),
     }
@@ -159,6 +163,12 @@ def on_arms(
         "density": np.array([_mean(part.sum(axis=1)) for part in bins]),
         "density_error": np.array([_spread(_mean(part @ drawn.T)) for part in bins]),
     }
+
+
+def _best(scales: np.ndarray, ratios: np.ndarray) -> float:
+    """Scale of the largest ratio among those within `NEAR`; NaN if none is known."""
+    tried = np.isfinite(ratios) & (np.abs(np.log(scales)) < NEAR)
+    return float(scales[tried][ratios[tried].argmax()]) if tried.any() else np.nan
 
 
 def _mean(sums: np.ndarray) -> np.ndarray:
