@@ -28,7 +28,7 @@ spectra: .venv/.installed-spectra ## install, labels of real stars from Gaia's X
 	@echo "Report: $(CURDIR)/results/spectra/report.html"
 
 test: .venv/.installed-test ## install with the test extras, run every test
-	.venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile
+	.venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-test ## check style, types and the workflow; changes nothing
 	.venv/bin/ruff check .

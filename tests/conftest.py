@@ -81,6 +81,15 @@ GAIA = Survey(
 )
 
 
+# files of minutes; the others follow, so that no process is left with one of these at the end
+LONG = ("test_slurm", "test_workflow", "test_help", "test_pages", "test_ablation", "test_spectra_task", "test_limit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the files of `LONG` first, in its order."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
 @pytest.fixture
 def config() -> dict[str, Any]:
     """The least that a region's settings must say; a fresh copy."""
