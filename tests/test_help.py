@@ -107,6 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     for folder, test in ((demo, "l292.500_b+00.200"), (orion, "l210.000_b-19.000"), (cone, "l122.900_b+22.400")):
         shutil.copytree(tiny, folder)
         next(folder.glob("cmds/test/*.nc")).rename(folder / f"cmds/test/{test}.nc")
+        next(folder.glob("cmds/valid/*.nc")).rename(folder / "cmds/valid/l285.000_b+00.400.nc")
         one, other = folder.glob("stars/*.parquet")
         one.rename(folder / f"stars/{test}.parquet")
         other.rename(folder / "stars/l285.000_b+00.400.parquet")
