@@ -100,10 +100,8 @@ FORMS = {
 }
 # variants of the ablation
 VARIANTS = variants(SETTINGS)
-STAR_LISTS = [
-    f"{RESULTS}/stars/{name}.parquet"
-    for name in (*SETTINGS.sightlines.names("train"), *SETTINGS.sightlines.names("test"))
-]
+SIGHTLINES = [*SETTINGS.sightlines.names("train"), *SETTINGS.sightlines.names("test")]
+STAR_LISTS = expand(f"{RESULTS}/stars/{{name}}.parquet", name=SIGHTLINES)
 # variants whose mock Galaxy is not the region's have their own star lists and references
 MOCKS = {variant.mock: variant for variant in VARIANTS.values() if variant.mock}
 

@@ -70,9 +70,10 @@ rule render_cmds:
         seed=SEED,
         control=option("control"),
         files=files_of_examples,
+        references=lambda wildcards, input: f"--references {input.references}" if "references" in input.keys() else "",
     shell:
-        "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} "
-        "--seed {params.seed} {params.files} {params.control} --output {output:q} > {log:q} 2>&1"
+        "NUMBA_NUM_THREADS={threads} python -m galcarto render_cmds --settings {params.settings:q} --seed {params.seed} "
+        "{params.files} {params.control} {params.references} --output {output:q} > {log:q} 2>&1"
 
 
 if SETTINGS.examples.together:
@@ -91,6 +92,7 @@ if SETTINGS.examples.together:
         """Render all colour-magnitude images."""
         input:
             stars=STAR_LISTS,
+            references=f"{RESULTS}/references.nc",
             profiles=expand(f"{RESULTS}/profiles/{{split}}.nc", split=["train", "valid", "test"]),
             control=CONTROL,
         output:

@@ -99,9 +99,11 @@ rule render_references:
         **stage("render_references"),
         table=GALAXY_TABLE,
         control=option("control"),
+        # the most is for the first direction
+        sightlines=f"--sightlines {' '.join(SIGHTLINES)}" if SETTINGS.examples.together else "",
     shell:
         "NUMBA_NUM_THREADS={threads} python -m galcarto render_references --settings {params.settings:q} "
-        "{params.control} --output {output:q} > {log:q} 2>&1"
+        "{params.control} {params.sightlines} --output {output:q} > {log:q} 2>&1"
 
 
 rule render_sky:

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from galcarto.__main__ import main
+from galcarto.dustmap.diagrams.integration import EXTINCTION_GRID
 from galcarto.dustmap.instrument import Instrument
 from galcarto.dustmap.settings import CHUNK, Settings, read_settings
+from galcarto.stages import render_references
 
 TINY = Path(__file__).parent / "tiny.yaml"
 NUMBER = 2 * CHUNK + 300
@@ -102,6 +104,35 @@ def test_examples_and_stars_do_not_depend_on_the_jobs(tmp_path: Path, monkeypatc
             assert (one["reference"][:] == i + 1.0).all()
             for name in (*VARIABLES, "reference"):
                 np.testing.assert_array_equal(one[name][:], two[name][:])
+
+
+@pytest.mark.parametrize("together", [1, 3, 4, 5, 512])
+def test_references_of_sightlines_are_kept_and_used(
+    mock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """In blocks of any size, of which one may hold tiles and sightlines."""
+
+    def of_longitude(_: Instrument, l: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ones = np.ones((1, 10, len(EXTINCTION_GRID)))
+        return np.multiply.outer(l, np.ones((1, 64, 64))), np.multiply.outer(b, ones)
+
+    monkeypatch.setattr(Instrument, "many_references", of_longitude)
+    monkeypatch.setattr(render_references, "TOGETHER", together)
+    settings, path = sharded(1), str(tmp_path / "references.nc")
+    names = ["l285.000_b-00.400", "l284.200_b+00.200", "l100.000_b+05.000"]
+    words = ["--settings", settings.for_stage("render_references"), "--sightlines", *names, "--output", path]
+    assert main(["render_references", *words]) == 0
+    with netCDF4.Dataset(path) as file:
+        np.testing.assert_allclose(file["reference"][:, 0, 5, 5], [284.25, 284.25, 284.75, 284.75])
+        np.testing.assert_allclose(file["detectable"][:, 0, 5, 5], [0.25, 0.75, 0.25, 0.75])
+        np.testing.assert_allclose(file["sightline_reference"][:, 0, 5, 5], [285.0, 284.2, 100.0])
+        np.testing.assert_allclose(file["sightline_detectable"][:, 0, 5, 5], [-0.4, 0.2, 5.0])
+    words = ["--settings", settings.for_stage("render_cmds"), "--seed=7", "--split=train", "--references", path]
+    words += ["--stars", str(mock / f"{names[1]}.parquet"), "--profiles", str(mock / "profiles.nc")]
+    assert main(["render_cmds", *words, "--first=0", "--number=5", "--output", str(tmp_path / "cmds.nc")]) == 0
+    with netCDF4.Dataset(tmp_path / "cmds.nc") as file:
+        assert (file["reference"][:] == np.float32(284.2)).all()
+        assert (file["detectable"][:] == np.float32(0.2)).all()
 
 
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (5000, 3), (188_000, 7), (188_000, 184)])

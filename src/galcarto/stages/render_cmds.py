@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, help="first profile to use for each output", **several)
     parser.add_argument("--number", type=int, help="profiles to use for each output", **several)
     parser.add_argument("--output", type=Output, help="netCDF files to write", **several)
+    parser.add_argument(
+        "--references", help="file of render_references --sightlines; without it they are integrated here"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -49,11 +52,16 @@ def run(args: argparse.Namespace) -> None:
 
     @cache
     def bare(stars: str) -> tuple[np.ndarray, np.ndarray]:
-        return instrument.references(*sightline_position(Path(stars).stem))
+        name = Path(stars).stem
+        if args.references is None:
+            return instrument.references(*sightline_position(name))
+        with netCDF4.Dataset(args.references) as file:
+            at = file["sightline"][:].tolist().index(name)
+            return np.asarray(file["sightline_reference"][at]), np.asarray(file["sightline_detectable"][at])
 
     files = zip(args.split, args.stars, args.profiles, args.first, args.number, args.output, strict=True)
     for split, stars, path, first, number, output in files:
-        attributes = provenance.attributes("render_cmds", args, [stars, path, args.control])
+        attributes = provenance.attributes("render_cmds", args, [stars, path, args.control, args.references])
         profiles = _profiles(path, first, first + number)
         common: dict[str, Any] = {"split": split, "seed": args.seed, "first": first, "references": bare(stars)}
         examples.render(output, stars, profiles, instrument, settings.tile, attributes, **common)
