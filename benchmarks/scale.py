@@ -32,7 +32,7 @@ from galcarto.figures.style import PAGE, STYLE, save
 DEMO = Path("results/demo")
 ROWS, COLUMNS = 10, 5  # tiles of a strip
 TILE = 2  # arcmin, so that 100 000 tiles fit side by side; the cost of a tile does not depend on its size
-START = 20.0  # deg: first longitude
+START = 258.0  # deg: first longitude, beside the demo's first sightlines
 STARS = 500  # per tile of the catalogue that is binned
 BLOCK = 1000  # tiles written at a time
 # tiles of 15 arcmin
@@ -49,6 +49,7 @@ def settings_of(tiles: int) -> Settings:
         "strip_columns": COLUMNS,
     }
     config["tile"] |= {"size": f"{TILE} arcmin"}
+    config["sightlines"] = {split: sightlines[:1] for split, sightlines in config["sightlines"].items()}
     return read_settings(config)
 
 

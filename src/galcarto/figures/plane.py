@@ -121,5 +121,8 @@ def comparison(maps: xr.Dataset, excess: xr.Dataset | None = None) -> Figure:
     text = "\n".join(f"{name}: {value}" for name, value in numbers).replace("-", "−")
     if maps.attrs["chi2"] > FAR:
         text += f"\n{WHY_FAR}"
-    scatter.legend(title=text, loc="upper left", bbox_to_anchor=(1.02, 1), alignment="left", title_fontsize=8)
+    legend = scatter.legend(title=text, loc="upper left", bbox_to_anchor=(1.02, 1), alignment="left", title_fontsize=8)
+    if strip:  # beside it there is room, which the maps would lose
+        scatter.set_anchor("W")
+        legend.set_in_layout(False)
     return figure
