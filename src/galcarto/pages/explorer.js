@@ -315,7 +315,10 @@
       ...(gaps.length ? ["hatched: not observed"] : []),
       ...(values.some((value) => value > top) ? ["some tiles are off the scale"] : []),
     ].join("; ");
-    fit("sky-plot", (about.b[rows] - about.b[0]) / (about.l[columns] - about.l[0]));
+    // a strip as high as it is would be a line
+    const shape = (about.b[rows] - about.b[0]) / (about.l[columns] - about.l[0]);
+    const strip = shape < 0.15;
+    fit("sky-plot", strip ? 0.3 : shape);
     Plotly.react(
       "sky-plot",
       traces,
@@ -328,9 +331,9 @@
           ...longitudes(),
         },
         {
-          title: "Latitude b (deg)",
+          title: strip ? "b (deg), stretched" : "Latitude b (deg)",
           range: [about.b[0], about.b[rows]],
-          scaleanchor: "x",
+          ...(strip ? {} : { scaleanchor: "x" }),
           ...bare,
           constraintoward: "top",
         },
