@@ -99,6 +99,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     project = tmp_path_factory.mktemp("help") / "galcarto"
     shutil.copytree(ROOT / "config", project / "config")
     (project / "docs").mkdir()
+    (project / "tests").mkdir()
+    shutil.copy(ROOT / "tests/tiny_galaxy.yaml", project / "tests")
     shutil.copy(ROOT / "docs/spectra.md", project / "docs")
     for captions in ("rules/captions", "rules/label_captions", "rules/spectra_captions"):
         shutil.copytree(ROOT / captions, project / captions)

@@ -40,6 +40,8 @@ def copy_project(to: Path, edited: bool = False) -> Path:
         else:
             shutil.copy(source, to / part)
     shutil.copy(ROOT / "tests/tiny.yaml", to / "config/tiny.yaml")
+    (to / "tests").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests/tiny_galaxy.yaml", to / "tests")
     return to
 
 
