@@ -3,13 +3,15 @@
 import argparse
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from galcarto.__main__ import COMMANDS, STAGES, main
+from galcarto.__main__ import COMMANDS, STAGES, _parser, main
 from galcarto.core.files import Output
 from galcarto.figures.stage import plot
 
@@ -31,6 +33,23 @@ def test_the_help_lists_commands_of_users_before_the_stages(capsys: pytest.Captu
     assert listed == [*COMMANDS, *(stage for stage in STAGES if stage not in COMMANDS)]
     assert listed[:2] == ["query", "predict_labels"]
     assert "_" not in shown
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_help_of_a_stage_is_that_of_its_whole_module(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for helping in (True, False):
+        with pytest.raises(SystemExit):
+            _parser(stage, helping).parse_args([stage.replace("_", "-"), "--help"])
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert "Example" in shown[0]
+
+
+def test_help_loads_no_library_that_takes_seconds() -> None:
+    code = "import sys, galcarto.__main__ as m; m._parser('predict_labels', helping=True); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "numba", "scipy", "astropy", "matplotlib"} & set(loaded)
 
 
 def test_only_the_name_of_the_stage_is_rewritten(capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,7 +107,7 @@ def replace(path: Path, lines: str) -> None:
 def test_a_guide_is_followed_in_a_copy(page: Path, tmp_path: Path) -> None:
     """As a reader would: files written, edited, the schema made again; then what was added is used and tested."""
     project = copy_project(tmp_path / "galcarto", edited=True)
-    shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
     for part in ("README.md", "docs", "pyproject.toml", "constraints.txt", "CHANGELOG.md", "CITATION.cff"):
         (project / part).symlink_to(ROOT / part)
     script = ""

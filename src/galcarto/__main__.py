@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from galcarto import __version__
 from galcarto.core.errors import UserError
@@ -38,7 +39,7 @@ def _list(stages: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _parser(stage: str | None) -> argparse.ArgumentParser:
+def _parser(stage: str | None, helping: bool = False) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="galcarto",
         usage="galcarto [-h] [--version] STAGE ...",
@@ -59,14 +60,39 @@ def _parser(stage: str | None) -> argparse.ArgumentParser:
         if name != stage:
             stages.add_parser(verb, add_help=False)
             continue
-        module = importlib.import_module(f"galcarto.stages.{name}")
-        summary, _, body = (module.__doc__ or name).partition("\n\n")
+        module = _options_of(name) if helping else vars(importlib.import_module(f"galcarto.stages.{name}"))
+        summary, _, body = (module["__doc__"] or name).partition("\n\n")
         sub = stages.add_parser(
             verb, description=summary, epilog=body, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        module.configure(sub)
-        sub.set_defaults(run=module.run)
+        module["configure"](sub)
+        sub.set_defaults(run=module.get("run"))
     return parser
+
+
+def _options_of(stage: str) -> dict[str, Any]:
+    """Docstring and ``configure`` of a stage, without what only its ``run`` imports: libraries take seconds to load."""
+    path = FOLDER / f"{stage}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = [(node, _bound(node)) for node in tree.body]
+    todo, used = {"configure"}, set[str]()
+    while todo:
+        used.add(name := todo.pop())
+        defining = (node for node, names in named if name in names)
+        todo |= {inner.id for node in defining for inner in ast.walk(node) if isinstance(inner, ast.Name)} - used
+    part = ast.Module([node for node, names in named if names & used], [])
+    found: dict[str, Any] = {"__name__": f"galcarto.stages.{stage}", "__doc__": ast.get_docstring(tree)}
+    exec(compile(part, path, "exec"), found)
+    return found
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    """Names that a statement of a module defines."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if stage is not None:
         arguments[place] = stage.replace("_", "-")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    args = _parser(stage and stage.replace("-", "_")).parse_args(arguments)
+    helping = not {"-h", "--help"}.isdisjoint(arguments)
+    args = _parser(stage and stage.replace("-", "_"), helping).parse_args(arguments)
     given = [one for value in vars(args).values() for one in (value if isinstance(value, list) else [value])]
     outputs = [one for one in given if isinstance(one, Output)]
     inputs = [one for one in given if isinstance(one, str) and not isinstance(one, Output)]

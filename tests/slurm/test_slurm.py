@@ -256,7 +256,7 @@ def test_the_tiny_region_is_mapped_with_gpus(mapped: tuple[Cluster, Path, str]) 
     slurm, _, _ = mapped
     assert (slurm.project / "results/tiny/cube.nc").stat().st_size > 0
     jobs = {rule: slurm.jobs(rule) for rule in ("prepare", "train_network", "map")}
-    assert [len(each) for each in jobs.values()] == [2, 2, 1]
+    assert [len(each) for each in jobs.values()] == [1, 2, 1]
     assert all("TresPerJob" not in job for job in jobs["prepare"])
     assert all(job["TresPerJob"] == "gres:gpu:1" for job in (*jobs["train_network"], *jobs["map"]))
     assert all(job["NumNodes"] == "1" for job in jobs["train_network"])
