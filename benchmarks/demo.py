@@ -25,6 +25,8 @@ def jobs(folder: Path) -> pd.DataFrame:
         if found := COST.search(path.read_text()):
             start, *numbers = found.groups()
             rows.append((path.relative_to(folder).parts[0].removesuffix(".log"), pd.Timestamp(start), *numbers))
+    if not rows:
+        raise SystemExit(f"{folder}: found no log of a stage with its cost; expected the logs of a run")
     table = pd.DataFrame(rows, columns=["rule", "start", "wall", "cpu", "memory"])
     table = table.astype({"wall": float, "cpu": float, "memory": float}).sort_values("start", ignore_index=True)
     table["start"] = (table["start"] - table["start"].iloc[0]).dt.total_seconds()

@@ -174,10 +174,8 @@ def measure(tiles: int, folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
 
     check = settings.for_stage("check_sightlines")
     names = settings.sightlines.names("train")
-    stars, examples = (
-        [DEMO / f"stars/{name}.parquet" for name in names],
-        [DEMO / f"cmds/valid/{name}.nc" for name in names],
-    )
+    stars = [DEMO / f"stars/{name}.parquet" for name in names]
+    examples = [DEMO / f"cmds/valid/{name}.nc" for name in names]
     checked = "--posterior", folder / "strip.nc", "--sky", sky, "--stars", *stars, "--examples", *examples
     yield "checks", each_strip("check_sightlines", "fit.nc", some, "--settings", check, *seed, *checked)
 

@@ -1,5 +1,6 @@
 """Benchmarks: the peers agree with the kernel, and the stored table has the suite's format."""
 
+import importlib
 import json
 import os
 import sys
@@ -9,6 +10,9 @@ import numba
 import numpy as np
 import pytest
 import torch
+
+from galcarto.__main__ import main
+from galcarto.dustmap.settings import read_settings
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,3 +92,23 @@ def test_update_replaces_single_groups(suite):
     assert [item for item in results.items if item["group"] != "cube"] == others
     assert results.profiles == stored["profiles"] | {"cube": {"new": 1.0}}
     assert results.memory == stored["memory"]
+
+
+def test_the_cost_of_a_job_is_read_from_its_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    demo = importlib.import_module("demo")
+    caplog.set_level("INFO")
+    stars = ["--l", "284.2", "--b", "0.2", "--output", str(tmp_path / "stars.parquet")]
+    settings = read_settings(ROOT / "tests/tiny.yaml").for_stage("synthesize_stars")
+    assert main(["synthesize_stars", "--settings", settings, "--seed=1", *stars]) == 0
+    (tmp_path / "logs/synthesize_stars").mkdir(parents=True)
+    (tmp_path / "logs/synthesize_stars/one.log").write_text(caplog.text)
+    (job,) = demo.jobs(tmp_path / "logs").itertuples()
+    assert (job.rule, job.start) == ("synthesize_stars", 0.0)
+    assert job.wall > 0
+    assert job.cpu > 0.1
+    assert job.memory > 50
+    with pytest.raises(SystemExit, match="expected the logs of a run"):
+        demo.jobs(tmp_path / "absent")

@@ -133,6 +133,8 @@ def test_references_of_sightlines_are_kept_and_used(
     with netCDF4.Dataset(tmp_path / "cmds.nc") as file:
         assert (file["reference"][:] == np.float32(284.2)).all()
         assert (file["detectable"][:] == np.float32(0.2)).all()
+    words[words.index("--stars") + 1] = str(mock / "l100.000_b+04.000.parquet")
+    assert main(["render_cmds", *words, "--first=0", "--number=5", "--output", str(tmp_path / "cmds.nc")]) == 1
 
 
 @pytest.mark.parametrize(("number", "shards"), [(1, 1), (5000, 3), (188_000, 7), (188_000, 184)])

@@ -17,8 +17,9 @@ from astropy.io.fits import getdata
 from forked import start
 
 from galcarto import open_cube
-from galcarto.__main__ import STAGES
+from galcarto.__main__ import STAGES, main
 from galcarto.core.provenance import code_digest
+from galcarto.dustmap.settings import read_settings
 
 ROOT = Path(__file__).parent.parent
 FILES = [{"path": "stars.csv", "columns": {"longitude": "glon", "latitude": "glat", "J": "j", "Ks": "k"}}]
@@ -372,3 +373,25 @@ def test_two_runs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     ran = snakemake(project, "results/tiny/cube.nc")
     assert ran.returncode == 0, ran.stdout
     assert (project / "results/tiny/cube.nc").read_bytes() == (finished / "results/tiny/cube.nc").read_bytes()
+
+
+def test_checks_draw_stars_in_the_ratio_of_the_references(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    tiny, name = finished / "results/tiny", "l284.200_b+00.200"
+    settings = read_settings(finished / "config/tiny.yaml").for_stage("check_sightlines")
+    examples, totals = xr.load_dataset(tiny / f"cmds/valid/{name}.nc")[["reference"]].drop_encoding(), []
+    words = ["check_sightlines", "--settings", settings, "--seed=7", "--strip=0000", "--sky", str(tiny / "sky/cmds.nc")]
+    words += ["--posterior", str(tiny / "sightlines/0000.nc"), "--stars", str(tiny / f"stars/{name}.parquet")]
+    for factor in (1.0, 2.0):
+        (factor * examples).to_netcdf(tmp_path / f"{name}.nc")
+        chosen = ["--examples", str(tmp_path / f"{name}.nc"), "--output", str(tmp_path / "fit.nc")]
+        assert main([*words, *chosen]) == 0
+        with xr.open_dataset(tmp_path / "fit.nc") as fit:
+            totals.append(float(fit["predicted"].sum()))
+    assert totals[0] / totals[1] == pytest.approx(2.0, rel=0.1)
+    other = tmp_path / "l285.000_b+00.000.nc"
+    (tmp_path / f"{name}.nc").rename(other)
+    assert main([*words, "--examples", str(other), "--output", str(tmp_path / "fit.nc")]) == 1
+    assert f"expected the sightlines of --stars: {name}" in capsys.readouterr().err

@@ -210,8 +210,8 @@ class Examples(Section):
     together: bool = Field(
         False,
         description="One job draws the stars of all sightlines, and one renders all their examples: for regions of "
-        "minutes, in which the start of a job for each would take most of the time. The examples do not depend on it. "
-        "Needs `shards: 1`.",
+        "minutes, in which the start of a job for each would take most of the time. Counts do not depend on it, and "
+        "references to 0.5 %. Needs `shards: 1`.",
     )
 
     @model_validator(mode="after")

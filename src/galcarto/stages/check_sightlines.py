@@ -15,6 +15,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from galcarto.core import provenance
+from galcarto.core.errors import UserError
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
 from galcarto.core.settings import read
@@ -24,7 +25,6 @@ from galcarto.dustmap.settings import InstrumentSettings, Sky, Tile
 from galcarto.learning.trust import goodness_of_fit
 
 REPLICATES = 128
-IMAGE = ("channel", "magnitude", "colour")
 # the mean of the replicates has an error of a few per cent: two digits suffice
 PREDICTED = {"zlib": True, "complevel": 4, "significant_digits": 2, "quantize_mode": "BitRound"}
 
@@ -53,11 +53,14 @@ def run(args: argparse.Namespace) -> None:
         strip = posterior[["extinction_samples", "l", "b", "area", "seen"]].load()
         first = int(args.strip) * settings.sky.strip_columns * settings.sky.grid(settings.tile.size).shape[1]
         observed = file[["counts", "reference"]].isel(tile=slice(first, first + len(strip["l"]))).load()
+    names = [Path(path).stem for path in args.stars]
+    if names != (found := [Path(path).stem for path in args.examples]):
+        raise UserError(f"--examples: found {', '.join(found)}; expected the sightlines of --stars: {', '.join(names)}")
     references = []
     for path in args.examples:
         with xr.open_dataset(path) as examples:
-            references.append(examples["reference"].to_numpy())
-    places = np.array([sightline_position(Path(path).stem) for path in args.stars])
+            references.append(examples["reference"].load())
+    places = np.array([sightline_position(name) for name in names])
     away = np.hypot(
         (strip["l"].to_numpy()[:, None] - places[:, 0] + 180) % 360 - 180, strip["b"].to_numpy()[:, None] - places[:, 1]
     )
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     owner = np.array(model.surveys)
     progress = tqdm(total=int(usable.sum()), desc="checking", unit="tile", mininterval=5)
     for sightline in np.unique(nearest[usable]):
-        rng = generator(args.seed, "check_sightlines", Path(args.stars[sightline]).stem)
+        rng = generator(args.seed, "check_sightlines", names[sightline])
         stars = instrument.read_stars(args.stars[sightline], rng)
         for at in np.flatnonzero(usable & (nearest == sightline)):
             l, b = float(strip["l"][at]), float(strip["b"][at])
@@ -88,14 +91,14 @@ def run(args: argparse.Namespace) -> None:
     inputs = [args.posterior, *args.stars, args.control]
     parts = {
         f"{provenance.short_name(args.sky)}, strip {args.strip}": observed,
-        "references of the examples": xr.Dataset({"reference": (("example", *IMAGE), np.stack(references))}),
+        "references of the examples": xr.concat(references, "sightline").to_dataset(),
     }
     dataset = xr.Dataset(
         {
             "fit_p_value": ("tile", p_value),
             "fit_chi2": ("tile", chi2),
             "predicted": (
-                ("tile", *IMAGE),
+                observed["counts"].dims,
                 predicted,
                 {"units": "1", "long_name": "stars per pixel, mean of the posterior's predictions"},
             ),

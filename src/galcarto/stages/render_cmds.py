@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from galcarto.core import provenance
+from galcarto.core.errors import UserError
 from galcarto.core.files import Output
 from galcarto.core.options import options
 from galcarto.core.settings import read
@@ -56,7 +57,11 @@ def run(args: argparse.Namespace) -> None:
         if args.references is None:
             return instrument.references(*sightline_position(name))
         with netCDF4.Dataset(args.references) as file:
-            at = file["sightline"][:].tolist().index(name)
+            known = file["sightline"][:].tolist() if "sightline" in file.variables else []
+            if name not in known:
+                found = ", ".join(known) or "no sightline"
+                raise UserError(f"{args.references}: found {found}; expected {name}, as render_references --sightlines")
+            at = known.index(name)
             return np.asarray(file["sightline_reference"][at]), np.asarray(file["sightline_detectable"][at])
 
     files = zip(args.split, args.stars, args.profiles, args.first, args.number, args.output, strict=True)

@@ -20,7 +20,7 @@ MODELS = {"reid2019": REID2019, "synthetic": SYNTHETIC}
 BOOTSTRAPS = 499
 MOVED = 499  # null realisations: arms at other radii, tracers in other directions
 SCALE = 0.35  # largest shift of arms in ln(radius): about their spacing near the Sun
-NEAR = 0.17  # half of it: arms that are moved by less are nearer to their own place than to the next arm's
+NEAR = SCALE / 2  # arms that are moved by less are nearer to their own place than to the next arm's
 ACROSS = np.linspace(0.0, 2.0, 21)  # kpc, bins of distance to the nearest arm
 FEWEST = 3  # tracers needed for a mean
 
