@@ -1,5 +1,8 @@
 """Scores of a posterior against the truth: errors, coverage of intervals, probability integral transform."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -80,3 +83,18 @@ def score(samples: np.ndarray, truth: np.ndarray, valid: np.ndarray, axis: xr.Da
         "n": len(truth),
     }
     return dataset
+
+
+def medians(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Medians over seeds of nested numbers; of a list, of each of its places."""
+    first = each[0]
+    result: dict[str, Any] = {}
+    for name, value in first.items():
+        values = [one[name] for one in each]
+        if isinstance(value, Mapping):
+            result[name] = medians(values)
+        elif isinstance(value, list):
+            result[name] = np.median(np.array(values, float), axis=0).tolist()
+        else:
+            result[name] = float(np.median(np.array(values, float)))
+    return result

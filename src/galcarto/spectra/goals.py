@@ -1,7 +1,9 @@
 """The goals of the task beside what was measured."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from galcarto.learning.goals import Goal
 
 ERRORS = {  # rms and robust width, on XP spectra and colours
     "teff": (120.0, 47.0),  # K
@@ -18,25 +20,6 @@ NOISE = 0.90  # rms with the errors told to the loss, over that without
 HOT, HOT_TRUST = 0.98, 0.9  # areas under the curve
 RATIOS = {"dwarfs_100": 1.2, "dwarfs_20": 1.1, "giants_50": 1.3}  # rms over the Cramér-Rao bound, largest of the labels
 BOUND = 0.1  # dex: labels of giants whose bound is below it count
-
-
-class Goal(NamedTuple):
-    """A goal, and what was measured."""
-
-    name: str
-    value: float
-    least: float | None
-    most: float | None
-
-    def met(self) -> bool:
-        """Whether the value is within the goal; a value that is not defined is not."""
-        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
-
-    def row(self) -> dict[str, Any]:
-        """As the report takes it."""
-        ends = [f"{end:g}" for end in (self.least, self.most) if end is not None]
-        text = " to ".join(ends) if len(ends) == 2 else f"{ends[0]} or {'more' if self.most is None else 'less'}"
-        return {"what": self.name, "goal": text, "found": self.value, "met": self.met()}
 
 
 def goals(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

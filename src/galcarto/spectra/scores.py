@@ -1,6 +1,6 @@
 """How good labels from spectra are: errors, calibration, and whether strange stars are told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -129,18 +129,3 @@ def rejection(found: pd.DataFrame, label: str) -> np.ndarray:
     order = np.argsort(found[f"{label}_sd"].to_numpy())
     order = order[np.isfinite(residual[order])]
     return np.array([rms(residual[order[: round((1 - share) * len(order))]]) for share in CURVE])
-
-
-def medians(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Medians over seeds of nested numbers; of a list, of each of its places."""
-    first = each[0]
-    result: dict[str, Any] = {}
-    for name, value in first.items():
-        values = [one[name] for one in each]
-        if isinstance(value, Mapping):
-            result[name] = medians(values)
-        elif isinstance(value, list):
-            result[name] = np.median(np.array(values, float), axis=0).tolist()
-        else:
-            result[name] = float(np.median(np.array(values, float)))
-    return result

@@ -34,7 +34,7 @@ def read_sdss(path: str | Path) -> Spectra:
     try:
         with fits.open(path, memmap=False) as file:
             if len(file) > 1 and isinstance(file[1], fits.BinTableHDU):
-                read: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray, str]] = _boss
+                read: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray, str]] = boss
             elif len(file) > 3 and "CRVAL1" in file[1].header:
                 read = _apogee
             else:
@@ -59,7 +59,7 @@ def _apogee(file: fits.HDUList) -> tuple[np.ndarray, np.ndarray, np.ndarray, str
     return wavelength, np.where(bad, np.nan, flux), error, str(first.get("OBJID") or first.get("APOGEE_ID") or "")
 
 
-def _boss(file: fits.HDUList) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+def boss(file: fits.HDUList) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Of a spec file: the coadded spectrum, 1e-17 erg s-1 cm-2 Angstrom-1."""
     data, first = file[1].data, file[0].header
     names = {name.lower(): name for name in data.names}

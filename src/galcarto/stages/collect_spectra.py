@@ -19,8 +19,8 @@ from typing import Any
 
 from galcarto.core.files import write_json
 from galcarto.core.options import options
+from galcarto.learning.scores import medians
 from galcarto.spectra.goals import goals
-from galcarto.spectra.scores import medians
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -15,10 +15,11 @@ from galcarto.core import provenance
 from galcarto.core.files import PARQUET, Output, write_json
 from galcarto.core.options import options
 from galcarto.core.settings import Section, read
+from galcarto.learning.scores import medians
 from galcarto.spectra.curves import curves
 from galcarto.spectra.explain import explain
 from galcarto.spectra.predict import SpectraTrained
-from galcarto.spectra.scores import judge, medians
+from galcarto.spectra.scores import judge
 from galcarto.spectra.settings import Table
 from galcarto.spectra.table import TEST, read_table, table_path
 
