@@ -22,9 +22,11 @@ ALLOWED: dict[str, set[str]] = {
     "labels": GROUND,
     "metallicity": GROUND | {"labels"},
     "spectra": GROUND | {"labels"},
+    "absorbers": {"learning", "spectra"},
     "figures": {"galaxy"},
     "pages": {"maps", "surveys"},
-    "stages": GROUND | {"surveys/measure", "labels", "metallicity", "spectra", "dustmap", "figures", "pages"},
+    "stages": GROUND
+    | {"surveys/measure", "labels", "metallicity", "spectra", "absorbers", "dustmap", "figures", "pages"},
 }
 
 

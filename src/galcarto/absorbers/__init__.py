@@ -1,0 +1,1 @@
+"""Damped Lyman-alpha absorbers in quasar spectra, a sister task."""
