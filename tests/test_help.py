@@ -26,6 +26,8 @@ from test_information import GAIA
 from test_published import write_bayestar
 
 from galcarto.__main__ import STAGES, main
+from galcarto.absorbers import bayesian
+from galcarto.absorbers.settings import Settings as AbsorberSettings
 from galcarto.core.settings import load, load_yaml, stage_sections
 from galcarto.dustmap import control_field
 from galcarto.dustmap.compare import published
@@ -89,12 +91,15 @@ def test_each_example_is_accepted(stage: str) -> None:
             if not config.startswith("config/my_"):
                 found = load_yaml(ROOT / config)
                 sister = SpectraSettings if "table" in found else MetallicitySettings
+                sister = AbsorberSettings if "examples" in found else sister
                 read = read_settings if "region" in found else partial(load, model=sister)
                 read(ROOT / config).for_stage(asked)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: Path, spectral: Path) -> Path:
+def project(
+    tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: Path, spectral: Path, absorbed: Path
+) -> Path:
     """A project after 'make demo' and 'make orion': the tiny region's files under the names that the examples use."""
     project = tmp_path_factory.mktemp("help") / "galcarto"
     shutil.copytree(ROOT / "config", project / "config")
@@ -102,7 +107,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     (project / "tests").mkdir()
     shutil.copy(ROOT / "tests/tiny_galaxy.yaml", project / "tests")
     shutil.copy(ROOT / "docs/spectra.md", project / "docs")
-    for captions in ("rules/captions", "rules/label_captions", "rules/spectra_captions"):
+    for captions in ("rules/captions", "rules/label_captions", "rules/spectra_captions", "rules/absorber_captions"):
         shutil.copytree(ROOT / captions, project / captions)
     demo, orion, cone = (project / "results" / name for name in ("demo", "orion", "cone"))
     tiny = finished / "results/tiny"
@@ -180,6 +185,16 @@ def project(tmp_path_factory: pytest.TempPathFactory, finished: Path, labelled: 
     for name in ("spectra", "spectra_goals"):
         shutil.copytree(spectral / "results/tiny_spectra", project / "results" / name)
         shutil.copy(spectral / "config/tiny_spectra.yaml", project / f"config/{name}.yaml")
+    shutil.copytree(absorbed / "results/tiny_absorbers", project / "results/absorbers")
+    shutil.copy(absorbed / "config/tiny_absorbers.yaml", project / "config/absorbers.yaml")
+    shutil.copytree(absorbed / "spectra", project / "spectra")
+    for number in range(20):  # of which a model of ten components is learnt
+        shutil.copy(absorbed / "spectra/spec-3655-55240-0001.fits", project / f"spectra/copy-{number}.fits")
+    shutil.copy(absorbed / "quasars.npz", project)
+    for path in (absorbed / "spectra").iterdir():
+        shutil.copy(path, project)
+    names = [f"3655-55240-{number}" for number in (1, 2, 3, 4)]
+    Table({"name": names, "z": [3.0, 3.0, 3.0, 3.0]}).write(project / "quasars.fits")
     for name in ("spectra.nc", "emulator.npz"):
         shutil.copy(spectral / name, project)
     xp = xr.load_dataset(spectral / "spectra.nc").isel(star=slice(0, 60))
@@ -255,4 +270,7 @@ def test_each_example_runs(
             raise OSError("no network")
 
         monkeypatch.setattr(published, "fetch", fetch)
+    if stage == "compare_finder":  # which takes seconds for each sightline
+        nothing = pd.DataFrame({name: [] for name in ("sightline", "z", "log_nhi", "probability", "snr")})
+        monkeypatch.setattr(bayesian, "search", lambda _: (nothing, 1.0))
     run(stage, address, capsys)

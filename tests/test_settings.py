@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from galcarto.__main__ import STAGES
+from galcarto.absorbers import settings as absorbers
 from galcarto.core import units
 from galcarto.core.settings import Config, Section, SettingsError, load, load_yaml, read, stage_sections
 from galcarto.core.sky import to_galactic
@@ -357,7 +358,7 @@ def test_a_stage_declares_sections_of_the_region_as_they_are(stage):
             for name, field in declared.model_fields.items()
         )
 
-    assert sum(map(same, (Settings, metallicity.Settings, spectra.Settings))) >= 1
+    assert sum(map(same, (Settings, metallicity.Settings, spectra.Settings, absorbers.Settings))) >= 1
 
 
 @pytest.mark.parametrize("passed", [["sky"], ["sky", "tile", "dust"], []])
@@ -387,5 +388,6 @@ def test_the_configurations_shipped_are_valid():
     for path in paths:
         given = load_yaml(path)
         sister = spectra.Settings if "table" in given else metallicity.Settings
+        sister = absorbers.Settings if "examples" in given and "region" not in given else sister
         names.append(read_settings(path).region if "region" in given else load(path, sister).name)
     assert len(set(names)) == len(names)

@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+from galcarto.absorbers import settings as absorbers
 from galcarto.core.reference import fill
 from galcarto.core.settings import Config, Section
 from galcarto.dust.settings import Dust
@@ -23,6 +24,7 @@ TASKS: dict[str, type[Config]] = {
     "region": region.Settings,
     "metallicity": metallicity.Settings,
     "spectra": spectra.Settings,
+    "absorbers": absorbers.Settings,
 }
 # a task has them from a region's settings
 SHARED: frozenset[type[Section]] = frozenset({Dust, GalaxySettings, Training, TrainingJob})

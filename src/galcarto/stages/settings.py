@@ -4,11 +4,13 @@ Example:
   galcarto settings config/config.yaml train_network
   galcarto settings config/config.yaml dust surveys
   galcarto settings config/metallicity.yaml train_labels
+  galcarto settings config/absorbers.yaml train_absorbers
 """
 
 import argparse
 from pathlib import Path
 
+from galcarto.absorbers import settings as absorbers
 from galcarto.core.settings import Config, load, load_yaml, stage_sections
 from galcarto.dustmap.settings import read_settings
 from galcarto.metallicity import settings as metallicity
@@ -24,10 +26,12 @@ def run(args: argparse.Namespace) -> None:
     """Print one line of JSON."""
     given = load_yaml(args.config) or {}
     settings: Config
-    if "region" in given:  # only a region's file has this key, and only that of spectra the next
+    if "region" in given:  # only a region's file has this key, and only those of spectra and absorbers the next
         settings = read_settings(args.config)
     elif "table" in given:
         settings = load(args.config, spectra.Settings)
+    elif "examples" in given:
+        settings = load(args.config, absorbers.Settings)
     else:
         settings = load(args.config, metallicity.Settings)
     names: list[str] = []
