@@ -233,7 +233,7 @@ def test_mocks_are_the_same_twice_and_enriched_ones_have_more() -> None:
 
 def test_absorbers_are_injected_into_spectra_of_ones_own(plain: Sightlines) -> None:
     own = plain[~np.isfinite(plain.absorber_z).any(axis=1)]
-    made = mock.draw(np.random.default_rng(9), 200, PLAIN, SMOOTH, own, enriched=True)
+    made = mock.draw(np.random.default_rng(9), 200, PLAIN, own, enriched=True)
     bare = ~np.isfinite(made.absorber_z).any(axis=1)
     theirs = {tuple(row[-200:]) for row in own.error}
     assert all(tuple(row[-200:]) in theirs for row in made.error)
@@ -324,6 +324,21 @@ def test_sliding_windows_are_learnt_from_and_used(tmp_path: Path, hard: Sightlin
     assert history[0]["examples"] == 64
     found, _ = trained.find(hard[:8])
     assert found["probability"].between(0, 1).all()
+
+
+def test_a_training_that_is_stopped_goes_on_to_the_same_weights(tmp_path: Path, hard: Sightlines) -> None:
+    write(tmp_path / "a.nc", hard[:128], {})
+    training, network = Training(epochs=2, batch=32, rounds=1), Network(width=8, blocks=2)
+
+    def train(checkpoints: str, seconds: float = np.inf) -> dict[str, torch.Tensor]:
+        files = [str(tmp_path / "a.nc")]
+        return learn(files, files, tmp_path / checkpoints, network, training, 1, seconds)[0].estimator.state_dict()
+
+    with pytest.raises(SystemExit, match="run again to go on"):
+        train("stopped", 0.0)
+    assert (tmp_path / "stopped/last.ckpt").is_file()
+    for one, other in zip(train("stopped").values(), train("whole").values(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_labels_tell_the_nearest_absorber(hard: Sightlines) -> None:

@@ -115,12 +115,7 @@ def model_path(path: str) -> Path:
 
 
 def draw(
-    rng: np.random.Generator,
-    number: int,
-    mock: Mock,
-    continuum: Continuum,
-    own: Sightlines | None = None,
-    enriched: bool = False,
+    rng: np.random.Generator, number: int, mock: Mock, source: Continuum | Sightlines, enriched: bool = False
 ) -> Sightlines:
     """Make mock sightlines.
 
@@ -129,21 +124,20 @@ def draw(
     rng : Generator
     number : int
     mock : Mock
-    continuum : Continuum
-    own : Sightlines, optional
-        Absorber-free spectra into which to inject, with their noise, in place of quasars and forests.
+    source : Continuum or Sightlines
+        Quasars to draw; or absorber-free spectra, with their forest and noise, into which absorbers are injected.
     enriched : bool
         More absorbers than in nature, and more of the thick ones, for training.
     """
-    parts = [_chunk(rng, min(CHUNK, number - at), mock, continuum, own, enriched) for at in range(0, number, CHUNK)]
+    parts = [_chunk(rng, min(CHUNK, number - at), mock, source, enriched) for at in range(0, number, CHUNK)]
     return joined(parts)
 
 
 def _chunk(
-    rng: np.random.Generator, number: int, mock: Mock, continuum: Continuum, own: Sightlines | None, enriched: bool
+    rng: np.random.Generator, number: int, mock: Mock, source: Continuum | Sightlines, enriched: bool
 ) -> Sightlines:
-    if own is not None:
-        source = own[rng.integers(len(own), size=number)]
+    if isinstance(source, Sightlines):
+        source = source[rng.integers(len(source), size=number)]
         redshift, catalogued = source.redshift, source.redshift
     else:
         fall = 1 - np.exp(-(mock.redshift[1] - mock.redshift[0]) / mock.redshift_scale)
@@ -156,10 +150,10 @@ def _chunk(
     place = first[:, None] + (np.arange(2 * PIXELS) - 0.5) / 2
     wavelength = 10 ** (LATTICE * place)
     absorber_z, absorber_log_n, through = _absorb(rng, wavelength, redshift, mock, enriched)
-    if own is not None:
+    if isinstance(source, Sightlines):
         flux, error = source.flux * _observed(through), source.error
         return Sightlines(flux.astype("f4"), error, catalogued, absorber_z, absorber_log_n)
-    light = continuum.draw(rng, wavelength / (1 + redshift[:, None]))
+    light = source.draw(rng, wavelength / (1 + redshift[:, None]))
     if mock.forest:
         alpha = wavelength / lines.LYMAN_ALPHA.wavelength - 1
         depth = np.where(alpha < redshift[:, None], forest.draw(rng, alpha), 0.0)

@@ -13,7 +13,7 @@ from galcarto.absorbers.mock import Continuum, draw, model_path
 from galcarto.absorbers.read import read_sightlines
 from galcarto.absorbers.settings import Continuum as ContinuumSettings
 from galcarto.absorbers.settings import Mock
-from galcarto.absorbers.sightlines import write
+from galcarto.absorbers.sightlines import Sightlines, write
 from galcarto.core import provenance
 from galcarto.core.options import options
 from galcarto.core.seeds import generator
@@ -35,9 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw and write."""
     settings = read(args.settings, Settings)
-    continuum = Continuum.read(settings.continuum.path)
-    own = read_sightlines([settings.mock.spectra], {})[0] if settings.mock.spectra else None
     rng = generator(args.seed, "simulate_sightlines", args.stream)
-    sightlines = draw(rng, args.number, settings.mock, continuum, own, args.enriched)
-    attributes = provenance.attributes("simulate_sightlines", args, [model_path(settings.continuum.path)])
+    inputs = []
+    if settings.mock.spectra:
+        own, _ = read_sightlines([settings.mock.spectra], {})
+        light: Continuum | Sightlines = own[own.searched().any(axis=1)]
+    else:
+        light = Continuum.read(settings.continuum.path)
+        inputs.append(model_path(settings.continuum.path))
+    sightlines = draw(rng, args.number, settings.mock, light, args.enriched)
+    attributes = provenance.attributes("simulate_sightlines", args, inputs)
     write(args.output, sightlines, attributes)
