@@ -140,7 +140,7 @@ rule find_absorbers:
     params:
         code=code_digest("find_absorbers"),
     shell:
-        "OMP_NUM_THREADS={threads} python -m galcarto find-absorbers --network {input.network:q} "
+        "OMP_NUM_THREADS={threads} python -m galcarto find_absorbers --network {input.network:q} "
         "--spectra {input.spectra:q} --output {output.absorbers:q} --drawn {output.drawn:q} > {log:q} 2>&1"
 
 
