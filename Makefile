@@ -11,9 +11,6 @@ export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 endif
 
-# of the tests: one more than cores, as those that wait for Slurm or a server leave a core idle
-PROCESSES := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 7 ? cores + 1 : 8)))
-
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo spectra absorbers test lint docs bench bench-full bench-scale clean
@@ -35,7 +32,7 @@ absorbers: .venv/.installed-absorbers ## install, find absorbers in mock and rea
 	@echo "Report: $(CURDIR)/results/absorbers/report.html"
 
 test: .venv/.installed-test ## install with the test extras, run every test
-	.venv/bin/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+	.venv/bin/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed-test ## check style, types and the workflow; changes nothing
 	.venv/bin/ruff check .
