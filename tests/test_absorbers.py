@@ -804,3 +804,13 @@ def test_errors_are_calibrated_where_there_are_enough_absorbers(number: int, rng
     else:
         assert found.shift[1] == pytest.approx(-1.0, abs=0.25)
         assert found.stretch[:, 1] == pytest.approx(2.0, rel=0.15)
+
+
+def test_the_bayesian_finders_quasars_are_scaled_as_a_whole() -> None:
+    package = pytest.importorskip("gp_dla_finder")
+    model, ours = package.load_model("eboss_dr16q_minus_dr12q"), bayesian.quasars()
+    band = (ours.rest_wavelengths > 1270) & (ours.rest_wavelengths < 1350)
+    assert np.median(ours.mu[band]) == pytest.approx(1.0)
+    level = model.mu[0] / ours.mu[0]
+    assert pytest.approx(level * ours.M) == model.M
+    assert np.exp(model.log_omega) == pytest.approx(level * np.exp(ours.log_omega))

@@ -32,28 +32,13 @@ def search(sightlines: Sightlines) -> tuple[pd.DataFrame, float]:
         If the package is not installed.
     """
     try:
-        from gp_dla_finder import Config, GPModel, load_model
+        from gp_dla_finder import Config
         from gp_dla_finder.finder import Finder
         from gp_dla_finder.gp.spectrum import Spectrum
     except ImportError as fault:
         raise UserError(HINT) from fault
-    model = load_model("eboss_dr16q_minus_dr12q")
-    # our sightlines end before 1425 Angstrom, where its quasars are scaled: scale them where ours are
-    band = (model.rest_wavelengths > SCALE[0]) & (model.rest_wavelengths < SCALE[1])
-    level = float(np.median(model.mu[band]))
-    scaled = GPModel(
-        model.name,
-        model.rest_wavelengths,
-        model.mu / level,
-        model.M / level,
-        model.log_omega - 2 * np.log(level),
-        model.log_c_0,
-        model.log_tau_0,
-        model.log_beta,
-        *SCALE,
-    )
     finder = Finder(
-        Config.desi_y3_fast(max_absorbers=1, lsf_kernel="boss-r2000-7tap"), model=scaled, warn_about_threads=False
+        Config.desi_y3_fast(max_absorbers=1, lsf_kernel="boss-r2000-7tap"), model=quasars(), warn_about_threads=False
     )
     snr, rows = sightlines.snr(), []
     start = time.perf_counter()
@@ -67,6 +52,26 @@ def search(sightlines: Sightlines) -> tuple[pd.DataFrame, float]:
             rows.append((i, one.grid_z_abs, one.grid_log_nhi, said.p_absorber, snr[i]))
     seconds = (time.perf_counter() - start) / len(sightlines)
     return pd.DataFrame(rows, columns=["sightline", "z", "log_nhi", "probability", "snr"]), seconds
+
+
+def quasars() -> Any:
+    """The package's model of eBOSS quasars, scaled where our sightlines are: they end before 1425 Angstrom."""
+    from gp_dla_finder import GPModel, load_model
+
+    model = load_model("eboss_dr16q_minus_dr12q")
+    band = (model.rest_wavelengths > SCALE[0]) & (model.rest_wavelengths < SCALE[1])
+    level = float(np.median(model.mu[band]))
+    return GPModel(
+        model.name,
+        model.rest_wavelengths,
+        model.mu / level,
+        model.M / level,
+        model.log_omega - np.log(level),  # of a standard deviation
+        model.log_c_0,
+        model.log_tau_0,
+        model.log_beta,
+        *SCALE,
+    )
 
 
 def compare(trained: AbsorberTrained, sightlines: Sightlines) -> dict[str, Any]:

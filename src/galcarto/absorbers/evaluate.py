@@ -33,7 +33,7 @@ def evaluate(trained: AbsorberTrained, sightlines: Sightlines) -> tuple[dict[str
     metrics : dict
         ``damped`` and ``thin``: `galcarto.absorbers.scores.score` from lg N = 20.3 and from 19.5 on; ``threshold``;
         ``curve``: completeness and purity over the threshold; ``distribution``: f(N, X) and l(X), found and true;
-        ``reliability``: share of true ones over the probability; ``sightlines_per_second``.
+        ``reliability``: numbers of detections, and of true ones, in bins of the probability; ``sightlines_per_second``.
     table : DataFrame
         Detections (``kind`` found) and true absorbers (``kind`` true); ``match`` of a detection is the number of the
         true absorber, ``seen`` of a true one whether it is found.

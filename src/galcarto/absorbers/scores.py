@@ -37,7 +37,9 @@ def truth_table(sightlines: Sightlines) -> pd.DataFrame:
 
 
 def match(found: pd.DataFrame, truth: pd.DataFrame) -> np.ndarray:
-    """Row of the truth that each found absorber is, -1 where it is none; each is matched once, the nearest pairs first.
+    """Row of the truth that each found absorber is, -1 where it is none; each is matched once.
+
+    As many pairs as can be are matched, with the least sum of their differences in velocity.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def scaled(flux: np.ndarray, error: np.ndarray, redshift: np.ndarray) -> tuple[n
     values = np.where(used, flux, np.nan)
     values[number == 0] = 0.0
     middle = np.nanmedian(values, axis=1)
-    noise = np.sqrt(np.where(used, error, 0.0) ** 2).sum(axis=1) / np.maximum(number, 1) ** 1.5
+    noise = np.where(used, error, 0.0).sum(axis=1) / np.maximum(number, 1) ** 1.5  # mean error over root n
     fine = (middle > 3 * noise) & (number >= FEWEST)
     scale = np.where(fine, middle, 1.0)[:, None]
     return np.where(there, flux / scale, 0.0).astype("f4"), (error / scale).astype("f4"), fine
