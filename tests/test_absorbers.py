@@ -814,3 +814,26 @@ def test_the_bayesian_finders_quasars_are_scaled_as_a_whole() -> None:
     level = model.mu[0] / ours.mu[0]
     assert pytest.approx(level * ours.M) == model.M
     assert np.exp(model.log_omega) == pytest.approx(level * np.exp(ours.log_omega))
+
+
+def test_a_wrong_redshift_of_the_quasar_moves_no_absorber(plain: Sightlines) -> None:
+    off = replace(plain, redshift=plain.redshift + 0.03)
+    found, truth = candidates(perfect(off), np.arange(PIXELS), off), truth_table(off)
+    matched = match(found, truth)
+    assert (matched >= 0).sum() > 20
+    theirs = truth["z"].to_numpy()[matched[matched >= 0]]
+    assert np.median(np.abs(found["z"].to_numpy()[matched >= 0] - theirs)) < 1e-4
+
+
+def test_broad_lines_take_light_blueward_of_their_ions_and_are_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mock, "BROAD_SHARE", 1.0)
+    quiet = PLAIN.model_copy(update={"forest": False, "snr": (30.0, 40.0), "redshift": (2.9, 3.0)})
+    with_them = mock.draw(np.random.default_rng(11), 60, quiet.model_copy(update={"broad_lines": True}), SMOOTH)
+    rest = with_them.rest()
+    dark = [(with_them.flux[(rest > low) & (rest < high)] < 0.6).mean() for low, high in ((1150, 1235), (1245, 1265))]
+    assert dark[0] > dark[1] + 0.02  # below N V, and between it and Si IV's winds of less than 22 000 km/s
+    read, rows = read_sightlines([str(spec(tmp_path, with_them))], {})
+    assert rows["quality"].tolist() == [0]
+    assert read.searched().any()
